@@ -1,0 +1,71 @@
+//! What the edge found out about a call, for its handler.
+
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Request};
+
+use crate::tokens::Identity;
+use crate::{Fault, Principal};
+
+/// Time kept back from a caller's deadline when calling on, so that the answer still reaches the caller.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// An identified and authorised call. Only the stack makes one.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub(crate) identity: Identity,
+    pub(crate) request_id: String,
+    pub(crate) deadline: Instant,
+}
+
+impl Call {
+    /// The call that a request belongs to.
+    ///
+    /// # Errors
+    /// INTERNAL (`EDGE_MISSING`) when the service was mounted without the stack, which no shipped one is.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Fault> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| Fault::new(Code::Internal, "EDGE_MISSING"))
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.identity.principal
+    }
+
+    /// The caller's tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.identity.principal.tenant
+    }
+
+    /// The caller's roles.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.identity.roles
+    }
+
+    /// Whether the caller holds a role.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.identity.roles.iter().any(|held| held == role)
+    }
+
+    /// The id under which this call is logged.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// When the caller stops listening.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Time left for calls to others: what is left for the caller, less a margin.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN)
+    }
+}

@@ -1,0 +1,92 @@
+//! What every service's `main` does: read the settings, log, serve, drain, say how it ended.
+
+use std::error::Error;
+use std::future::Future;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use bulkhead_telemetry::TelemetrySettings;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::fault::chain;
+use crate::{Mistakes, Settings};
+
+/// Told the address once the service is bound.
+pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
+
+/// Exit code for a configuration that cannot work (`EX_CONFIG` of sysexits.h): restarting does not help.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Runs a service as a process of its own, until SIGTERM or SIGINT.
+///
+/// Prints one JSON line, `{"listening":…,"service":…}`, on standard output once it is bound; everything
+/// else goes to standard error. Exits 0 after a drain, 78 for a configuration that cannot work, 1
+/// otherwise.
+pub fn run<C, S, F>(
+    service: &'static str,
+    config_path: &Path,
+    configure: impl FnOnce(Settings) -> Result<C, Mistakes>,
+    serve: S,
+) -> ExitCode
+where
+    S: FnOnce(C, Announce, CancellationToken) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    let config = match Settings::load(config_path, service).and_then(configure) {
+        Ok(config) => config,
+        Err(mistakes) => return stopped(service, &mistakes, EXIT_CONFIG),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return stopped(service, &error, 1),
+    };
+    let entered = runtime.enter();
+    let telemetry = match bulkhead_telemetry::init(service, &TelemetrySettings::from_env()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return stopped(service, &error, EXIT_CONFIG),
+    };
+    drop(entered);
+    let served = runtime.block_on(async {
+        let shutdown = shutdown_on_signal()?;
+        serve(config, Box::new(move |address| announce(service, address)), shutdown).await
+    });
+    telemetry.shutdown();
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => stopped(service, error.as_ref(), 1),
+    }
+}
+
+fn announce(service: &str, address: SocketAddr) {
+    let line = json!({ "listening": address.to_string(), "service": service });
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::warn!(%error, "nobody reads standard output; going on without the announcement");
+    }
+    tracing::info!(%address, service, "serving");
+}
+
+fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    #[expect(clippy::disallowed_methods, reason = "lives as long as the process and cannot panic")]
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping: open calls may finish, new ones are refused");
+        token.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// Says on standard error, for a person, why the process ends.
+fn stopped(service: &str, error: &(dyn Error + 'static), code: u8) -> ExitCode {
+    let chain = chain(error, "\n  because: ");
+    // Nothing is left to tell if standard error is closed too.
+    drop(writeln!(std::io::stderr(), "{service}: {chain}"));
+    ExitCode::from(code)
+}

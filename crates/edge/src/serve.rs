@@ -1,0 +1,251 @@
+//! Binds, serves, tells the truth about its health, and drains.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bulkhead_proto::{DESCRIPTORS, rules};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Code;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::stack::{Gate, TimeoutRange, guard, observe};
+use crate::tokens::TokenFileError;
+use crate::{EdgeSettings, Fault, Readiness, Tasks, TokenTable};
+
+/// Largest message that a service decodes, in bytes. Above tonic's own 4 MiB, because a plan of 1 MiB and
+/// its arguments travel twice in one execution.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Between HTTP/2 pings on an idle connection; a peer that is gone is noticed within two of them.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Calls that one connection may have open.
+const STREAMS_MAX: u32 = 256;
+
+/// Why a service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The tokens could not be loaded.
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
+    /// The port is taken or not ours.
+    #[error("cannot listen on {address}; is another instance running?")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Our own descriptors do not decode.
+    #[error("the built-in contract is broken")]
+    Contract(#[source] rules::DescriptorError),
+    /// Reflection could not be built from them.
+    #[error("the built-in reflection data is broken")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// Accepting or serving failed.
+    #[error("serving on {address} failed")]
+    Transport {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// A background task panicked; the log has the details.
+    #[error("a background task failed; the service cannot keep its promises without it")]
+    TaskFailed,
+}
+
+/// A bound service: its address is known and calls queue, but nothing is answered before
+/// [`Edge::serve`].
+#[derive(Debug)]
+pub struct Edge {
+    listener: TcpListener,
+    address: SocketAddr,
+    gate: Gate,
+    settings: EdgeSettings,
+}
+
+impl Edge {
+    /// Loads the tokens and binds the port.
+    ///
+    /// # Errors
+    /// [`ServeError`] when a token file is wrong or the port cannot be had.
+    pub async fn bind(settings: EdgeSettings) -> Result<Self, ServeError> {
+        let tokens = TokenTable::load(&settings.tokens)?;
+        let gate = Gate {
+            rules: Arc::new(rules::by_path().map_err(ServeError::Contract)?),
+            tokens: Arc::new(tokens),
+            unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
+            stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
+            message_bytes_max: MESSAGE_BYTES_MAX,
+        };
+        let bind = |source| ServeError::Bind { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        Ok(Self { listener, address, gate, settings })
+    }
+
+    /// Where it listens; the real port when 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves or a background task fails, then drains: open calls finish within
+    /// the drain limit, background tasks too.
+    ///
+    /// # Errors
+    /// [`ServeError::Transport`] or [`ServeError::TaskFailed`].
+    pub async fn serve(
+        self,
+        services: Routes,
+        service_names: &'static [&'static str],
+        readiness: Readiness,
+        tasks: Tasks,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let reflection = reflection(self.settings.reflection)?;
+        let open = reflection.add_service(health).into_axum_router().reset_fallback();
+        let router = guard(services.into_axum_router().reset_fallback(), &self.gate)
+            .merge(observe(open))
+            .merge(probes(readiness.clone()))
+            .fallback(unknown);
+        report_health(reporter, service_names, readiness, &tasks);
+
+        let address = self.address;
+        let broken = tasks.broken();
+        let drain = tasks.stopping();
+        let stop = async {
+            tokio::select! { () = shutdown => {}, () = broken.cancelled() => {} }
+            drain.cancel();
+        };
+        let server = tonic::transport::Server::builder()
+            .accept_http1(true)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .max_concurrent_streams(STREAMS_MAX)
+            .add_routes(Routes::from(router));
+        let incoming = tokio_stream::StreamExt::map(TcpListenerStream::new(self.listener), |stream| {
+            stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        });
+        let serving = server.serve_with_incoming_shutdown(incoming, stop);
+        let served = within_drain_limit(serving, &tasks, self.settings.drain_timeout).await;
+        tasks.finish(self.settings.drain_timeout).await;
+        if tasks.broken().is_cancelled() {
+            return Err(ServeError::TaskFailed);
+        }
+        served.map_err(|source| ServeError::Transport { address, source })
+    }
+}
+
+/// Waits for open calls after the stop was asked for, but not longer than the limit: a client that never
+/// reads must not keep the process alive.
+async fn within_drain_limit<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    tasks: &Tasks,
+    limit: Duration,
+) -> Result<(), E> {
+    let stopping = tasks.stopping();
+    let overdue = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = overdue => {
+            tracing::warn!(limit_ms = %limit.as_millis(), "some calls were still open when the drain limit passed");
+            Ok(())
+        }
+    }
+}
+
+fn reflection(enabled: bool) -> Result<Routes, ServeError> {
+    if !enabled {
+        return Ok(Routes::default());
+    }
+    let builder = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder().build_v1().map_err(ServeError::Reflection)?;
+    let v1alpha = builder().build_v1alpha().map_err(ServeError::Reflection)?;
+    Ok(Routes::new(v1).add_service(v1alpha))
+}
+
+/// Keeps `grpc.health.v1` equal to the readiness, for the whole server (empty name) and each service.
+fn report_health(
+    reporter: HealthReporter,
+    service_names: &'static [&'static str],
+    readiness: Readiness,
+    tasks: &Tasks,
+) {
+    let stopping = tasks.stopping();
+    tasks.spawn("health", async move {
+        let mut changes = readiness.subscribe();
+        loop {
+            let problems = changes.borrow_and_update().clone();
+            let stops = stopping.is_cancelled();
+            let status = if problems.is_empty() && !stops {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            for name in service_names.iter().copied().chain([""]) {
+                reporter.set_service_status(name, status).await;
+            }
+            if !problems.is_empty() {
+                tracing::warn!(?problems, "not ready");
+            }
+            if stops {
+                return;
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = stopping.cancelled() => {}
+            }
+        }
+    });
+}
+
+fn probes(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
+}
+
+async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<BTreeMap<&'static str, String>>) {
+    let problems = readiness.problems();
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(problems))
+}
+
+/// gRPC callers get a gRPC answer, everybody else plain HTTP.
+async fn unknown(headers: HeaderMap) -> Response {
+    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|value| value.starts_with("application/grpc")) {
+        let fault = Fault::new(Code::Unimplemented, "UNKNOWN_RPC");
+        return fault
+            .saying("no such service here; reflection lists those there are")
+            .into_status()
+            .into_http();
+    }
+    (StatusCode::NOT_FOUND, "not found\n").into_response()
+}

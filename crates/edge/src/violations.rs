@@ -1,0 +1,91 @@
+//! All that is wrong with a request, told at once.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::Fault;
+
+/// Collects field violations. Each `require` style method reports and returns a usable value or none, so a
+/// conversion goes on to the end and the caller learns of every mistake in one answer.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<(String, String)>);
+
+impl Violations {
+    /// None so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records that `field` is wrong; `description` says what would be right.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push((field.into(), description.into()));
+    }
+
+    /// Records a violation unless `holds`.
+    pub fn require(&mut self, holds: bool, field: &str, description: impl Into<String>) {
+        if !holds {
+            self.add(field, description);
+        }
+    }
+
+    /// Parses a field, or records what the parser expected.
+    pub fn parse<T: FromStr>(&mut self, field: &str, text: &str, expected: &str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(field, format!("must be {expected}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A UUID that is required.
+    pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        self.parse(field, text, "a UUID such as 0b9c7c3e-5d0e-4a3c-9f57-2f6f9b1d8a55")
+    }
+
+    /// An identifier of the run context: empty, or up to 128 characters of `[A-Za-z0-9._:-]`.
+    pub fn context_id(&mut self, field: &str, text: &str) {
+        let fits = text.len() <= 128
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'));
+        self.require(fits, field, "must be at most 128 characters of [A-Za-z0-9._:-]");
+    }
+
+    /// Whether anything was wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Ends a conversion: the value if nothing was wrong, else one INVALID_ARGUMENT (`INVALID_REQUEST`) that
+    /// names every field.
+    ///
+    /// # Errors
+    /// The fault just described.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Fault> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            Some(_) => Err(self.into_fault()),
+            None => {
+                if self.0.is_empty() {
+                    self.add("request", "is incomplete");
+                }
+                Err(self.into_fault())
+            }
+        }
+    }
+
+    fn into_fault(self) -> Fault {
+        let fields: Vec<&str> = self.0.iter().map(|(field, _)| field.as_str()).collect();
+        let message = format!("the request is not valid: {}", fields.join(", "));
+        let fault = Fault::new(Code::InvalidArgument, "INVALID_REQUEST").saying(message);
+        self.0.into_iter().fold(fault, |fault, (field, description)| fault.violation(field, description))
+    }
+}

@@ -1,0 +1,117 @@
+//! One SQLite file with one writer that commits in groups.
+//!
+//! Promises that a write which was answered `Ok` is on disk (`synchronous=FULL`), that callers who arrive
+//! together share one commit, that one caller's failure never touches another's write (each has a
+//! savepoint), and that a second process on the same file is refused.
+
+mod idempotency;
+mod lock;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, SqliteConnection};
+
+pub use idempotency::{Claim, Scope, claim, record, sweep};
+pub use writer::{WriteError, Writer};
+
+/// Concurrent readers; WAL lets them run beside the writer.
+const READERS_MAX: u32 = 4;
+
+/// How long a statement waits for a lock that something outside Bulkhead holds. Short, so that a call fails
+/// with a clear error well inside its deadline.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or the lock file cannot be opened.
+    #[error("cannot prepare the folder of {path}")]
+    Folder {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error(
+        "{path} is in use by another instance; one SQLite store has one owner (use PostgreSQL for replicas)"
+    )]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// SQLite could not open it.
+    #[error("cannot open {path}; it must be a writable SQLite database")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Its schema could not be brought up to date.
+    #[error("cannot migrate {path}; it may belong to a newer version")]
+    Migrate {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MigrateError,
+    },
+}
+
+/// An open store: one writer, some readers, and the lock that keeps others out.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens or creates the file and brings its schema up to date. The lock is held until every clone of the
+    /// store is gone.
+    ///
+    /// # Errors
+    /// [`OpenError`], before anything was changed unless a migration was cut short.
+    pub async fn open(path: &Path, migrations: &Migrator) -> Result<Self, OpenError> {
+        let lock = lock::acquire(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let open = |source| OpenError::Open { path: path.to_owned(), source };
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(open)?;
+        migrations
+            .run(&mut connection)
+            .await
+            .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(open)?;
+        Ok(Self { writer: Writer::start(connection, lock), readers })
+    }
+
+    /// For writes; see [`Writer::write`].
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// For reads. They see every write that was answered.
+    #[must_use]
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+}

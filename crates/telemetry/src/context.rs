@@ -1,0 +1,107 @@
+//! W3C trace context in and out of spans.
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::TraceContextExt as _;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// The header of W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
+
+/// Makes `span` a child of the trace in the headers, if they carry one. Call it before the span is entered.
+pub fn adopt(span: &Span, headers: &HeaderMap) {
+    set_parent(span, &Headers(headers));
+}
+
+/// Makes `span` a child of a stored `traceparent`. Text that is none is ignored: the span starts a trace.
+pub fn adopt_traceparent(span: &Span, traceparent: &str) {
+    set_parent(span, &Stored(traceparent));
+}
+
+/// Links `span` to a stored `traceparent`, for work that waited on what another trace decided.
+pub fn link_traceparent(span: &Span, traceparent: &str) {
+    let context = extract(&Stored(traceparent));
+    let linked = context.span().span_context().clone();
+    if linked.is_valid() {
+        span.add_link(linked);
+    }
+}
+
+/// Writes the context of `span` into outgoing headers.
+pub fn inject(span: &Span, headers: &mut HeaderMap) {
+    let context = span.context();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut HeadersMut(headers));
+    });
+}
+
+/// The `traceparent` of `span`, for storing with work that continues later. Empty outside any trace.
+#[must_use]
+pub fn traceparent(span: &Span) -> String {
+    let mut carrier = HashMap::new();
+    let context = span.context();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut carrier);
+    });
+    carrier.remove(TRACEPARENT).unwrap_or_default()
+}
+
+/// The trace id of `span`, 32 lower-case hex digits. Empty outside any trace.
+#[must_use]
+pub fn trace_id(span: &Span) -> String {
+    let context = span.context();
+    let span_context = context.span().span_context().clone();
+    if span_context.is_valid() { span_context.trace_id().to_string() } else { String::new() }
+}
+
+fn set_parent(span: &Span, carrier: &dyn Extractor) {
+    let context = extract(carrier);
+    if !context.span().span_context().is_valid() {
+        return;
+    }
+    if let Err(error) = span.set_parent(context) {
+        tracing::debug!(%error, "the remote trace could not be adopted");
+    }
+}
+
+fn extract(carrier: &dyn Extractor) -> Context {
+    opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(carrier))
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct Stored<'a>(&'a str);
+
+impl Extractor for Stored<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == TRACEPARENT).then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT]
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Calls models: the right one, again where that helps, another where it does not.
+
+pub mod config;
+mod grpc;
+
+use std::error::Error;
+
+use bulkhead_edge::process::Announce;
+use bulkhead_edge::{Edge, Readiness, Tasks};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+/// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
+pub const NAME: &str = "model-router";
+
+/// The gRPC services it serves, for health.
+const SERVICES: &[&str] = &["bulkhead.router.v1.ModelRouterService", "bulkhead.router.v1.SessionService"];
+
+/// Binds, announces the address, and serves until `shutdown`.
+///
+/// # Errors
+/// When it cannot start, or when a part it cannot do without fails.
+pub async fn serve(
+    config: Config,
+    announce: Announce,
+    shutdown: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let tasks = Tasks::new();
+    let readiness = Readiness::new();
+    let edge = Edge::bind(config.edge).await?;
+    announce(edge.address());
+    edge.serve(grpc::routes(), SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    Ok(())
+}
