@@ -1,10 +1,11 @@
 //! Binds, serves, tells the truth about its health, and drains.
 
+mod connections;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +14,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bulkhead_proto::{DESCRIPTORS, rules};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -27,12 +27,6 @@ use crate::{EdgeSettings, Fault, Readiness, Tasks, TokenTable};
 /// Largest message that a service decodes, in bytes. Above tonic's own 4 MiB, because a plan of 1 MiB and
 /// its arguments travel twice in one execution.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
-
-/// Between HTTP/2 pings on an idle connection; a peer that is gone is noticed within two of them.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// Calls that one connection may have open.
-const STREAMS_MAX: u32 = 256;
 
 /// Why a service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +49,6 @@ pub enum ServeError {
     /// Reflection could not be built from them.
     #[error("the built-in reflection data is broken")]
     Reflection(#[source] tonic_reflection::server::Error),
-    /// Accepting or serving failed.
-    #[error("serving on {address} failed")]
-    Transport {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: tonic::transport::Error,
-    },
     /// A background task panicked; the log has the details.
     #[error("a background task failed; the service cannot keep its promises without it")]
     TaskFailed,
@@ -109,7 +94,7 @@ impl Edge {
     /// the drain limit, background tasks too.
     ///
     /// # Errors
-    /// [`ServeError::Transport`] or [`ServeError::TaskFailed`].
+    /// [`ServeError::Reflection`] or [`ServeError::TaskFailed`].
     pub async fn serve(
         self,
         services: Routes,
@@ -127,49 +112,14 @@ impl Edge {
             .fallback(unknown);
         report_health(reporter, service_names, readiness, &tasks);
 
-        let address = self.address;
-        let broken = tasks.broken();
-        let drain = tasks.stopping();
+        let (broken, stopping) = (tasks.broken(), tasks.stopping());
         let stop = async {
             tokio::select! { () = shutdown => {}, () = broken.cancelled() => {} }
-            drain.cancel();
+            stopping.cancel();
         };
-        let server = tonic::transport::Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEP_ALIVE))
-            .max_concurrent_streams(STREAMS_MAX)
-            .add_routes(Routes::from(router));
-        let incoming = tokio_stream::StreamExt::map(TcpListenerStream::new(self.listener), |stream| {
-            stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        });
-        let serving = server.serve_with_incoming_shutdown(incoming, stop);
-        let served = within_drain_limit(serving, &tasks, self.settings.drain_timeout).await;
+        connections::serve(self.listener, router, &tasks, stop, self.settings.drain_timeout).await;
         tasks.finish(self.settings.drain_timeout).await;
-        if tasks.broken().is_cancelled() {
-            return Err(ServeError::TaskFailed);
-        }
-        served.map_err(|source| ServeError::Transport { address, source })
-    }
-}
-
-/// Waits for open calls after the stop was asked for, but not longer than the limit: a client that never
-/// reads must not keep the process alive.
-async fn within_drain_limit<E>(
-    serving: impl Future<Output = Result<(), E>>,
-    tasks: &Tasks,
-    limit: Duration,
-) -> Result<(), E> {
-    let stopping = tasks.stopping();
-    let overdue = async {
-        stopping.cancelled().await;
-        tokio::time::sleep(limit).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = overdue => {
-            tracing::warn!(limit_ms = %limit.as_millis(), "some calls were still open when the drain limit passed");
-            Ok(())
-        }
+        if tasks.broken().is_cancelled() { Err(ServeError::TaskFailed) } else { Ok(()) }
     }
 }
 

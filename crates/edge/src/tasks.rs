@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
+    connections: TaskTracker,
     stop: CancellationToken,
     broken: CancellationToken,
 }
@@ -32,6 +33,12 @@ impl Tasks {
                 broken.cancel();
             }
         });
+    }
+
+    /// Serves one connection. Not waited for by [`Tasks::finish`]: draining has a bound of its own, and a
+    /// panic here has already been answered inside the stack.
+    pub(crate) fn spawn_connection(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.connections.spawn(task);
     }
 
     /// Resolves when the service begins to stop.

@@ -1,0 +1,341 @@
+//! The edge through the wire: a small service behind the real stack, on a real port.
+#![expect(clippy::expect_used, clippy::panic, reason = "a broken fixture ends the test")]
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
+use bulkhead_edge::{Call, Edge, EdgeSettings, Fault, PrincipalKind, Readiness, Tasks};
+use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
+use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
+use bulkhead_proto::audit::v1::{
+    AppendEventsRequest, AppendEventsResponse, GetCheckpointRequest, GetCheckpointResponse,
+    QueryEventsRequest, QueryEventsResponse, TailEventsRequest, TailEventsResponse,
+};
+use futures::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::StatusExt as _;
+
+/// What the handlers do is told by the request.
+#[derive(Clone)]
+struct Probe;
+
+type Events = Pin<Box<dyn Stream<Item = Result<TailEventsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AuditService for Probe {
+    async fn append_events(
+        &self,
+        request: Request<AppendEventsRequest>,
+    ) -> Result<Response<AppendEventsResponse>, Status> {
+        let call = Call::of(&request)?;
+        assert!(call.has_role("service"));
+        Ok(Response::new(AppendEventsResponse::default()))
+    }
+
+    async fn query_events(
+        &self,
+        request: Request<QueryEventsRequest>,
+    ) -> Result<Response<QueryEventsResponse>, Status> {
+        match request.into_inner().kind.as_str() {
+            "panic" => panic!("asked to"),
+            "hang" => std::future::pending().await,
+            "cause" => {
+                let cause = std::io::Error::other("the password is hunter2");
+                Err(Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
+                    .retry_after(Duration::from_secs(3))
+                    .because(cause)
+                    .into_status())
+            }
+            _ => Ok(Response::new(QueryEventsResponse::default())),
+        }
+    }
+
+    async fn tail_events(&self, _request: Request<TailEventsRequest>) -> Result<Response<Events>, Status> {
+        Ok(Response::new(Box::pin(futures::stream::pending())))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<GetCheckpointRequest>,
+    ) -> Result<Response<GetCheckpointResponse>, Status> {
+        let call = Call::of(&request)?;
+        let left = u64::try_from(call.remaining().as_millis()).expect("fits");
+        Ok(Response::new(GetCheckpointResponse {
+            signed_note: call.request_id().to_owned(),
+            tree_size: left,
+            verifier_key: call.principal().to_string(),
+        }))
+    }
+}
+
+/// The running fixture.
+struct Fixture {
+    address: SocketAddr,
+    channel: Channel,
+    readiness: Readiness,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<Result<(), bulkhead_edge::ServeError>>,
+    _folder: tempfile::TempDir,
+}
+
+fn token_file() -> TokenFile {
+    let entry = |name: &str, kind, role: &str| TokenEntry {
+        hash: token_hash(&format!("token-of-{name}")),
+        tenant: "default".into(),
+        kind,
+        name: name.into(),
+        owner: None,
+        roles: vec![role.into()],
+    };
+    TokenFile {
+        tokens: vec![
+            entry("auditor", PrincipalKind::Person, "auditor"),
+            entry("approver", PrincipalKind::Person, "approver"),
+            entry("router", PrincipalKind::Service, "service"),
+        ],
+    }
+}
+
+async fn start() -> Fixture {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens.toml");
+    std::fs::write(&tokens, toml::to_string(&token_file()).expect("toml")).expect("written");
+    let settings = EdgeSettings {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        tokens,
+        unary_timeout: Duration::from_secs(20),
+        unary_timeout_max: Duration::from_secs(60),
+        stream_timeout: Duration::from_millis(300),
+        drain_timeout: Duration::from_millis(500),
+        reflection: true,
+    };
+    let edge = Edge::bind(settings).await.expect("binds");
+    let address = edge.address();
+    let routes = Routes::new(AuditServiceServer::new(Probe));
+    let (readiness, stop) = (Readiness::new(), CancellationToken::new());
+    let (ready, shutdown) = (readiness.clone(), stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "joined at the end of the test that cares")]
+    let served = tokio::spawn(async move {
+        let names = &["bulkhead.audit.v1.AuditService"];
+        edge.serve(routes, names, ready, Tasks::new(), async move { shutdown.cancelled().await }).await
+    });
+    let channel = Channel::from_shared(format!("http://{address}")).expect("a uri").connect_lazy();
+    Fixture { address, channel, readiness, stop, served, _folder: folder }
+}
+
+fn with_token<T>(message: T, name: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer token-of-{name}");
+    request.metadata_mut().insert("authorization", value.parse().expect("a header"));
+    request
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("every error has an ErrorInfo").reason
+}
+
+fn query(kind: &str) -> QueryEventsRequest {
+    QueryEventsRequest { kind: kind.into(), ..QueryEventsRequest::default() }
+}
+
+#[tokio::test]
+async fn without_a_known_credential_nothing_is_answered() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    for request in [Request::new(query("")), with_token(query(""), "nobody")] {
+        let status = client.query_events(request).await.expect_err("refused");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "CREDENTIAL_REQUIRED"));
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_role_is_refused_and_the_right_one_named() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let status = client.query_events(with_token(query(""), "approver")).await.expect_err("refused");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "ROLE_REQUIRED"));
+    let info = status.get_details_error_info().expect("info");
+    assert_eq!(info.metadata["roles"], "auditor,operator");
+    client.query_events(with_token(query(""), "auditor")).await.expect("allowed");
+}
+
+#[tokio::test]
+async fn the_handler_learns_who_calls_and_how_long_it_may_take() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let mut request = with_token(GetCheckpointRequest {}, "approver");
+    request.set_timeout(Duration::from_secs(5));
+    request
+        .metadata_mut()
+        .insert("x-request-id", "0198c1d2-0000-7000-8000-000000000001".parse().expect("a header"));
+    let response = client.get_checkpoint(request).await.expect("allowed");
+    let id = response.metadata().get("x-request-id").expect("an id").to_str().expect("text").to_owned();
+    let told = response.into_inner();
+    assert_eq!(told.verifier_key, "person:default/approver");
+    assert_eq!(told.signed_note, "0198c1d2-0000-7000-8000-000000000001");
+    assert_eq!(id, told.signed_note);
+    assert!((3_000..5_000).contains(&told.tree_size), "{} ms left", told.tree_size);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_call_and_no_other() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let status = client.query_events(with_token(query("panic"), "auditor")).await.expect_err("failed");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "HANDLER_PANICKED"));
+    let id = status.metadata().get("x-request-id").expect("an id").to_str().expect("text");
+    assert!(status.message().contains(id));
+    client.query_events(with_token(query(""), "auditor")).await.expect("others go on");
+}
+
+#[tokio::test]
+async fn a_slow_handler_is_ended_at_the_callers_deadline() {
+    let fixture = start().await;
+    // tonic's client keeps the deadline itself and would answer first, so the bytes are sent by hand.
+    let mut body = vec![0, 0, 0, 0, 6, 0x2a, 4];
+    body.extend_from_slice(b"hang");
+    let response = raw(&fixture, body.into(), Some("150m")).await;
+    assert_eq!(response.headers()["grpc-status"], "4");
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_none_is_named() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let mut request = with_token(query(""), "auditor");
+    request.metadata_mut().insert("grpc-timeout", "soon".parse().expect("a header"));
+    let status = client.query_events(request).await.expect_err("refused");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    assert_eq!(violations[0].field, "grpc-timeout");
+}
+
+#[tokio::test]
+async fn the_cause_stays_inside_and_the_wait_is_told() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let status = client.query_events(with_token(query("cause"), "auditor")).await.expect_err("failed");
+    assert_eq!(reason(&status), "STORE_UNAVAILABLE");
+    let wait = status.get_details_retry_info().expect("retry info").retry_delay;
+    assert_eq!(wait, Some(Duration::from_secs(3)));
+    let wire = format!("{:?} {:?} {:?}", status.message(), status.details(), status.metadata());
+    assert!(!wire.contains("hunter2"), "{wire}");
+}
+
+#[tokio::test]
+async fn what_is_not_implemented_says_so() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let request = with_token(bulkhead_proto::audit::v1::GetInclusionProofRequest::default(), "auditor");
+    let status = client.get_inclusion_proof(request).await.expect_err("not implemented");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "RPC_NOT_IMPLEMENTED"));
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_is_resource_exhausted() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    // The probe's server keeps tonic's own limit of 4 MiB.
+    let request = with_token(query(&"x".repeat(5 << 20)), "auditor");
+    let status = client.query_events(request).await.expect_err("refused");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_fault() {
+    let fixture = start().await;
+    let response = raw(&fixture, bytes::Bytes::from_static(b"\0\0\0\0\x02\x0a\xff"), None).await;
+    assert_eq!(response.headers()["grpc-status"], "3");
+}
+
+/// Sends bytes as they are to QueryEvents.
+async fn raw(
+    fixture: &Fixture,
+    body: bytes::Bytes,
+    timeout: Option<&str>,
+) -> http::Response<hyper::body::Incoming> {
+    let uri = format!("http://{}/bulkhead.audit.v1.AuditService/QueryEvents", fixture.address);
+    let mut request = http::Request::post(uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("authorization", "Bearer token-of-auditor");
+    if let Some(timeout) = timeout {
+        request = request.header("grpc-timeout", timeout);
+    }
+    let request = request.body(http_body_util::Full::new(body)).expect("a request");
+    http2().request(request).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_age_limit_with_a_reason() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let request = with_token(TailEventsRequest::default(), "auditor");
+    let mut stream = client.tail_events(request).await.expect("opens").into_inner();
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.message()).await.expect("in time");
+    let status = ended.expect_err("not a silent end");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "STREAM_AGE_LIMIT"));
+}
+
+#[tokio::test]
+async fn health_and_probes_need_no_credential_and_tell_the_truth() {
+    let fixture = start().await;
+    assert_eq!(get(fixture.address, "/healthz").await, 200);
+    assert_eq!(get(fixture.address, "/readyz").await, 200);
+    assert_eq!(get(fixture.address, "/nope").await, 404);
+    assert_eq!(health(&fixture, "bulkhead.audit.v1.AuditService", 1).await, 1);
+
+    fixture.readiness.unmet("store", "the disk is gone");
+    assert_eq!(get(fixture.address, "/readyz").await, 503);
+    assert_eq!(health(&fixture, "bulkhead.audit.v1.AuditService", 2).await, 2);
+    assert_eq!(health(&fixture, "", 2).await, 2);
+    assert_eq!(get(fixture.address, "/healthz").await, 200);
+}
+
+#[tokio::test]
+async fn a_stop_drains_within_its_bound() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    #[expect(clippy::disallowed_methods, reason = "an open call for the drain to end; joined below")]
+    let hanging =
+        tokio::spawn(async move { client.query_events(with_token(query("hang"), "auditor")).await });
+    assert_eq!(get(fixture.address, "/healthz").await, 200);
+    fixture.stop.cancel();
+    let served = tokio::time::timeout(Duration::from_secs(10), fixture.served).await.expect("in time");
+    served.expect("no panic").expect("a clean end");
+    drop(hanging);
+}
+
+/// Asks until the status is the expected one; health follows readiness in a task of its own.
+async fn health(fixture: &Fixture, service: &str, expected: i32) -> i32 {
+    let mut client = tonic_health::pb::health_client::HealthClient::new(fixture.channel.clone());
+    for _ in 0..500 {
+        let request = tonic_health::pb::HealthCheckRequest { service: service.into() };
+        let status = client.check(request).await.expect("answers").into_inner().status;
+        if status == expected {
+            return status;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the health of {service:?} never became {expected}");
+}
+
+type Http<B> = hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, B>;
+
+fn http2() -> Http<http_body_util::Full<bytes::Bytes>> {
+    let executor = hyper_util::rt::TokioExecutor::new();
+    hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http()
+}
+
+async fn get(address: SocketAddr, path: &str) -> u16 {
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let client: Http<http_body_util::Empty<bytes::Bytes>> =
+        hyper_util::client::legacy::Client::builder(executor).build_http();
+    let uri = format!("http://{address}{path}").parse().expect("a uri");
+    client.get(uri).await.expect("an answer").status().as_u16()
+}
