@@ -1,6 +1,7 @@
 //! Plans tool calls, gates them, runs them once, and takes them back.
 
 pub mod config;
+pub mod fs;
 mod grpc;
 pub mod tool;
 
