@@ -1,0 +1,167 @@
+//! Delivery against an audit service that goes away, loses answers and comes back.
+#![expect(clippy::expect_used, reason = "a broken fixture ends the test")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bulkhead_edge::peer::{Credentials, dial_with};
+use bulkhead_edge::{Principal, PrincipalKind, Readiness, Tasks};
+use bulkhead_outbox::{EnqueueError, EventDraft, Limit, Outbox};
+use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
+use bulkhead_proto::audit::v1::{AppendEventsRequest, AppendEventsResponse};
+use bulkhead_sqlite::{Store, WriteError};
+use jiff::Timestamp;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
+
+#[derive(Debug, thiserror::Error)]
+enum AppendError {
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// An audit service that writes down the kinds it gets, and may lose its first answers.
+#[derive(Clone, Default)]
+struct Audit {
+    seen: Arc<Mutex<Vec<(String, String)>>>,
+    answers_to_lose: Arc<Mutex<u32>>,
+}
+
+#[tonic::async_trait]
+impl AuditService for Audit {
+    async fn append_events(
+        &self,
+        request: Request<AppendEventsRequest>,
+    ) -> Result<Response<AppendEventsResponse>, Status> {
+        let events = request.into_inner().events;
+        let seen = events.into_iter().map(|event| (event.kind, event.event_id));
+        self.seen.lock().expect("lock").extend(seen);
+        let mut lose = self.answers_to_lose.lock().expect("lock");
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(Status::unavailable("the answer is lost"));
+        }
+        Ok(Response::new(AppendEventsResponse::default()))
+    }
+}
+
+impl Audit {
+    fn kinds(&self) -> Vec<String> {
+        self.seen.lock().expect("lock").iter().map(|(kind, _)| kind.clone()).collect()
+    }
+
+    async fn serve(&self, listener: TcpListener) {
+        let server = tonic::transport::Server::builder().add_service(AuditServiceServer::new(self.clone()));
+        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    }
+}
+
+async fn outbox(folder: &Path, audit: SocketAddr, limit: i64, tasks: &Tasks) -> Outbox {
+    let store = Store::open(&folder.join("store.sqlite"), &MIGRATIONS).await.expect("opens");
+    let peer = dial_with(&format!("http://{audit}"), Credentials::new("t").expect("a token")).expect("dials");
+    Outbox::start(store, Limit(limit), peer, Readiness::new(), tasks)
+}
+
+fn draft(kind: &str) -> EventDraft {
+    let ada =
+        Principal { tenant: "default".into(), kind: PrincipalKind::Person, name: "ada".into(), owner: None };
+    EventDraft::new(kind, Timestamp::UNIX_EPOCH, &ada)
+}
+
+async fn append(outbox: &Outbox, kind: &str) -> Result<i64, AppendError> {
+    outbox.append(draft(kind)).await
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn events_arrive_in_order_and_again_when_an_answer_was_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    let audit = Audit::default();
+    *audit.answers_to_lose.lock().expect("lock") = 1;
+    audit.serve(listener).await;
+
+    let outbox = outbox(folder.path(), address, 100, &Tasks::new()).await;
+    let mut last = 0;
+    for at in 0..20 {
+        last = append(&outbox, &format!("test.event_{at}")).await.expect("stored");
+    }
+    outbox.acknowledged(last, SOON).await.expect("confirmed");
+
+    let seen = audit.seen.lock().expect("lock").clone();
+    let mut ids = std::collections::HashSet::new();
+    let first_seen: Vec<_> =
+        seen.iter().filter(|(_, id)| ids.insert(id.clone())).map(|(kind, _)| kind.clone()).collect();
+    let expected: Vec<_> = (0..20).map(|at| format!("test.event_{at}")).collect();
+    assert_eq!(first_seen, expected);
+    assert!(seen.len() > 20, "the lost answer was not followed by a repetition");
+}
+
+#[tokio::test]
+async fn a_full_outbox_refuses_and_drops_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+
+    let outbox = outbox(folder.path(), address, 3, &Tasks::new()).await;
+    let mut last = 0;
+    for at in 0..3 {
+        last = append(&outbox, &format!("test.event_{at}")).await.expect("stored");
+    }
+    let refused = append(&outbox, "test.event_3").await;
+    assert!(matches!(refused, Err(AppendError::Enqueue(EnqueueError::Full { waiting: 3 }))), "{refused:?}");
+    assert!(outbox.acknowledged(last, Duration::from_millis(50)).await.is_err());
+
+    let audit = Audit::default();
+    audit.serve(TcpListener::bind(address).await.expect("binds again")).await;
+    outbox.acknowledged(last, SOON).await.expect("confirmed");
+    assert_eq!(audit.kinds(), ["test.event_0", "test.event_1", "test.event_2"]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_is_sent_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let tasks = Tasks::new();
+    let first = outbox(folder.path(), address, 100, &tasks).await;
+    append(&first, "test.left_behind").await.expect("stored");
+    tasks.finish(SOON).await;
+    drop(first);
+
+    let audit = Audit::default();
+    audit.serve(TcpListener::bind(address).await.expect("binds")).await;
+    let deadline = std::time::Instant::now() + SOON;
+    let second = loop {
+        match Store::open(&folder.path().join("store.sqlite"), &MIGRATIONS).await {
+            Ok(store) => {
+                let peer = dial_with(&format!("http://{address}"), Credentials::new("t").expect("a token"));
+                break Outbox::start(
+                    store,
+                    Limit(100),
+                    peer.expect("dials"),
+                    Readiness::new(),
+                    &Tasks::new(),
+                );
+            }
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    let last = append(&second, "test.new").await.expect("stored");
+    second.acknowledged(last, SOON).await.expect("confirmed");
+    assert_eq!(audit.kinds(), ["test.left_behind", "test.new"]);
+}
