@@ -1,1 +1,58 @@
-//! bulkhead-provider-sim.
+//! A simulator of model providers, for demos, tests, benches and chaos. It is no model.
+//!
+//! Speaks the real wire formats of Anthropic Messages (`POST /v1/messages`) and Ollama chat (`POST
+//! /api/chat`, `GET /api/tags`, `GET /api/version`), without streaming. Promises that every request it
+//! received is shown under `/control/requests`, so that a test can prove what was *not* sent, that the
+//! same script gives the same answers, and that each answer says `x-simulated: true`.
+//!
+//! # What a model does
+//! 1. The next step of its script, where one was set: `PUT /control/scripts?model=NAME` with a [`Script`].
+//! 2. Otherwise what its name asks for:
+//!
+//! | name | behaviour |
+//! |---|---|
+//! | `sim-429` (any status from 400 to 599) | that error, without a delay |
+//! | `sim-429-2s` | the same with `Retry-After: 2` |
+//! | `sim-429-date-2s` | the same with an HTTP-date that is two to three seconds away |
+//! | `sim-reset` | the connection is reset, without an answer |
+//! | `sim-silence` | no answer, ever |
+//! | `sim-cut` | the connection ends in the middle of the body |
+//! | `sim-truncated`, `sim-shape`, `sim-html` | 200 with cut JSON, other JSON, no JSON |
+//! | `sim-flap-3` | three times 503, then an answer, and again |
+//! | `sim-slow-250ms` | an answer after that time |
+//! | `sim-refusal` | an answer that declines |
+//! | anything else | an answer: a summary of the last user text |
+//!
+//! *Connection refused* cannot be had for one model of a shared port: use a port where nobody listens, or
+//! stop the simulator ([`Running::stop`]).
+//!
+//! # Control
+//! | request | effect |
+//! |---|---|
+//! | `PUT /control/scripts?model=NAME` | sets a [`Script`], replacing the model's former one |
+//! | `GET /control/scripts` | what is left of each script, by model |
+//! | `DELETE /control/scripts[?model=NAME]` | forgets one script, or all |
+//! | `GET /control/requests[?model=NAME]` | [`Requests`], oldest first |
+//! | `DELETE /control/requests` | forgets them and counts from 1 again |
+//!
+//! [`ControlClient`] speaks this protocol.
+
+mod api;
+mod client;
+pub mod control;
+mod grammar;
+mod record;
+mod script;
+mod server;
+mod state;
+mod wire;
+
+pub use client::{ControlClient, ControlError};
+pub use control::{
+    Action, Answered, Malformed, RecordedRequest, Reply, Requests, RetryAfter, Script, StatusFault, Step,
+    StopReason, ToolCall, Usage,
+};
+pub use server::{Announce, Running, Simulator, run};
+
+/// Name of the program, as it announces itself.
+pub const NAME: &str = "provider-sim";
