@@ -36,10 +36,18 @@ where
     S: FnOnce(C, Announce, CancellationToken) -> F,
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
-    let config = match Settings::load(config_path, service).and_then(configure) {
-        Ok(config) => config,
-        Err(mistakes) => return stopped(service, &mistakes, EXIT_CONFIG),
-    };
+    match Settings::load(config_path, service).and_then(configure) {
+        Ok(config) => host(service, |announce, shutdown| serve(config, announce, shutdown)),
+        Err(mistakes) => stopped(service, &mistakes, EXIT_CONFIG),
+    }
+}
+
+/// Runs what needs no configuration the way [`run`] runs a service.
+pub fn host<S, F>(service: &'static str, serve: S) -> ExitCode
+where
+    S: FnOnce(Announce, CancellationToken) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return stopped(service, &error, 1),
@@ -52,7 +60,7 @@ where
     drop(entered);
     let served = runtime.block_on(async {
         let shutdown = shutdown_on_signal()?;
-        serve(config, Box::new(move |address| announce(service, address)), shutdown).await
+        serve(Box::new(move |address| announce(service, address)), shutdown).await
     });
     telemetry.shutdown();
     match served {
