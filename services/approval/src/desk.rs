@@ -1,0 +1,288 @@
+//! Where approvals are opened, decided and closed.
+//!
+//! Every change is one transaction: the claim on the request id, the approval, its grant and its audit
+//! events stand or fall together. A change runs to its end even when its caller has gone, so that whoever
+//! watches is always told.
+
+mod error;
+mod read;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_edge::{Principal, Readiness, Tasks};
+use bulkhead_grant::SigningKey;
+use bulkhead_outbox::Outbox;
+use bulkhead_sqlite::{Claim, Scope, Store, WriteError, claim, record, sweep};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tokio::sync::{oneshot, watch};
+use tracing::{Instrument as _, Span};
+
+use crate::approval::{Approval, ApprovalId, Ballot, Event, Question, decide, expire, grant};
+use crate::events;
+use crate::store::{StoreError, sqlite};
+
+pub(crate) use error::DeskError;
+
+/// Name of the readiness condition.
+const CONDITION: &str = "store";
+
+/// Approvals that one sweep closes, so that a stop never waits for a long backlog.
+const SWEEP_MAX: u32 = 100;
+
+/// Who sends a request, and what makes two of them the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Who, from the credential.
+    pub(crate) principal: Principal,
+    /// The id under which the call is logged.
+    pub(crate) call_id: String,
+    /// The caller's id for the request.
+    pub(crate) request_id: String,
+    /// A digest of all that was asked.
+    pub(crate) payload_digest: String,
+}
+
+/// The parts that every change needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    store: Store,
+    outbox: Outbox,
+    signer: Arc<Signer>,
+    readiness: Readiness,
+    tasks: Tasks,
+    changes: watch::Sender<u64>,
+}
+
+/// Signs what was approved.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    /// With this.
+    pub(crate) key: SigningKey,
+    /// For so long after the last vote.
+    pub(crate) lifetime: Duration,
+}
+
+type Change<T> = Result<T, DeskError>;
+
+impl Desk {
+    /// Over an open store and its outbox.
+    pub(crate) fn new(
+        store: Store,
+        outbox: Outbox,
+        signer: Signer,
+        readiness: Readiness,
+        tasks: Tasks,
+    ) -> Self {
+        Self { store, outbox, signer: Arc::new(signer), readiness, tasks, changes: watch::Sender::new(0) }
+    }
+
+    /// Asks people, or joins an equal question that still waits.
+    pub(crate) async fn open(&self, question: Question, caller: Caller) -> Change<Approval> {
+        let desk = self.clone();
+        let now = question.create_time;
+        self.change(move |c| {
+            async move {
+                let scope = caller.scope("CreateApproval");
+                if let Some(before) = claimed(c, &scope, &caller).await? {
+                    return Ok(before);
+                }
+                let approval = match sqlite::find_equal(c, &question).await? {
+                    Some(equal) => equal,
+                    None => desk.insert(c, question, &caller).await?,
+                };
+                remember(c, &scope, &caller, approval.id, now).await?;
+                Ok(approval)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Counts a vote, and signs the grant when it was the last that was missing.
+    pub(crate) async fn vote(
+        &self,
+        id: ApprovalId,
+        ballot: Ballot,
+        caller: Caller,
+        now: Timestamp,
+    ) -> Change<Approval> {
+        let desk = self.clone();
+        self.change(move |c| {
+            async move {
+                let scope = caller.scope("DecideApproval");
+                if let Some(before) = claimed(c, &scope, &caller).await? {
+                    return Ok(before);
+                }
+                let approval = sqlite::load(c, &scope.tenant, id).await?.ok_or(DeskError::NotFound { id })?;
+                let events = decide(&approval, &ballot, now)?;
+                let approval = desk.happen(c, approval, events, &caller.call_id).await?;
+                remember(c, &scope, &caller, id, now).await?;
+                Ok(approval)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Writes down the end of approvals whose time is over and says how many. One that cannot be closed does
+    /// not keep the others open; the first failure is returned once all were tried.
+    pub(crate) async fn expire_due(&self, now: Timestamp) -> Change<usize> {
+        let mut reader = self.snapshot().await?;
+        let due = sqlite::due(&mut reader, now, SWEEP_MAX).await?;
+        drop(reader);
+        let mut closed = 0;
+        let mut failed = None;
+        for (tenant, id) in due {
+            match self.close(tenant, id, now).await {
+                Ok(()) => closed += 1,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(closed), Err)
+    }
+
+    async fn close(&self, tenant: String, id: ApprovalId, now: Timestamp) -> Change<()> {
+        let desk = self.clone();
+        self.change(move |c| {
+            async move {
+                let Some(approval) = sqlite::load(c, &tenant, id).await? else { return Ok(()) };
+                if let Some(event) = expire(&approval, now) {
+                    desk.happen(c, approval, vec![event], "").await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Proves that the store can be written, and forgets request ids older than `before`.
+    pub(crate) async fn upkeep(&self, now: Timestamp, before: Timestamp) -> Change<()> {
+        self.write(move |c| {
+            async move {
+                sqlite::beat(c, now).await?;
+                sweep(c, before.as_millisecond()).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await?;
+        self.readiness.met(CONDITION);
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        c: &mut SqliteConnection,
+        question: Question,
+        caller: &Caller,
+    ) -> Change<Approval> {
+        let approval = sqlite::insert(c, Approval::open(ApprovalId::generate(), question)).await?;
+        self.outbox.enqueue(c, events::requested(&approval, &caller.call_id)).await?;
+        Ok(approval)
+    }
+
+    /// Applies what was decided: the approval, its grant, and an audit event for each thing that happened.
+    async fn happen(
+        &self,
+        c: &mut SqliteConnection,
+        before: Approval,
+        happened: Vec<Event>,
+        call_id: &str,
+    ) -> Change<Approval> {
+        let votes_before = before.votes.len();
+        let mut approval = happened.iter().cloned().fold(before, Approval::after);
+        approval.grant = self.signer.sign(&approval)?;
+        let approval = sqlite::save(c, approval, votes_before).await?;
+        for event in &happened {
+            self.outbox.enqueue(c, events::happened(&approval, event, call_id)).await?;
+        }
+        Ok(approval)
+    }
+
+    /// Makes a change and tells those who wait for one: watchers, the sweeper, the outbox.
+    async fn change<T, F>(&self, act: F) -> Change<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Change<T>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let desk = self.clone();
+        let change = async move {
+            let result = desk.write(act).await;
+            if result.is_ok() {
+                desk.outbox.wake();
+                desk.changes.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            // A caller that went away does not need the answer; its change stands.
+            drop(reply.send(result));
+        };
+        self.tasks.spawn("change", change.in_current_span());
+        answer.await.map_err(|_gone| StoreError::OutcomeUnknown(WriteError::Closed))?
+    }
+
+    /// Writes in the caller's span, so that what is stored belongs to its trace, and keeps the readiness
+    /// true.
+    async fn write<T, F>(&self, act: F) -> Change<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Change<T>> + Send + 'static,
+    {
+        let span = Span::current();
+        let result = self.store.writer().write(move |c| act(c).instrument(span).boxed()).await;
+        // Any other refusal says nothing about the store, and a success may have written nothing; only
+        // `upkeep` surely writes, and says when the store is back.
+        if let Err(DeskError::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) = &result {
+            self.readiness.unmet(CONDITION, "the store cannot be written; the log says why");
+        }
+        result
+    }
+}
+
+impl Signer {
+    fn sign(&self, approval: &Approval) -> Change<Option<bulkhead_grant::SignedGrant>> {
+        let granted = grant::grant(approval, self.lifetime);
+        granted.map(|granted| granted.sign(&self.key)).transpose().map_err(DeskError::Unsigned)
+    }
+}
+
+impl Caller {
+    fn scope(&self, method: &'static str) -> Scope {
+        Scope {
+            tenant: self.principal.tenant.clone(),
+            principal: self.principal.to_string(),
+            method,
+            request_id: self.request_id.clone(),
+        }
+    }
+}
+
+/// What an earlier request with the same id made, as it is now.
+async fn claimed(c: &mut SqliteConnection, scope: &Scope, caller: &Caller) -> Change<Option<Approval>> {
+    match claim(c, scope, &caller.payload_digest).await.map_err(StoreError::from)? {
+        Claim::New => Ok(None),
+        Claim::Reused => Err(DeskError::RequestIdReused { request_id: scope.request_id.clone() }),
+        Claim::Seen { subject_id } => {
+            let id = subject_id
+                .parse()
+                .map_err(|error| StoreError::Corrupt(sqlx::Error::Decode(Box::<uuid::Error>::new(error))))?;
+            sqlite::load(c, &scope.tenant, id).await?.ok_or(DeskError::NotFound { id }).map(Some)
+        }
+    }
+}
+
+async fn remember(
+    c: &mut SqliteConnection,
+    scope: &Scope,
+    caller: &Caller,
+    id: ApprovalId,
+    now: Timestamp,
+) -> Change<()> {
+    let digest = &caller.payload_digest;
+    record(c, scope, digest, &id.to_string(), now.as_millisecond()).await.map_err(StoreError::from)?;
+    Ok(())
+}

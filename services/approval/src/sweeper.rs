@@ -1,0 +1,51 @@
+//! Closes approvals when their time is over, and looks after the store.
+
+use std::time::Duration;
+
+use bulkhead_edge::fault::chain;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::desk::{Desk, DeskError};
+
+/// Between proofs that the store can be written; also bounds how far a clock that was set can mislead.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// After a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How long a request id is remembered: longer than any approval can be open, plus a day for retries.
+const REQUEST_ID_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3_600);
+
+/// Runs until the service stops.
+pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
+    let mut changes = desk.changes();
+    let mut upkeep_time = clock::now();
+    loop {
+        changes.mark_unchanged();
+        let now = clock::now();
+        let delay = match round(&desk, now, &mut upkeep_time).await {
+            Ok(next) => Duration::try_from(next.duration_since(clock::now())).unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(error = chain(&error, ": "), "expired approvals wait to be closed");
+                RETRY_DELAY
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(delay.min(UPKEEP_INTERVAL)) => {}
+            // The sweeper's own desk keeps the channel open.
+            _ = changes.changed() => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Does what is due and says when there is more.
+async fn round(desk: &Desk, now: Timestamp, upkeep_time: &mut Timestamp) -> Result<Timestamp, DeskError> {
+    if now >= *upkeep_time {
+        desk.upkeep(now, now.checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN)).await?;
+        *upkeep_time = now.checked_add(UPKEEP_INTERVAL).unwrap_or(Timestamp::MAX);
+    }
+    desk.expire_due(now).await?;
+    let next = desk.next_expiry().await?;
+    Ok(next.map_or(*upkeep_time, |expiry| expiry.min(*upkeep_time)))
+}
