@@ -1,13 +1,31 @@
 //! The record: an append-only log whose lines are the leaves of a Merkle tree.
+//!
+//! Promises that an event is on disk before `AppendEvents` answers, once, in the order in which it was
+//! taken; that a line is never changed; that a signed checkpoint follows within a second; and that anybody
+//! who kept one can tell later, offline, whether the log still holds what it held ([`verify`]). It must
+//! never acknowledge what is not durable, never drop an event, and never serve a log that its own
+//! checkpoint contradicts.
 
+pub mod checkpoint;
 pub mod config;
+pub mod event;
 mod grpc;
+pub mod index;
+pub mod log;
+pub mod merkle;
+pub mod query;
+pub mod verify;
 
 use std::error::Error;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::LogKey;
+use crate::log::{Clock, Layout, Log, Settings};
+use crate::query::Query;
 
 pub use config::Config;
 
@@ -18,7 +36,7 @@ pub const NAME: &str = "audit";
 const SERVICES: &[&str] =
     &["bulkhead.audit.v1.AuditService", "bulkhead.audit.v1.AlertService", "bulkhead.audit.v1.JobService"];
 
-/// Binds, announces the address, and serves until `shutdown`.
+/// Binds, reads the log, announces the address, and serves until `shutdown`.
 ///
 /// # Errors
 /// When it cannot start, or when a part it cannot do without fails.
@@ -29,8 +47,13 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tasks = Tasks::new();
     let readiness = Readiness::new();
+    let key = LogKey::load(&config.origin, &config.log_key)?;
     let edge = Edge::bind(config.edge).await?;
+    let layout = Layout::new(&config.data);
+    let settings = Settings { layout: layout.clone(), key, clock: Clock::new(Timestamp::now) };
+    let (log, index) = Log::open(settings, &readiness, &tasks).await?;
     announce(edge.address());
-    edge.serve(grpc::routes(), SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    let routes = grpc::routes(log, Query::new(index, layout));
+    edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
     Ok(())
 }

@@ -1,0 +1,192 @@
+//! From messages to types and back; every violation is told at once.
+
+use bulkhead_canonical_json as canonical;
+use bulkhead_edge::page::Page;
+use bulkhead_edge::{Principal, Violations, wire};
+use bulkhead_proto::audit::v1 as pb;
+use serde_json::{Map, Value};
+use tonic::Status;
+
+use super::status::invalid_event;
+use crate::event::{Event, LineError, is_kind};
+use crate::index::Filter;
+use crate::log::Batch;
+use crate::query::Recorded;
+
+/// Events in one call at most.
+const EVENTS_MAX: usize = 256;
+/// Characters of a free identifier at most.
+const TEXT_MAX: usize = 128;
+
+/// A checked query.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) filter: Filter,
+    pub(super) page: Page,
+    /// What a page token is bound to.
+    pub(super) fingerprint: String,
+}
+
+pub(super) fn batch(request: pb::AppendEventsRequest, source: &Principal) -> Result<Batch, Status> {
+    let mut violations = Violations::new();
+    violations.uuid("request_id", &request.request_id);
+    let count = request.events.len();
+    violations.require((1..=EVENTS_MAX).contains(&count), "events", "must hold 1 to 256 events");
+    violations.finish(Some(()))?;
+
+    let mut violations = Violations::new();
+    let mut events = Vec::with_capacity(count);
+    for (at, message) in request.events.into_iter().enumerate() {
+        events.extend(event(message, &format!("events[{at}]"), source, &mut violations));
+    }
+    let complete = events.len() == count;
+    let batch = Batch { events, source: source.clone() };
+    violations.finish(complete.then_some(batch)).map_err(invalid_event)
+}
+
+fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Violations) -> Option<Event> {
+    let field = |name: &str| format!("{at}.{name}");
+    let event_id = violations.uuid(&field("event_id"), &message.event_id);
+    let time = match message.time {
+        Some(time) => wire::read_timestamp(time, &field("time"), violations),
+        None => {
+            violations.add(field("time"), "is required");
+            None
+        }
+    };
+    violations.require(
+        is_kind(&message.kind),
+        &field("kind"),
+        "must be 3 to 64 characters of [a-z_] in two or more parts with dots between",
+    );
+    let principal = Principal::read(message.principal, &field("principal"), violations);
+    violations.context_id(&field("session_id"), &message.session_id);
+    violations.context_id(&field("run_id"), &message.run_id);
+    violations.require(is_outcome(&message.outcome), &field("outcome"), "must be at most 64 of [a-z_]");
+    violations.require(
+        is_trace_id(&message.trace_id),
+        &field("trace_id"),
+        "must be 32 lower-case hex digits, or empty",
+    );
+    for (name, text) in
+        [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
+    {
+        violations.require(
+            is_text(text),
+            &field(name),
+            "must be at most 128 characters and hold no control characters",
+        );
+    }
+    let attributes = attributes(&message.attributes_json, &field("attributes_json"), violations);
+    let event = Event {
+        attributes: attributes?,
+        event_id: event_id?,
+        kind: message.kind,
+        outcome: message.outcome,
+        principal: principal?,
+        request_id: message.request_id,
+        run_id: message.run_id,
+        session_id: message.session_id,
+        step: message.step,
+        subject_id: message.subject_id,
+        time: time?,
+        tool: message.tool,
+        trace_id: message.trace_id,
+    };
+    check_line(&event, at, source, violations);
+    Some(event)
+}
+
+fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Map<String, Value>> {
+    if text.is_empty() {
+        return Some(Map::new());
+    }
+    match canonical::parse(text) {
+        Ok(Value::Object(attributes)) => Some(attributes),
+        Ok(_) => {
+            violations.add(field, "must be a JSON object, or empty");
+            None
+        }
+        Err(error) => {
+            violations.add(field, format!("must be a strict JSON object: {error}"));
+            None
+        }
+    }
+}
+
+fn check_line(event: &Event, at: &str, source: &Principal, violations: &mut Violations) {
+    match event.check_line(source) {
+        Ok(()) => {}
+        Err(LineError::TooLong { bytes }) => violations.add(
+            at,
+            format!("event {} would make a line of up to {bytes} bytes; 65535 are allowed", event.event_id),
+        ),
+        Err(error) => violations.add(at, format!("event {}: {error}", event.event_id)),
+    }
+}
+
+fn is_outcome(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+fn is_trace_id(text: &str) -> bool {
+    text.is_empty() || text.len() == 32 && text.chars().all(|c| c.is_ascii_digit() || matches!(c, 'a'..='f'))
+}
+
+fn is_text(text: &str) -> bool {
+    text.chars().count() <= TEXT_MAX && !text.chars().any(char::is_control)
+}
+
+pub(super) fn query(request: pb::QueryEventsRequest, tenant: &str) -> Result<Wanted, Status> {
+    let mut violations = Violations::new();
+    let start = request.start_time.and_then(|time| wire::read_timestamp(time, "start_time", &mut violations));
+    let end = request.end_time.and_then(|time| wire::read_timestamp(time, "end_time", &mut violations));
+    if let (Some(start), Some(end)) = (start, end) {
+        violations.require(start <= end, "end_time", "must not be before start_time");
+    }
+    let kind = request.kind.strip_suffix('.').unwrap_or(&request.kind);
+    let kind_fits =
+        kind.len() <= 64 && kind.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
+    violations.require(kind_fits, "kind", "must be a kind such as tool.intent, or a prefix such as tool.");
+    let filter = Filter {
+        tenant: tenant.to_owned(),
+        start,
+        end,
+        kind: request.kind,
+        principal_name: request.principal_name,
+        session_id: request.session_id,
+        tool: request.tool,
+        outcome: request.outcome,
+        trace_id: request.trace_id,
+        subject_id: request.subject_id,
+    };
+    let fingerprint = format!("{filter:?}");
+    let page = Page::read(request.page_size, &request.page_token, &fingerprint, &mut violations);
+    Ok(violations.finish(Some(Wanted { filter, page, fingerprint }))?)
+}
+
+pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
+    let entry = recorded.entry;
+    let event = entry.event;
+    pb::RecordedEvent {
+        sequence: entry.sequence,
+        line: recorded.line,
+        source: Some((&entry.source).into()),
+        logged_time: Some(wire::timestamp(entry.logged_time)),
+        event: Some(pb::Event {
+            event_id: event.event_id.to_string(),
+            time: Some(wire::timestamp(event.time)),
+            kind: event.kind,
+            principal: Some((&event.principal).into()),
+            session_id: event.session_id,
+            run_id: event.run_id,
+            step: event.step,
+            tool: event.tool,
+            outcome: event.outcome,
+            trace_id: event.trace_id,
+            request_id: event.request_id,
+            subject_id: event.subject_id,
+            attributes_json: Value::Object(event.attributes).to_string(),
+        }),
+    }
+}

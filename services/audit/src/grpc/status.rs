@@ -1,0 +1,67 @@
+//! From errors to the statuses of the contract. The only place that names gRPC codes.
+
+use std::time::Duration;
+
+use bulkhead_edge::Fault;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::log::{AppendError, SignError};
+use crate::query::QueryError;
+
+/// A full disk takes a while; senders keep their events meanwhile.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+pub(super) fn append(error: AppendError) -> Status {
+    let fault = match &error {
+        AppendError::NotWritten(_) => {
+            unavailable("the log cannot be written; keep the events and send them again")
+        }
+        AppendError::Broken => unavailable("the log needs a restart; keep the events and send them again"),
+        AppendError::Index(_) => {
+            unavailable("the log's index does not follow; keep the events and send them again")
+        }
+        AppendError::Closed => unavailable("the service is stopping; send the events again"),
+        AppendError::Line(_) => Fault::new(Code::Internal, "LINE_NOT_WRITTEN")
+            .saying("an event could not be written as a line; nothing of the request is recorded"),
+    };
+    fault.because(error).into_status()
+}
+
+pub(super) fn query(error: QueryError) -> Status {
+    let fault = match &error {
+        QueryError::Index(_) => unavailable("the index of the log cannot be read now"),
+        QueryError::Read { .. } | QueryError::Panicked(_) => unavailable("the log cannot be read now"),
+        QueryError::Misplaced { sequence, .. } => Fault::new(Code::DataLoss, "LOG_DAMAGED")
+            .saying(format!("line {sequence} of the log is not readable; run `bulkhead audit verify`"))
+            .with("sequence", sequence),
+    };
+    fault.because(error).into_status()
+}
+
+pub(super) fn sign(error: SignError) -> Status {
+    let fault = match &error {
+        SignError::Store(_) => unavailable("the checkpoint cannot be stored now"),
+        SignError::Closed => unavailable("the service is stopping; ask again"),
+        SignError::Sign(_) => Fault::new(Code::Internal, "CHECKPOINT_NOT_SIGNED")
+            .saying("the checkpoint could not be signed; the log of the service has the cause"),
+    };
+    fault.because(error).into_status()
+}
+
+fn unavailable(message: &str) -> Fault {
+    Fault::new(Code::Unavailable, "LOG_UNAVAILABLE").saying(message).retry_after(RETRY_DELAY)
+}
+
+/// The contract gives bad events a reason of their own: a sender whose outbox is stuck on one can tell it
+/// from every other refusal.
+pub(super) fn invalid_event(fault: Fault) -> Status {
+    let told = fault.into_status();
+    let violations = told.get_error_details().bad_request().cloned();
+    let renamed = Fault::new(Code::InvalidArgument, "INVALID_EVENT").saying(told.message());
+    let fault = violations
+        .into_iter()
+        .flat_map(|request| request.field_violations)
+        .fold(renamed, |fault, violation| fault.violation(violation.field, violation.description));
+    fault.into_status()
+}

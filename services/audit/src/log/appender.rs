@@ -1,0 +1,239 @@
+//! The task that owns the daily files.
+//!
+//! Group commit: whatever arrived during the previous sync is written and synced together. A group is
+//! answered only after its sync and after the index knows it, so that a query sees it and a repeat of it is
+//! recognised.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_edge::Readiness;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::files::{AppendFailure, DayFiles};
+use super::leaf_hashes::LeafHashes;
+use super::stage::{Staged, stage};
+use super::{AppendError, Batch, Receipt};
+use crate::event::{day_of, logged_time};
+use crate::index::{IndexWriter, Row};
+use crate::merkle::{Head, Tree};
+
+/// Calls that may wait; beyond it callers wait to enqueue. At 8 MiB a call, this bounds the memory too.
+pub(crate) const QUEUE_LENGTH: usize = 32;
+/// Calls that share one sync at most.
+const GROUP_MAX: usize = 32;
+/// Between two looks at a disk or an index that failed.
+const MEND_INTERVAL: Duration = Duration::from_secs(1);
+/// Names of the readiness conditions.
+const DISK: &str = "audit_log";
+const INDEX: &str = "audit_index";
+
+/// Where the time of an append comes from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
+
+/// A batch and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) batch: Batch,
+    pub(crate) reply: oneshot::Sender<Result<Receipt, AppendError>>,
+}
+
+/// The files behind the log; they travel to a thread for every write and back.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) days: DayFiles,
+    pub(crate) hashes: LeafHashes,
+}
+
+impl Files {
+    fn append(&mut self, staged: &Staged) -> Result<u64, AppendFailure> {
+        let start = self.days.append(day_of(staged.logged_time), &staged.bytes)?;
+        self.hashes.push(&staged.leaves);
+        Ok(start)
+    }
+}
+
+/// The only writer of a log.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    /// None once what is on disk is not known.
+    pub(crate) files: Option<Files>,
+    pub(crate) tree: Tree,
+    pub(crate) last: Option<Timestamp>,
+    pub(crate) index: IndexWriter,
+    /// On disk and not yet in the index.
+    pub(crate) unindexed: Vec<Row>,
+    /// The last write was refused and taken back.
+    pub(crate) refused: bool,
+    pub(crate) heads: watch::Sender<Head>,
+    pub(crate) clock: Clock,
+    pub(crate) readiness: Readiness,
+}
+
+impl Appender {
+    /// Appends until every handle to the log is gone.
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Append>, lock: Arc<File>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        loop {
+            let receive = queue.recv_many(&mut group, GROUP_MAX);
+            let received = if self.needs_mending() {
+                tokio::time::timeout(MEND_INTERVAL, receive).await.ok()
+            } else {
+                Some(receive.await)
+            };
+            match received {
+                Some(0) => break,
+                Some(_) => self.answer(std::mem::take(&mut group)).await,
+                None => self.mend().await,
+            }
+        }
+        self.index.close().await;
+        drop(lock);
+    }
+
+    async fn answer(&mut self, group: Vec<Append>) {
+        let (batches, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|append| (append.batch, append.reply)).unzip();
+        let mut answers = match self.commit(batches).await {
+            Ok(receipts) => receipts.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); replies.len()],
+        }
+        .into_iter();
+        for reply in replies {
+            // A caller that went away sends its events again, and they are recognised.
+            drop(reply.send(answers.next().unwrap_or(Err(AppendError::Closed))));
+        }
+    }
+
+    async fn commit(&mut self, group: Vec<Batch>) -> Result<Vec<Receipt>, AppendError> {
+        self.catch_up().await?;
+        let known = self.known(&group).await?;
+        let now = logged_time((self.clock.0)(), self.last);
+        let staged = stage(group, known, self.tree.size(), now);
+        let mut staged = staged.map_err(|error| AppendError::Line(Arc::new(error)))?;
+        let duplicates = std::mem::take(&mut staged.duplicates);
+        if !staged.rows.is_empty() {
+            self.write(staged).await?;
+            self.catch_up().await?;
+        }
+        let tree_size = self.tree.size();
+        Ok(duplicates.into_iter().map(|duplicates| Receipt { tree_size, duplicates }).collect())
+    }
+
+    async fn known(&mut self, group: &[Batch]) -> Result<HashSet<Uuid>, AppendError> {
+        let events = group.iter().flat_map(|batch| &batch.events);
+        let ids: Vec<Uuid> = events.map(|event| event.event_id).collect();
+        let known = self.index.known(&ids).await;
+        known.map_err(|error| self.index_failed(error))
+    }
+
+    /// Writes and syncs. Afterwards the group is part of the log, or certainly not, or nobody knows.
+    async fn write(&mut self, staged: Staged) -> Result<(), AppendError> {
+        let Some(mut files) = self.files.take() else { return Err(AppendError::Broken) };
+        let written = spawn_blocking(move || {
+            let written = files.append(&staged);
+            (files, staged, written)
+        });
+        match written.await {
+            Ok((files, staged, Ok(start))) => {
+                self.files = Some(files);
+                self.written(staged, start);
+                Ok(())
+            }
+            Ok((files, _, Err(AppendFailure::NotWritten(error)))) => {
+                self.files = Some(files);
+                self.refused = true;
+                self.readiness.unmet(DISK, "the log cannot be written; is the disk full?");
+                Err(AppendError::NotWritten(Arc::new(error)))
+            }
+            Ok((_, _, Err(AppendFailure::Broken(error)))) => Err(self.broken(&error)),
+            Err(panicked) => Err(self.broken(&panicked)),
+        }
+    }
+
+    fn written(&mut self, staged: Staged, start: u64) {
+        staged.leaves.into_iter().for_each(|leaf| self.tree.push(leaf));
+        self.last = Some(staged.logged_time);
+        self.unindexed = staged.rows.into_iter().map(|row| row.moved(start)).collect();
+        self.heads.send_replace(self.tree.head());
+        self.refused = false;
+        self.readiness.met(DISK);
+    }
+
+    fn broken(&self, cause: &(dyn std::error::Error + 'static)) -> AppendError {
+        let error = bulkhead_edge::fault::chain(cause, ": ");
+        tracing::error!(error, "what is on disk is not known; no more events before a restart");
+        self.readiness.unmet(DISK, "a sync of the log failed; restart the service to read it again");
+        AppendError::Broken
+    }
+
+    /// Brings the index up to the files.
+    async fn catch_up(&mut self) -> Result<(), AppendError> {
+        if self.unindexed.is_empty() {
+            return Ok(());
+        }
+        let inserted = self.index.insert(&self.unindexed, self.tree.head()).await;
+        inserted.map_err(|error| self.index_failed(error))?;
+        self.unindexed.clear();
+        self.readiness.met(INDEX);
+        Ok(())
+    }
+
+    fn index_failed(&self, error: sqlx::Error) -> AppendError {
+        self.readiness.unmet(INDEX, "the index of the log cannot be used; see the log");
+        AppendError::Index(Arc::new(error))
+    }
+
+    fn needs_mending(&self) -> bool {
+        self.refused || !self.unindexed.is_empty()
+    }
+
+    /// Looks whether what failed works again, so that readiness comes back without a caller.
+    async fn mend(&mut self) {
+        if let Err(error) = self.catch_up().await {
+            tracing::warn!(error = bulkhead_edge::fault::chain(&error, ": "), "the index is still behind");
+        }
+        if !self.refused {
+            return;
+        }
+        match self.probe().await {
+            Ok(()) => {
+                self.refused = false;
+                self.readiness.met(DISK);
+            }
+            Err(error) => tracing::warn!(%error, "the log still cannot be written"),
+        }
+    }
+
+    async fn probe(&mut self) -> io::Result<()> {
+        let Some(files) = self.files.take() else { return Ok(()) };
+        let probed = spawn_blocking(move || {
+            let probed = files.days.probe();
+            (files, probed)
+        });
+        let (files, probed) = probed.await.map_err(io::Error::other)?;
+        self.files = Some(files);
+        probed
+    }
+}

@@ -1,0 +1,76 @@
+//! The hash of every line, beside the log.
+//!
+//! Nothing trusts this file. If its hashes lead to a signed root, though, they are the right ones, and the
+//! verifier can name the line that was changed instead of saying that some line was.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use tlog_tiles::{HASH_SIZE, Hash};
+
+/// Writes the file. After a failure it stays short until the next start writes it anew.
+#[derive(Debug)]
+pub(crate) struct LeafHashes {
+    file: BufWriter<File>,
+    failed: bool,
+}
+
+impl LeafHashes {
+    pub(crate) fn push(&mut self, leaves: &[Hash]) {
+        if self.failed {
+            return;
+        }
+        let written = leaves.iter().try_for_each(|leaf| self.file.write_all(&leaf.0));
+        if let Err(error) = written.and_then(|()| self.file.flush()) {
+            self.failed = true;
+            tracing::warn!(%error, "the file leaf-hashes falls behind; the next start writes it anew");
+        }
+    }
+}
+
+/// The file as it is written anew at start, under another name until the log is found to be whole: of a log
+/// that was changed, the old hashes still tell where.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl Draft {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let path = path.with_extension("new");
+        Ok(Self { file: BufWriter::new(File::create(&path)?), path })
+    }
+
+    pub(crate) fn push(&mut self, leaf: Hash) -> io::Result<()> {
+        self.file.write_all(&leaf.0)
+    }
+
+    /// Takes the place of the old file.
+    pub(crate) fn keep(mut self) -> io::Result<LeafHashes> {
+        self.file.flush()?;
+        fs::rename(&self.path, self.path.with_extension(""))?;
+        Ok(LeafHashes { file: self.file, failed: false })
+    }
+}
+
+/// Reads the file from its beginning. A missing or short file just ends: it is only ever a help.
+#[derive(Debug)]
+pub(crate) struct Reader(Option<BufReader<File>>);
+
+impl Reader {
+    pub(crate) fn open(path: &Path) -> Self {
+        Self(File::open(path).ok().map(BufReader::new))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Hash;
+
+    fn next(&mut self) -> Option<Hash> {
+        let mut hash = [0; HASH_SIZE];
+        self.0.as_mut()?.read_exact(&mut hash).ok()?;
+        Some(Hash(hash))
+    }
+}

@@ -1,0 +1,137 @@
+//! Opening a log: lock, read, compare with the checkpoint, complete the index, start the tasks.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bulkhead_edge::{Readiness, Tasks};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::appender::{Appender, Files, QUEUE_LENGTH};
+use super::files::DayFiles;
+use super::recover::{Recovered, lock, recover, replay};
+use super::signer::Signer;
+use super::{Clock, Layout, Log, RecoverError, SignError};
+use crate::checkpoint::LogKey;
+use crate::index::{Index, IndexWriter};
+
+/// Rows on their way from the files to the index while it is completed.
+const REPLAY_ROWS: usize = 1_000;
+
+/// What a log is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its folder.
+    pub layout: Layout,
+    /// Signs the checkpoints.
+    pub key: LogKey,
+    /// Tells when an event is appended.
+    pub clock: Clock,
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or locked.
+    #[error("cannot open the log folder {path}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the log folder {path} is in use by another instance; a log has one owner")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What is there cannot be served.
+    #[error("the log is not whole")]
+    Recover(#[from] RecoverError),
+    /// The index cannot be made.
+    #[error("cannot prepare the index of the log")]
+    Index(#[from] sqlx::Error),
+    /// No first checkpoint.
+    #[error("cannot write a checkpoint")]
+    Sign(#[from] SignError),
+    /// Reading the log panicked.
+    #[error("reading the log failed")]
+    Panicked(#[from] JoinError),
+}
+
+impl Log {
+    /// Opens or creates a log and starts its tasks.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing that was acknowledged before has been touched.
+    pub async fn open(
+        settings: Settings,
+        readiness: &Readiness,
+        tasks: &Tasks,
+    ) -> Result<(Self, Index), OpenError> {
+        let Settings { layout, key, clock } = settings;
+        let lock = Arc::new(take(&layout)?);
+        let (mut writer, index) = Index::open(&layout.index()).await?;
+        let recovered = read(&layout, &key, &mut writer).await?;
+
+        let (heads, head) = watch::channel(recovered.tree.head());
+        let mut signer = Signer::new(key, layout.checkpoint(), head, readiness.clone());
+        signer.begin().await?;
+        let appender = Appender {
+            files: Some(Files { days: DayFiles::new(layout.logs()), hashes: recovered.hashes }),
+            tree: recovered.tree,
+            last: recovered.last,
+            index: writer,
+            unindexed: Vec::new(),
+            refused: false,
+            heads,
+            clock,
+            readiness: readiness.clone(),
+        };
+        let (appends, queue) = mpsc::channel(QUEUE_LENGTH);
+        let (checkpoints, asks) = mpsc::channel(QUEUE_LENGTH);
+        tasks.spawn("appender", appender.run(queue, Arc::clone(&lock)));
+        tasks.spawn("signer", signer.run(asks, lock));
+        Ok((Self { appends, checkpoints }, index))
+    }
+}
+
+fn take(layout: &Layout) -> Result<std::fs::File, OpenError> {
+    let path = layout.folder().to_owned();
+    let locked = std::fs::create_dir_all(layout.logs()).and_then(|()| lock(&layout.lock()));
+    locked.map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse { path },
+        _ => OpenError::Folder { path, source },
+    })
+}
+
+async fn read(layout: &Layout, key: &LogKey, index: &mut IndexWriter) -> Result<Recovered, OpenError> {
+    let covered = index.covered().await?;
+    let (place, signing) = (layout.clone(), key.clone());
+    let recovered = spawn_blocking(move || recover(&place, &signing, covered)).await??;
+    let from = if recovered.index_holds { covered.size } else { 0 };
+    if !recovered.index_holds {
+        tracing::warn!("the index does not belong to the log; building it anew");
+        index.clear().await?;
+    }
+    if from < recovered.tree.size() {
+        complete(layout, from, index).await?;
+        index.cover(recovered.tree.head()).await?;
+    }
+    Ok(recovered)
+}
+
+async fn complete(layout: &Layout, from: u64, index: &mut IndexWriter) -> Result<(), OpenError> {
+    let (sender, mut rows) = mpsc::channel(REPLAY_ROWS);
+    let place = layout.clone();
+    let reading = spawn_blocking(move || replay(&place, from, &sender));
+    let mut group = Vec::with_capacity(REPLAY_ROWS);
+    while rows.recv_many(&mut group, REPLAY_ROWS).await > 0 {
+        index.add(&group).await?;
+        group.clear();
+    }
+    Ok(reading.await??)
+}
