@@ -1,17 +1,49 @@
 //! Plans tool calls, gates them, runs them once, and takes them back.
+//!
+//! Promises:
+//! - Nothing runs without a [`permit::Permit`], and a permit comes only from the policy's word or from a
+//!   verified grant that the policy, asked again, accepts. It is for one plan, by digest.
+//! - The intent, the plan, the grant's use and the audit event are on disk in one transaction before the
+//!   effect. No durable record, no effect.
+//! - A request id acts once, a grant is used once, an execution is taken back once.
+//! - What was begun goes on when its caller goes away; after a crash, what was running is reconciled before
+//!   anything new begins, and what waits for people goes on waiting.
 
+pub mod approvals;
 pub mod config;
+pub mod engine;
+pub mod events;
+pub mod execution;
 pub mod fs;
 mod grpc;
+pub mod permit;
+pub mod plan;
+pub mod policy;
+mod refusals;
+pub mod store;
 pub mod tool;
+pub mod toolbox;
 
 use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use bulkhead_edge::peer;
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
+use bulkhead_grant::PinnedKeys;
+use bulkhead_outbox::Outbox;
 use tokio_util::sync::CancellationToken;
 
+use approvals::Approvals;
+use engine::{Engine, Parts};
+use policy::Policy;
+use store::Journal;
+use tool::Tool;
+use toolbox::Toolbox;
+
 pub use config::Config;
+pub use policy::DEFAULT_POLICY;
 
 /// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
 pub const NAME: &str = "tool-executor";
@@ -19,7 +51,19 @@ pub const NAME: &str = "tool-executor";
 /// The gRPC services it serves, for health.
 const SERVICES: &[&str] = &["bulkhead.tools.v1.ToolExecutorService"];
 
-/// Binds, announces the address, and serves until `shutdown`.
+/// Name of the journal in the data folder.
+const JOURNAL: &str = "journal.sqlite";
+
+/// Why the policy is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the policy {path}")]
+struct PolicyFileError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Binds, announces the address, and serves the file tools until `shutdown`.
 ///
 /// # Errors
 /// When it cannot start, or when a part it cannot do without fails.
@@ -28,10 +72,52 @@ pub async fn serve(
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let tools = fs::tools(config.fs.clone())?;
+    serve_tools(config, tools, announce, shutdown).await
+}
+
+/// The same with other tools.
+///
+/// # Errors
+/// When it cannot start, or when a part it cannot do without fails.
+pub async fn serve_tools(
+    config: Config,
+    tools: Vec<Arc<dyn Tool>>,
+    announce: Announce,
+    shutdown: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tasks = Tasks::new();
     let readiness = Readiness::new();
+    let policy = load_policy(config.policy)?;
+    let keys = PinnedKeys::load(config.grant_keys.iter().map(PathBuf::as_path))?;
+    let toolbox = Toolbox::new(tools)?;
+    let (audit, approval) = (peer::dial(&config.audit)?, peer::dial(&config.approval.peer)?);
+
     let edge = Edge::bind(config.edge).await?;
+    let store = store::open(&config.data.join(JOURNAL)).await?;
+    let limit = config.outbox_limit;
+    let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
+    let engine = Engine::new(Parts {
+        toolbox,
+        policy,
+        keys,
+        journal: Journal::new(store, outbox, limit, readiness.clone()),
+        approvals: Approvals::new(approval, config.approval.timeout, config.approval.expires_in),
+        tasks: tasks.clone(),
+        settings: config.engine,
+    });
+    engine.recover().await?;
+    engine.start();
     announce(edge.address());
-    edge.serve(grpc::routes(), SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    let routes = grpc::routes(engine);
+    edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
     Ok(())
+}
+
+fn load_policy(path: Option<PathBuf>) -> Result<Policy, Box<dyn Error + Send + Sync>> {
+    let Some(path) = path else { return Ok(Policy::parse(DEFAULT_POLICY)?) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Policy::parse(&text)?),
+        Err(source) => Err(PolicyFileError { path, source }.into()),
+    }
 }

@@ -251,6 +251,8 @@ pub enum ToolFaultKind {
     ApprovalExpired,
     /// The disk is full, or the device failed.
     IoError,
+    /// It cannot be undone, and the audit service did not confirm it first.
+    AuditUnavailable,
     /// The outcome is not known.
     OutcomeUnknown,
 }
@@ -259,6 +261,6 @@ impl ToolFaultKind {
     /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn retryable(self) -> bool {
-        matches!(self, Self::IoError)
+        matches!(self, Self::IoError | Self::AuditUnavailable)
     }
 }
