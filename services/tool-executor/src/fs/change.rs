@@ -1,0 +1,152 @@
+//! One change of one file, as a plan states it. Pure.
+
+use super::fault::fault;
+use super::path::RelPath;
+use crate::tool::{Effect, EffectKind, Planned, Reversibility, ToolFault, ToolFaultKind};
+
+/// A change that was planned, read back from its plan. Plans are what was shown and hashed, so nothing is
+/// taken from anywhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// What happens.
+    pub(crate) kind: Kind,
+    /// `root/path`.
+    pub(crate) target: String,
+    /// The root's name.
+    pub(crate) root: String,
+    /// Below the root; never the root itself.
+    pub(crate) path: RelPath,
+    /// Whether what is displaced is kept for an undo.
+    pub(crate) keep: bool,
+}
+
+/// What happens to the file, with the hashes that decide whether it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It appears.
+    Create {
+        /// Its content.
+        after: String,
+    },
+    /// Its content is exchanged.
+    Overwrite {
+        /// The content that must still be there.
+        before: String,
+        /// The content afterwards.
+        after: String,
+    },
+    /// It goes away.
+    Delete {
+        /// The content that must still be there.
+        before: String,
+    },
+}
+
+/// Where new content comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// From the arguments.
+    Bytes(&'a [u8]),
+    /// From the undo copy of an earlier execution.
+    CopyOf(uuid::Uuid),
+}
+
+impl Change {
+    /// Reads the plan of one write, delete or undo.
+    pub(crate) fn of(planned: &Planned) -> Result<Self, ToolFault> {
+        let [effect] = planned.effects.as_slice() else { return Err(foreign()) };
+        let kind = kind(effect).ok_or_else(foreign)?;
+        let (root, path) = effect.target.split_once('/').ok_or_else(foreign)?;
+        let Ok(path) = RelPath::parse(path) else { return Err(foreign()) };
+        path.split().ok_or_else(foreign)?;
+        let keep = planned.reversibility == Reversibility::Reversible;
+        Ok(Self { kind, target: effect.target.clone(), root: root.to_owned(), path, keep })
+    }
+
+    /// The content afterwards.
+    pub(crate) fn after(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Create { after } | Kind::Overwrite { after, .. } => Some(after),
+            Kind::Delete { .. } => None,
+        }
+    }
+
+    /// The content that must be there before.
+    pub(crate) fn before(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Overwrite { before, .. } | Kind::Delete { before } => Some(before),
+            Kind::Create { .. } => None,
+        }
+    }
+
+    /// In the past, for people and models.
+    pub(crate) fn done(&self) -> String {
+        let verb = match self.kind {
+            Kind::Create { .. } => "Created",
+            Kind::Overwrite { .. } => "Overwrote",
+            Kind::Delete { .. } => "Deleted",
+        };
+        let hash = self.after().map(|sha256| format!(" (sha256 {sha256})")).unwrap_or_default();
+        let undo = if self.keep { "It can be undone." } else { "It cannot be undone." };
+        format!("{verb} {}{hash}. {undo}", self.target)
+    }
+}
+
+fn kind(effect: &Effect) -> Option<Kind> {
+    let (before, after) = (effect.before_sha256.clone(), effect.after_sha256.clone());
+    match (effect.kind, before, after) {
+        (EffectKind::FileCreate, None, Some(after)) => Some(Kind::Create { after }),
+        (EffectKind::FileOverwrite, Some(before), Some(after)) => Some(Kind::Overwrite { before, after }),
+        (EffectKind::FileDelete, Some(before), None) => Some(Kind::Delete { before }),
+        _ => None,
+    }
+}
+
+fn foreign() -> ToolFault {
+    fault(ToolFaultKind::InvalidArguments, "This plan is none of a file change. Plan the call again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(kind: EffectKind, target: &str, before: Option<&str>, after: Option<&str>) -> Planned {
+        let effect = Effect {
+            kind,
+            target: target.to_owned(),
+            preview: String::new(),
+            before_sha256: before.map(str::to_owned),
+            after_sha256: after.map(str::to_owned),
+        };
+        Planned { effects: vec![effect], preconditions: vec![], reversibility: Reversibility::Reversible }
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_the_change_it_states() {
+        let change = Change::of(&planned(EffectKind::FileOverwrite, "w/a/b", Some("1"), Some("2")));
+        let change = change.expect("a change");
+        assert_eq!((change.root.as_str(), change.path.to_string().as_str()), ("w", "a/b"));
+        assert_eq!((change.before(), change.after()), (Some("1"), Some("2")));
+    }
+
+    #[test]
+    fn a_plan_that_is_no_change_of_a_file_is_refused() {
+        let table = [
+            planned(EffectKind::FileRead, "w/a", Some("1"), Some("1")),
+            planned(EffectKind::FileCreate, "w/a", Some("1"), Some("2")),
+            planned(EffectKind::FileDelete, "w/a", None, None),
+            planned(EffectKind::FileCreate, "w/../a", None, Some("1")),
+            planned(EffectKind::FileCreate, "w/.bulkhead/undo/x", None, Some("1")),
+            planned(EffectKind::FileCreate, "w/", None, Some("1")),
+            planned(EffectKind::FileCreate, "w", None, Some("1")),
+            Planned { effects: vec![], ..planned(EffectKind::FileCreate, "w/a", None, Some("1")) },
+        ];
+        for plan in table {
+            assert_eq!(
+                Change::of(&plan).expect_err("refused").kind,
+                ToolFaultKind::InvalidArguments,
+                "{plan:?}"
+            );
+        }
+    }
+}
