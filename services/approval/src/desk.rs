@@ -7,6 +7,7 @@
 mod error;
 mod read;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +159,16 @@ impl Desk {
             .boxed()
         })
         .await
+    }
+
+    /// Whether a write failed and none has succeeded since.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.readiness.problems().contains_key(CONDITION)
+    }
+
+    /// Told when the readiness changes.
+    pub(crate) fn health(&self) -> watch::Receiver<BTreeMap<&'static str, String>> {
+        self.readiness.subscribe()
     }
 
     /// Proves that the store can be written, and forgets request ids older than `before`.

@@ -19,9 +19,11 @@ const REQUEST_ID_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3_600);
 /// Runs until the service stops.
 pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
     let mut changes = desk.changes();
+    let mut health = desk.health();
     let mut upkeep_time = clock::now();
     loop {
         changes.mark_unchanged();
+        health.mark_unchanged();
         let now = clock::now();
         let delay = match round(&desk, now, &mut upkeep_time).await {
             Ok(next) => Duration::try_from(next.duration_since(clock::now())).unwrap_or_default(),
@@ -32,8 +34,9 @@ pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
         };
         tokio::select! {
             () = tokio::time::sleep(delay.min(UPKEEP_INTERVAL)) => {}
-            // The sweeper's own desk keeps the channel open.
+            // The sweeper's own desk keeps both channels open.
             _ = changes.changed() => {}
+            _ = health.changed() => {}
             () = stopping.cancelled() => return,
         }
     }
@@ -41,7 +44,7 @@ pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
 
 /// Does what is due and says when there is more.
 async fn round(desk: &Desk, now: Timestamp, upkeep_time: &mut Timestamp) -> Result<Timestamp, DeskError> {
-    if now >= *upkeep_time {
+    if now >= *upkeep_time || desk.is_troubled() {
         desk.upkeep(now, now.checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN)).await?;
         *upkeep_time = now.checked_add(UPKEEP_INTERVAL).unwrap_or(Timestamp::MAX);
     }
