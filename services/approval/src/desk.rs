@@ -4,7 +4,9 @@
 //! events stand or fall together. A change runs to its end even when its caller has gone, so that whoever
 //! watches is always told.
 
+mod change;
 mod error;
+mod once;
 mod read;
 
 use std::collections::BTreeMap;
@@ -14,17 +16,16 @@ use std::time::Duration;
 use bulkhead_edge::{Principal, Readiness, Tasks};
 use bulkhead_grant::SigningKey;
 use bulkhead_outbox::Outbox;
-use bulkhead_sqlite::{Claim, Scope, Store, WriteError, claim, record, sweep};
+use bulkhead_sqlite::{Store, sweep};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
-use tokio::sync::{oneshot, watch};
-use tracing::{Instrument as _, Span};
+use tokio::sync::watch;
 
+use self::once::{claimed, remember};
 use crate::approval::{Approval, ApprovalId, Ballot, Event, Question, decide, expire, grant};
 use crate::events;
-use crate::store::{StoreError, sqlite};
+use crate::store::sqlite;
 
 pub(crate) use error::DeskError;
 
@@ -214,44 +215,6 @@ impl Desk {
         }
         Ok(approval)
     }
-
-    /// Makes a change and tells those who wait for one: watchers, the sweeper, the outbox.
-    async fn change<T, F>(&self, act: F) -> Change<T>
-    where
-        T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Change<T>> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let desk = self.clone();
-        let change = async move {
-            let result = desk.write(act).await;
-            if result.is_ok() {
-                desk.outbox.wake();
-                desk.changes.send_modify(|count| *count = count.wrapping_add(1));
-            }
-            // A caller that went away does not need the answer; its change stands.
-            drop(reply.send(result));
-        };
-        self.tasks.spawn("change", change.in_current_span());
-        answer.await.map_err(|_gone| StoreError::OutcomeUnknown(WriteError::Closed))?
-    }
-
-    /// Writes in the caller's span, so that what is stored belongs to its trace, and keeps the readiness
-    /// true.
-    async fn write<T, F>(&self, act: F) -> Change<T>
-    where
-        T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Change<T>> + Send + 'static,
-    {
-        let span = Span::current();
-        let result = self.store.writer().write(move |c| act(c).instrument(span).boxed()).await;
-        // Any other refusal says nothing about the store, and a success may have written nothing; only
-        // `upkeep` surely writes, and says when the store is back.
-        if let Err(DeskError::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) = &result {
-            self.readiness.unmet(CONDITION, "the store cannot be written; the log says why");
-        }
-        result
-    }
 }
 
 impl Signer {
@@ -259,41 +222,4 @@ impl Signer {
         let granted = grant::grant(approval, self.lifetime);
         granted.map(|granted| granted.sign(&self.key)).transpose().map_err(DeskError::Unsigned)
     }
-}
-
-impl Caller {
-    fn scope(&self, method: &'static str) -> Scope {
-        Scope {
-            tenant: self.principal.tenant.clone(),
-            principal: self.principal.to_string(),
-            method,
-            request_id: self.request_id.clone(),
-        }
-    }
-}
-
-/// What an earlier request with the same id made, as it is now.
-async fn claimed(c: &mut SqliteConnection, scope: &Scope, caller: &Caller) -> Change<Option<Approval>> {
-    match claim(c, scope, &caller.payload_digest).await.map_err(StoreError::from)? {
-        Claim::New => Ok(None),
-        Claim::Reused => Err(DeskError::RequestIdReused { request_id: scope.request_id.clone() }),
-        Claim::Seen { subject_id } => {
-            let id = subject_id
-                .parse()
-                .map_err(|error| StoreError::Corrupt(sqlx::Error::Decode(Box::<uuid::Error>::new(error))))?;
-            sqlite::load(c, &scope.tenant, id).await?.ok_or(DeskError::NotFound { id }).map(Some)
-        }
-    }
-}
-
-async fn remember(
-    c: &mut SqliteConnection,
-    scope: &Scope,
-    caller: &Caller,
-    id: ApprovalId,
-    now: Timestamp,
-) -> Change<()> {
-    let digest = &caller.payload_digest;
-    record(c, scope, digest, &id.to_string(), now.as_millisecond()).await.map_err(StoreError::from)?;
-    Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tonic::Request;
 
 use crate::sandbox::{PATIENCE, Sandbox, ballot, client, create, decide, get, plan, question, requirement};
 
@@ -56,4 +57,34 @@ async fn a_vote_that_was_answered_survives_a_kill() {
         "approval.settled approved",
     ];
     assert_eq!(sandbox.audit.kinds(), expected);
+}
+
+/// A message that belongs to a trace.
+fn traced<T>(message: T, trace_id: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let header = format!("00-{trace_id}-00f067aa0ba902b7-01").parse().expect("a header");
+    request.metadata_mut().insert("traceparent", header);
+    request
+}
+
+#[tokio::test]
+async fn the_traces_that_asked_and_decided_are_kept() {
+    const ASKED: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const DECIDED: &str = "5bf92f3577b34da6a3ce929d0e0e4736";
+    let sandbox = Sandbox::new().await;
+    let (_child, address) = spawn(&sandbox).await;
+    let created = client(address, "tool-executor").create_approval(traced(question(&plan()), ASKED)).await;
+    let asked = created.expect("asked").into_inner().approval.expect("an approval");
+    assert!(asked.traceparent.starts_with(&format!("00-{ASKED}-")), "{}", asked.traceparent);
+    assert_eq!(asked.decision_traceparent, "");
+
+    let vote = traced(ballot(&asked, Decision::Approve), DECIDED);
+    let decided = client(address, "bob").decide_approval(vote).await.expect("the vote counts");
+    let decided = decided.into_inner().approval.expect("an approval");
+    assert_eq!(decided.traceparent, asked.traceparent);
+    assert!(decided.decision_traceparent.starts_with(&format!("00-{DECIDED}-")));
+
+    let events = sandbox.audit.events(3).await;
+    let traces: Vec<&str> = events.iter().map(|event| event.trace_id.as_str()).collect();
+    assert_eq!(traces, [ASKED, DECIDED, DECIDED]);
 }
