@@ -53,7 +53,8 @@ impl Index {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Off);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        MIGRATIONS.run(&mut connection).await?;
+        // `run` takes any `Acquire`, which hides from the compiler that the future is `Send`.
+        MIGRATIONS.run_direct(None, &mut connection, false).await?;
         let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
         if sound != "ok" {
             return Err(sqlx::Error::Protocol(sound));

@@ -51,7 +51,7 @@ pub async fn serve(
     let edge = Edge::bind(config.edge).await?;
     let layout = Layout::new(&config.data);
     let settings = Settings { layout: layout.clone(), key, clock: Clock::new(Timestamp::now) };
-    let (log, index) = Log::open(settings, &readiness, &tasks).await?;
+    let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await?;
     announce(edge.address());
     let routes = grpc::routes(log, Query::new(index, layout));
     edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;

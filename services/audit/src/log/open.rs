@@ -69,13 +69,13 @@ impl Log {
     /// [`OpenError`]; nothing that was acknowledged before has been touched.
     pub async fn open(
         settings: Settings,
-        readiness: &Readiness,
-        tasks: &Tasks,
+        readiness: Readiness,
+        tasks: Tasks,
     ) -> Result<(Self, Index), OpenError> {
         let Settings { layout, key, clock } = settings;
         let lock = Arc::new(take(&layout)?);
         let (mut writer, index) = Index::open(&layout.index()).await?;
-        let recovered = read(&layout, &key, &mut writer).await?;
+        let recovered = read(layout.clone(), key.clone(), &mut writer).await?;
 
         let (heads, head) = watch::channel(recovered.tree.head());
         let mut signer = Signer::new(key, layout.checkpoint(), head, readiness.clone());
@@ -108,10 +108,10 @@ fn take(layout: &Layout) -> Result<std::fs::File, OpenError> {
     })
 }
 
-async fn read(layout: &Layout, key: &LogKey, index: &mut IndexWriter) -> Result<Recovered, OpenError> {
+async fn read(layout: Layout, key: LogKey, index: &mut IndexWriter) -> Result<Recovered, OpenError> {
     let covered = index.covered().await?;
-    let (place, signing) = (layout.clone(), key.clone());
-    let recovered = spawn_blocking(move || recover(&place, &signing, covered)).await??;
+    let place = layout.clone();
+    let recovered = spawn_blocking(move || recover(&place, &key, covered)).await??;
     let from = if recovered.index_holds { covered.size } else { 0 };
     if !recovered.index_holds {
         tracing::warn!("the index does not belong to the log; building it anew");
@@ -124,10 +124,9 @@ async fn read(layout: &Layout, key: &LogKey, index: &mut IndexWriter) -> Result<
     Ok(recovered)
 }
 
-async fn complete(layout: &Layout, from: u64, index: &mut IndexWriter) -> Result<(), OpenError> {
+async fn complete(layout: Layout, from: u64, index: &mut IndexWriter) -> Result<(), OpenError> {
     let (sender, mut rows) = mpsc::channel(REPLAY_ROWS);
-    let place = layout.clone();
-    let reading = spawn_blocking(move || replay(&place, from, &sender));
+    let reading = spawn_blocking(move || replay(&layout, from, &sender));
     let mut group = Vec::with_capacity(REPLAY_ROWS);
     while rows.recv_many(&mut group, REPLAY_ROWS).await > 0 {
         index.add(&group).await?;
