@@ -1,1 +1,13 @@
-//! bulkhead-tests.
+//! The sandbox: real binaries, real processes, on free ports and folders of their own.
+//!
+//! A test gets a [`Sandbox`] with the whole stack, as the people and programs would that use it: addresses
+//! from the configuration, tokens from their files. Nothing is shared between tests, and nothing is left
+//! behind.
+
+mod binaries;
+mod sandbox;
+mod waiting;
+
+pub use binaries::{Binary, binary};
+pub use sandbox::{Options, Sandbox};
+pub use waiting::{eventually, within};

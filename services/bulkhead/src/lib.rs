@@ -1,1 +1,20 @@
-//! bulkhead.
+//! The `bulkhead` command: starts the services, shows what they do, and checks what they recorded.
+//!
+//! A library only so that two programs can share it: the shipped one, and the one with failpoints that the
+//! tests run.
+
+mod cli;
+mod demo;
+mod serve;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the command with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    cli::Cli::parse().run()
+}

@@ -1,3 +1,7 @@
-//! The `bulkhead` command.
+//! The `bulkhead` command, as shipped.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bulkhead::main()
+}

@@ -1,0 +1,143 @@
+//! `bulkhead demo`: the main job, end to end, with every claim measured.
+
+mod agent;
+mod claims;
+mod clients;
+mod evidence;
+mod person;
+mod scenario;
+mod script;
+mod workspace;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bulkhead_telemetry::TelemetrySettings;
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::json;
+
+use crate::up::say;
+use claims::{Claim, claims};
+use evidence::Evidence;
+use person::Person;
+use scenario::Scenario;
+
+/// Arguments of `bulkhead demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Work on a copy of this folder instead of the built-in sample. The original is never touched.
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// Approve what the person would be asked. Without it you are asked here.
+    #[arg(long)]
+    yes: bool,
+    /// Print the claims as JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Keep everything in this folder (it must be empty or absent) instead of a temporary one that is
+    /// removed when every claim holds.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl DemoArguments {
+    /// Exits 0 only when every claim holds.
+    pub(crate) fn run(self) -> ExitCode {
+        let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
+            let entered = runtime.enter();
+            let settings = TelemetrySettings { log_filter: Some("error".into()), ..TelemetrySettings::from_env() };
+            let telemetry = bulkhead_telemetry::init("bulkhead-demo", &settings)?;
+            drop(entered);
+            let ran = runtime.block_on(self.show());
+            telemetry.shutdown();
+            ran
+        });
+        match ran {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                say(&format!("bulkhead demo: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn show(self) -> anyhow::Result<bool> {
+        let person = if self.yes { Person::SaysYes } else { Person::at_the_terminal()? };
+        let folder = DataFolder::choose(self.data)?;
+        let mut evidence = Evidence::default();
+        let scenario = Scenario { data: folder.path(), original: self.workspace, person };
+        let ended = scenario.play(&mut evidence).await;
+
+        let claims = claims(&evidence);
+        if self.json { print_json(&claims, &evidence)? } else { print_table(&claims)? }
+        let failed = claims.iter().filter(|claim| !claim.holds).count();
+        if let Err(error) = &ended {
+            say(&format!("\nThe demo could not go to its end: {error:#}"));
+        }
+        let holds = failed == 0 && ended.is_ok();
+        say(&verdict(&claims, failed, holds));
+        folder.settle(holds);
+        Ok(holds)
+    }
+}
+
+fn verdict(claims: &[Claim], failed: usize, holds: bool) -> String {
+    if holds {
+        return format!("\nAll {} claims hold.", claims.len());
+    }
+    format!("\n{failed} of {} claims do not hold.", claims.len())
+}
+
+fn print_table(claims: &[Claim]) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["", "claim", "measured"]);
+    for claim in claims {
+        table.add_row([if claim.holds { "ok" } else { "NO" }, claim.claim, &claim.measured]);
+    }
+    writeln!(std::io::stdout(), "{table}").context("cannot print the table")
+}
+
+fn print_json(claims: &[Claim], evidence: &Evidence) -> anyhow::Result<()> {
+    let holds = claims.iter().all(|claim| claim.holds);
+    let report = json!({ "claims": claims, "holds": holds, "trace_id": evidence.trace_id });
+    writeln!(std::io::stdout(), "{report:#}").context("cannot print the report")
+}
+
+/// Where the demo keeps its stores.
+#[derive(Debug)]
+enum DataFolder {
+    Given(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl DataFolder {
+    fn choose(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(given) = given else {
+            return Ok(Self::Temporary(tempfile::Builder::new().prefix("bulkhead-demo-").tempdir()?));
+        };
+        let used = given.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        anyhow::ensure!(!used, "--data {} is not empty; the demo needs a folder of its own", given.display());
+        Ok(Self::Given(given))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Given(path) => path.clone(),
+            Self::Temporary(folder) => folder.path().to_owned(),
+        }
+    }
+
+    /// Removes a temporary folder after success; what failed can be looked at.
+    fn settle(self, holds: bool) {
+        if let Self::Temporary(folder) = self
+            && !holds
+        {
+            say(&format!("Everything is kept in {}.", folder.keep().display()));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The story: what happens, in which order, and what is measured on the way.
+
+mod executor;
+mod models;
+mod record;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bulkhead_proto::common::v1::RunContext;
+use bulkhead_proto::router::v1::{GenerateResponse, ToolUse};
+use bulkhead_proto::tools::v1::ToolResult;
+use bulkhead_provider_sim::ControlClient;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::agent::{self, Host};
+use super::clients::Clients;
+use super::evidence::Evidence;
+use super::person::Person;
+use super::script;
+use super::workspace::{CREDENTIAL, OBSOLETE, Workspace};
+use crate::up::{Ports, Stack, StackOptions, say};
+
+/// What the demo is played with.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) data: PathBuf,
+    pub(super) original: Option<PathBuf>,
+    pub(super) person: Person,
+}
+
+/// The running demo.
+pub(super) struct Stage<'e> {
+    stack: Stack,
+    clients: Clients,
+    control: ControlClient,
+    workspace: Workspace,
+    person: Person,
+    evidence: &'e mut Evidence,
+    session_id: String,
+    /// The execution of the delete, once there is one.
+    delete_execution_id: String,
+    /// The last execution whose outcome must be on record before the log is read.
+    last_execution_id: String,
+    /// Requests that the simulator had received before the current turn.
+    requests_before_turn: usize,
+}
+
+impl Scenario {
+    /// Plays the story to its end, or to the first thing that makes going on pointless.
+    pub(super) async fn play(self, evidence: &mut Evidence) -> anyhow::Result<()> {
+        say("Starting four services and a simulator of three models …");
+        let options = StackOptions {
+            data: self.data.clone(),
+            ports: Ports::Free,
+            simulate: true,
+            environment: Vec::new(),
+            report: |line| say(&format!("  {line}")),
+        };
+        let stack = Stack::start(options).await?;
+        let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
+        let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
+        let control = ControlClient::new(stack.simulator().context("the simulator is not running")?)?;
+        script::install(&control, &workspace.first_text()?).await?;
+
+        let span = tracing::info_span!(
+            "invoke_agent",
+            otel.name = "invoke_agent bulkhead-demo",
+            gen_ai.operation.name = "invoke_agent",
+            gen_ai.agent.name = "bulkhead-demo",
+        );
+        evidence.trace_id = bulkhead_telemetry::trace_id(&span);
+        let mut stage = Stage {
+            clients: Clients::connect(&stack)?,
+            control,
+            workspace,
+            person: self.person,
+            evidence,
+            session_id: format!("demo-{}", Uuid::now_v7()),
+            delete_execution_id: String::new(),
+            last_execution_id: String::new(),
+            requests_before_turn: 0,
+            stack,
+        };
+        let played = stage.act().instrument(span).await;
+        let recorded = stage.read_record().await;
+        say("Stopping the services; the log is verified without them …");
+        stage.stack.stop().await;
+        let verified = record::verify(&self.data, stage.evidence);
+        played.and(recorded).and(verified)
+    }
+}
+
+impl Stage<'_> {
+    async fn act(&mut self) -> anyhow::Result<()> {
+        self.evidence.deleted_sha256_before = self.workspace.sha256(OBSOLETE)?;
+        let (clients, session_id) = (self.clients.clone(), self.session_id.clone());
+        say("An agent tidies a folder; its first model answers 429, then goes down …");
+        let ran = agent::run(&clients, &session_id, self).await;
+        self.measure_models().await?;
+        ran?;
+        self.undo_delete().await?;
+        self.write_while_locked().await
+    }
+}
+
+impl Host for Stage<'_> {
+    async fn call_tool(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
+        say(&format!("  step {}: {} {}", context.step, call.name, path_of(&call.input_json)));
+        match call.name.as_str() {
+            "fs.write" => self.write_after_dry_run(context, call).await,
+            "fs.delete" => self.delete_with_approval(context, call).await,
+            _ => self.execute(context, call).await,
+        }
+    }
+
+    async fn answered(&mut self, turn: u32, response: &GenerateResponse) -> anyhow::Result<()> {
+        say(&format!("  step {turn}: {} answered after {} attempt(s)", response.model, response.attempts.len()));
+        self.measure_turn(turn, response).await
+    }
+}
+
+/// What a call is about, for a line of progress. Never more than the path.
+fn path_of(input_json: &str) -> String {
+    let input: Result<serde_json::Value, _> = serde_json::from_str(input_json);
+    let path = input.ok().and_then(|input| input["path"].as_str().map(str::to_owned));
+    match path {
+        Some(path) if path == CREDENTIAL => format!("{path} (holds a made-up credential)"),
+        Some(path) => path,
+        None => String::new(),
+    }
+}

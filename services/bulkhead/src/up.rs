@@ -1,0 +1,102 @@
+//! `bulkhead up`: every service as a child process, on embedded storage.
+
+mod child;
+mod init;
+mod layout;
+mod stack;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::default_data;
+use crate::serve::Service;
+
+pub(crate) use init::Ports;
+pub(crate) use layout::Layout;
+pub(crate) use stack::{Stack, StackOptions};
+
+/// Arguments of `bulkhead up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// Folder for keys, tokens, configuration and stores; made by the first start.
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
+    data: PathBuf,
+    /// The services listen on this port plus 1 to 4, on loopback. 0 picks free ports. Used by the first
+    /// start; afterwards the configuration file says where.
+    #[arg(long, value_name = "PORT", default_value_t = 7100)]
+    port_base: u16,
+    /// Let a simulator stand in for three models (primary, fallback, local) behind the route `default`.
+    #[arg(long)]
+    simulate: bool,
+}
+
+impl UpArguments {
+    /// Runs until Ctrl-C or SIGTERM.
+    pub(crate) fn run(self) -> ExitCode {
+        let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
+            runtime.block_on(self.supervise())
+        });
+        match ran {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("bulkhead up: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn supervise(self) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let options = StackOptions {
+            data: self.data,
+            ports: Ports::from_base(self.port_base),
+            simulate: self.simulate,
+            environment: Vec::new(),
+            report: say,
+        };
+        let stack = Stack::start(options).await?;
+        say(&greeting(&stack, self.simulate));
+        let failed = tokio::select! {
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            failed = stack.failed() => Some(failed),
+        };
+        say("Stopping: open calls may finish.");
+        stack.stop().await;
+        failed.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+    }
+}
+
+/// Progress for a person. Standard error, so that standard output stays free for what was asked for.
+pub(crate) fn say(line: &str) {
+    // Nobody is left to tell when standard error is closed.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+fn greeting(stack: &Stack, simulate: bool) -> String {
+    let data = stack.layout().root().display();
+    let mut text = String::from("\nBulkhead is up.\n\n");
+    for service in Service::ALL.into_iter().rev() {
+        text += &format!("  {:<14} {}\n", service.name(), stack.address(service));
+    }
+    if let Some(simulator) = stack.simulator() {
+        text += &format!("  {:<14} {simulator}  (simulated models, route `default`)\n", "provider-sim");
+    }
+    text += &format!("\n  tokens         {data}/tokens/{{agent,approver,operator,auditor}}\n");
+    text += &format!("  configuration  {data}/bulkhead.toml\n  logs           {data}/logs/\n");
+    if !simulate {
+        text += "\nNo model is configured yet: add one to the configuration, or start with --simulate.\n";
+    }
+    let executor = stack.address(Service::ToolExecutor);
+    text += &format!(
+        "\nTry:\n  grpcurl -plaintext -H \"authorization: Bearer $(cat {data}/tokens/agent)\" \\\n    \
+         {executor} bulkhead.tools.v1.ToolExecutorService/ListTools\n\nCtrl-C stops everything."
+    );
+    text
+}

@@ -1,0 +1,146 @@
+//! One child process: started, watched, started again, stopped.
+
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long a child may take to announce its address.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a child may take to drain; a little more than the services' own bound.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// First pause before a dead child is started again; it doubles up to the limit.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between restarts.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// For people and for the log's file name.
+    pub(super) name: &'static str,
+    /// Arguments of our own executable.
+    pub(super) arguments: Vec<String>,
+    /// Additional environment.
+    pub(super) environment: Vec<(String, String)>,
+    /// Where its standard error goes.
+    pub(super) log: PathBuf,
+}
+
+/// What is known of a child now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ChildState {
+    /// Its process id while it runs.
+    pub(crate) pid: Option<u32>,
+    /// Where it listens, once announced.
+    pub(crate) address: Option<SocketAddr>,
+    /// How often it was started.
+    pub(crate) starts: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Announcement {
+    listening: SocketAddr,
+}
+
+/// Keeps a program running until `stop`. Ends early, with the reason, when restarting cannot help.
+pub(super) async fn supervise(
+    program: Program,
+    state: watch::Sender<ChildState>,
+    stop: CancellationToken,
+    report: fn(&str),
+) -> anyhow::Result<()> {
+    let mut pause = RESTART_PAUSE;
+    loop {
+        let starts = state.borrow().starts + 1;
+        let (mut child, address) = start(&program).await?;
+        state.send_replace(ChildState { pid: child.id(), address: Some(address), starts });
+        let began = tokio::time::Instant::now();
+        let status = tokio::select! {
+            status = child.wait() => status?,
+            () = stop.cancelled() => return end(child, program.name).await,
+        };
+        state.send_modify(|state| state.pid = None);
+        if status.code() == Some(i32::from(bulkhead_edge::process::EXIT_CONFIG)) {
+            anyhow::bail!("{} refuses its configuration; see {}", program.name, program.log.display());
+        }
+        if began.elapsed() > RESTART_PAUSE_MAX {
+            pause = RESTART_PAUSE;
+        }
+        report(&format!("{} died ({}); starting it again", program.name, died(status)));
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return Ok(()) }
+        pause = (pause * 2).min(RESTART_PAUSE_MAX);
+    }
+}
+
+async fn start(program: &Program) -> anyhow::Result<(Child, SocketAddr)> {
+    let log = OpenOptions::new().create(true).append(true).open(&program.log);
+    let log = log.with_context(|| format!("cannot write {}", program.log.display()))?;
+    let executable = std::env::current_exe().context("cannot find our own executable")?;
+    let mut child = Command::new(executable)
+        .args(&program.arguments)
+        .args(["--parent", &std::process::id().to_string()])
+        .envs(program.environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.name))?;
+    let stdout = child.stdout.take().context("a child without standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await;
+    let line = line.with_context(|| format!("{} did not start in time", program.name))??;
+    let Some(line) = line else {
+        let status = child.wait().await?;
+        anyhow::bail!("{} did not start ({}); {}", program.name, died(status), last_words(program));
+    };
+    let announced: Announcement = serde_json::from_str(&line)
+        .with_context(|| format!("{} announced something else than its address", program.name))?;
+    Ok((child, announced.listening))
+}
+
+/// The end of what a child said, for a person who would otherwise have to look for it.
+fn last_words(program: &Program) -> String {
+    let text = std::fs::read_to_string(&program.log).unwrap_or_else(|error| error.to_string());
+    let lines: Vec<&str> = text.lines().rev().take(6).collect();
+    let last: Vec<&str> = lines.into_iter().rev().collect();
+    format!("it said:\n{}", last.join("\n"))
+}
+
+async fn end(mut child: Child, name: &str) -> anyhow::Result<()> {
+    signal(child.id(), Signal::TERM);
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+        tracing::warn!(name, "did not stop in time and is killed");
+        child.kill().await?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to a child that may already be gone.
+pub(super) fn signal(pid: Option<u32>, signal: Signal) {
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = kill_process(pid, signal)
+    {
+        tracing::debug!(%error, "a signal did not reach its process");
+    }
+}
+
+fn died(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "for an unknown reason".to_owned(),
+    }
+}

@@ -1,0 +1,166 @@
+//! The first start: keys, tokens, policy and a commented configuration.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use bulkhead_edge::PrincipalKind;
+use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
+use rand::RngCore as _;
+
+use super::Layout;
+use crate::serve::Service;
+
+/// The tenant of everything that `up` makes.
+const TENANT: &str = "default";
+/// The person that the agent belongs to. Holds the role `approver` too, and still may not approve what its
+/// own agent asks for.
+const OWNER: &str = "operator";
+
+/// The configuration, with `{…}` where a value goes.
+const TEMPLATE: &str = include_str!("bulkhead.toml.template");
+
+/// Where the services listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ports {
+    /// This port plus each service's offset.
+    Base(u16),
+    /// Whatever is free.
+    Free,
+}
+
+impl Ports {
+    /// 0 means free ports, as it does for a socket.
+    pub(crate) fn from_base(base: u16) -> Self {
+        if base == 0 { Self::Free } else { Self::Base(base) }
+    }
+
+    fn of(self, service: Service) -> anyhow::Result<u16> {
+        match self {
+            Self::Base(base) => {
+                base.checked_add(service.port_offset()).context("--port-base must be at most 65531")
+            }
+            Self::Free => Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port()),
+        }
+    }
+}
+
+/// Makes what is missing. The configuration is written last, so that a start which was cut short is begun
+/// again and one which finished is never touched.
+pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<()> {
+    if layout.config().exists() {
+        return Ok(());
+    }
+    for folder in ["", "tokens", "keys", "logs", "workspace"] {
+        private_folder(&layout.root().join(folder))?;
+    }
+    for key in [layout.grant_key(), layout.log_key()] {
+        if !key.exists() {
+            bulkhead_grant::write_new_key(&key, random())?;
+        }
+    }
+    write_tokens(layout)?;
+    write_new(&layout.policy(), bulkhead_tool_executor::DEFAULT_POLICY, 0o644)?;
+    write_new(&layout.config(), &config(layout, ports)?, 0o644)
+}
+
+fn write_tokens(layout: &Layout) -> anyhow::Result<()> {
+    let holders = [
+        ("agent", PrincipalKind::Agent, vec!["agent"]),
+        ("approver", PrincipalKind::Person, vec!["approver"]),
+        (OWNER, PrincipalKind::Person, vec!["operator", "approver"]),
+        ("auditor", PrincipalKind::Person, vec!["auditor"]),
+    ];
+    let mut file = TokenFile::default();
+    for (name, kind, roles) in holders {
+        let owner = (kind == PrincipalKind::Agent).then(|| OWNER.to_owned());
+        file.tokens.push(entry(&layout.token(name), name, kind, owner, &roles)?);
+    }
+    for service in Service::ALL {
+        let path = layout.service_token(service);
+        file.tokens.push(entry(&path, service.name(), PrincipalKind::Service, None, &["service"])?);
+    }
+    write_new(&layout.identities(), &toml::to_string(&file)?, 0o600)
+}
+
+/// Makes a token, keeps it in a file of its own, and returns how services know it.
+fn entry(
+    path: &Path,
+    name: &str,
+    kind: PrincipalKind,
+    owner: Option<String>,
+    roles: &[&str],
+) -> anyhow::Result<TokenEntry> {
+    let token = format!("bhk_{}", hex::encode(random()));
+    write_new(path, &token, 0o600)?;
+    Ok(TokenEntry {
+        hash: token_hash(&token),
+        tenant: TENANT.to_owned(),
+        kind,
+        name: name.to_owned(),
+        owner,
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+    })
+}
+
+fn config(layout: &Layout, ports: Ports) -> anyhow::Result<String> {
+    let mut text = TEMPLATE.to_owned();
+    for service in Service::ALL {
+        let name = service.name();
+        let address = format!("127.0.0.1:{}", ports.of(service)?);
+        text = text.replace(&format!("{{{name}.listen}}"), &quoted(&address));
+        text = text.replace(&format!("{{{name}.endpoint}}"), &quoted(&format!("http://{address}")));
+        text = text.replace(&format!("{{{name}.data}}"), &quoted_path(&layout.data(service))?);
+        text = text.replace(&format!("{{{name}.token}}"), &quoted_path(&layout.service_token(service))?);
+    }
+    let paths = [
+        ("{identities}", layout.identities()),
+        ("{policy}", layout.policy()),
+        ("{grant_key}", layout.grant_key()),
+        ("{grant_key_public}", layout.grant_key().with_extension("pub")),
+        ("{log_key}", layout.log_key()),
+        ("{workspace}", layout.workspace()),
+    ];
+    for (place, path) in paths {
+        text = text.replace(place, &quoted_path(&path)?);
+    }
+    Ok(text)
+}
+
+/// A TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A path as a TOML string.
+pub(super) fn quoted_path(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?;
+    Ok(quoted(text))
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+fn private_folder(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// Writes a whole file durably, replacing what a cut-short first start may have left.
+fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,187 @@
+//! The four services, and the simulator if wanted, as one thing that starts and stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::child::{ChildState, Program, signal, supervise};
+use super::{Layout, Ports, init};
+use crate::serve::Service;
+
+/// How long a stack may take until every service has announced its address.
+const START_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// What a stack is made from.
+#[derive(Debug)]
+pub(crate) struct StackOptions {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// Where to listen, if the first start has not settled that.
+    pub(crate) ports: Ports,
+    /// Whether the simulator stands in for the models.
+    pub(crate) simulate: bool,
+    /// Additional environment of the services.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Where news for a person go.
+    pub(crate) report: fn(&str),
+}
+
+/// A running stack. Dropping it kills the children; [`Stack::stop`] lets them drain.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    layout: Layout,
+    services: Vec<(Service, watch::Receiver<ChildState>)>,
+    simulator: Option<SocketAddr>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    failures: tokio::sync::Mutex<mpsc::Receiver<String>>,
+}
+
+impl Stack {
+    /// Prepares the data folder, starts every child, and returns once all have announced their address.
+    pub(crate) async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let root = std::path::absolute(&options.data).context("cannot resolve the data folder")?;
+        let layout = Layout::new(root);
+        init::ensure(&layout, options.ports)?;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (fail, failures) = mpsc::channel(8);
+        let launch = |program: Program| {
+            let (state, watched) = watch::channel(ChildState::default());
+            let (stop, fail, report) = (stop.clone(), fail.clone(), options.report);
+            tracker.spawn(async move {
+                if let Err(error) = supervise(program, state, stop, report).await {
+                    // The receiver lives as long as the stack; a full channel already holds a reason.
+                    drop(fail.try_send(format!("{error:#}")));
+                }
+            });
+            watched
+        };
+
+        let mut stack = Self {
+            layout,
+            services: Vec::new(),
+            simulator: None,
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            failures: tokio::sync::Mutex::new(failures),
+        };
+        let mut router_config = stack.layout.config();
+        if options.simulate {
+            let mut watched = launch(stack.program("provider-sim", vec!["serve-simulator".to_owned()], &[]));
+            let address = stack.announced("provider-sim", &mut watched).await?;
+            stack.simulator = Some(address);
+            router_config = stack.write_simulated_config(address)?;
+        }
+        for service in Service::ALL {
+            let config = if service == Service::ModelRouter { router_config.clone() } else { stack.layout.config() };
+            let config = config.to_str().context("the data folder's path is not UTF-8")?.to_owned();
+            let arguments = ["serve", service.name(), "--config", &config].map(str::to_owned).to_vec();
+            stack.services.push((service, launch(stack.program(service.name(), arguments, &options.environment))));
+        }
+        for at in 0..stack.services.len() {
+            let (service, mut watched) = stack.services[at].clone();
+            stack.announced(service.name(), &mut watched).await?;
+        }
+        Ok(stack)
+    }
+
+    fn program(&self, name: &'static str, arguments: Vec<String>, environment: &[(String, String)]) -> Program {
+        Program { name, arguments, environment: environment.to_vec(), log: self.layout.log(name) }
+    }
+
+    async fn announced(
+        &self,
+        name: &'static str,
+        watched: &mut watch::Receiver<ChildState>,
+    ) -> anyhow::Result<SocketAddr> {
+        let address = async {
+            let state = watched.wait_for(|state| state.address.is_some()).await.ok();
+            state.and_then(|state| state.address)
+        };
+        tokio::select! {
+            address = tokio::time::timeout(START_TIMEOUT, address) => match address {
+                Ok(Some(address)) => Ok(address),
+                Ok(None) => Err(anyhow::anyhow!(self.failed().await)),
+                Err(_elapsed) => anyhow::bail!("{name} did not announce its address in time"),
+            },
+            reason = self.failed() => Err(anyhow::anyhow!(reason)),
+        }
+    }
+
+    /// The router's configuration with the three simulated models in place of its own.
+    fn write_simulated_config(&self, simulator: SocketAddr) -> anyhow::Result<PathBuf> {
+        let text = std::fs::read_to_string(self.layout.config())?;
+        let mut file: toml::Table = toml::from_str(&text).context("the configuration is not valid TOML")?;
+        let router = file.get_mut(Service::ModelRouter.name()).and_then(toml::Value::as_table_mut);
+        let router = router.context("the configuration has no table [model-router]")?;
+        let key = self.layout.simulated_key();
+        std::fs::write(&key, "simulated\n").context("cannot write the key for the simulated models")?;
+        let simulated = include_str!("simulated-models.toml.template")
+            .replace("{simulator}", &init::quoted(&format!("http://{simulator}")))
+            .replace("{simulated_key}", &init::quoted_path(&key)?);
+        let simulated: toml::Table = toml::from_str(&simulated).context("the simulated models are not valid")?;
+        for key in ["model", "route"] {
+            router.remove(key);
+        }
+        router.extend(simulated);
+        let header = "# Written by every `bulkhead up --simulate`; edit bulkhead.toml instead.\n";
+        let path = self.layout.simulated_config();
+        std::fs::write(&path, format!("{header}{}", toml::to_string(&file)?))?;
+        Ok(path)
+    }
+
+    /// The data folder.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where a service listens.
+    pub(crate) fn address(&self, service: Service) -> String {
+        self.state(service).address.map_or_else(|| "starting".to_owned(), |address| address.to_string())
+    }
+
+    /// Where the simulator listens, if there is one.
+    pub(crate) fn simulator(&self) -> Option<SocketAddr> {
+        self.simulator
+    }
+
+    /// What is known of a service now.
+    pub(crate) fn state(&self, service: Service) -> ChildState {
+        let found = self.services.iter().find(|(known, _)| *known == service);
+        found.map_or_else(ChildState::default, |(_, state)| *state.borrow())
+    }
+
+    /// Kills a service as a crash would, and returns the state it will have left behind.
+    pub(crate) fn kill(&self, service: Service) -> ChildState {
+        let state = self.state(service);
+        signal(state.pid, Signal::KILL);
+        state
+    }
+
+    /// Waits until a service runs again after `earlier`.
+    pub(crate) async fn restarted(&self, service: Service, earlier: ChildState) -> anyhow::Result<ChildState> {
+        let found = self.services.iter().find(|(known, _)| *known == service);
+        let mut watched = found.map(|(_, state)| state.clone()).context("no such service")?;
+        let again = watched.wait_for(|state| state.starts > earlier.starts && state.pid.is_some());
+        let state = tokio::time::timeout(START_TIMEOUT, again).await.context("it was not started again in time")?;
+        Ok(*state?)
+    }
+
+    /// Resolves with the reason when a child cannot be kept running.
+    pub(crate) async fn failed(&self) -> String {
+        self.failures.lock().await.recv().await.unwrap_or_else(|| "the supervisor ended".to_owned())
+    }
+
+    /// Lets every child drain and waits for them.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

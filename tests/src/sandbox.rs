@@ -1,0 +1,209 @@
+//! A whole stack for one test.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bulkhead_edge::peer::{Credentials, Peer, dial_with};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Binary, binary, eventually};
+
+/// How long a stack may take to start on a busy machine.
+const START_BOUND: Duration = Duration::from_secs(60);
+/// How long a stack may take to drain.
+const STOP_BOUND: Duration = Duration::from_secs(40);
+
+/// How a stack is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which build.
+    pub binary: Binary,
+    /// Additional environment, such as the failpoints.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { binary: Binary::Shipped, environment: Vec::new() }
+    }
+}
+
+/// `bulkhead up --simulate` on free ports, in a folder of its own. Dropping it kills everything.
+#[derive(Debug)]
+pub struct Sandbox {
+    folder: TempDir,
+    options: Options,
+    up: Child,
+}
+
+impl Sandbox {
+    /// Starts a stack and waits until it is up.
+    ///
+    /// # Errors
+    /// When it does not come up; the error holds what it said.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bulkhead-test-").tempdir()?;
+        let up = launch(folder.path(), &options)?;
+        let mut sandbox = Self { folder, options, up };
+        sandbox.ready().await?;
+        Ok(sandbox)
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let said = self.folder.path().join("up.log");
+        for_line(&mut self.up, &said, "Bulkhead is up.").await
+    }
+
+    /// The data folder of `up`.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder that agents work in.
+    #[must_use]
+    pub fn workspace(&self) -> PathBuf {
+        self.data().join("workspace")
+    }
+
+    /// Where a service listens, from the configuration.
+    ///
+    /// # Errors
+    /// When the configuration does not say.
+    pub fn address(&self, service: &str) -> anyhow::Result<String> {
+        let config: toml::Table =
+            toml::from_str(&std::fs::read_to_string(self.data().join("bulkhead.toml"))?)?;
+        let listen =
+            config.get(service).and_then(|table| table.get("edge")).and_then(|edge| edge.get("listen"));
+        Ok(listen.and_then(toml::Value::as_str).context("no listen address")?.to_owned())
+    }
+
+    /// The token of a role, or of a service (`keys/audit.token`).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn token(&self, role: &str) -> anyhow::Result<String> {
+        let path =
+            if role == "service" { "keys/tool-executor.token".into() } else { format!("tokens/{role}") };
+        Ok(std::fs::read_to_string(self.data().join(path))?)
+    }
+
+    /// A connection to a service with the token of a role.
+    ///
+    /// # Errors
+    /// When the address or the token is missing.
+    pub fn connect(&self, service: &str, role: &str) -> anyhow::Result<Peer> {
+        let credentials = Credentials::new(&self.token(role)?).context("an empty token")?;
+        Ok(dial_with(&format!("http://{}", self.address(service)?), credentials)?)
+    }
+
+    /// Process ids of the service's processes, found as an operator would find them.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn pids(&self, service: &str) -> anyhow::Result<Vec<i32>> {
+        let data = self.data().display().to_string();
+        let mut pids = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            // A process may be gone by now.
+            let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+            let arguments: Vec<&str> =
+                line.split(|byte| *byte == 0).filter_map(|part| str::from_utf8(part).ok()).collect();
+            let serves = arguments.windows(2).any(|pair| pair == ["serve", service]);
+            if serves && arguments.iter().any(|argument| argument.starts_with(&data)) {
+                pids.push(pid);
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Kills a service as a crash would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, service: &str) -> anyhow::Result<i32> {
+        let pid = *self.pids(service)?.first().with_context(|| format!("{service} does not run"))?;
+        send(pid, Signal::KILL)?;
+        Ok(pid)
+    }
+
+    /// Kills the supervisor alone, with SIGKILL.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill_supervisor(&mut self) -> anyhow::Result<()> {
+        self.up.kill().context("cannot kill the supervisor")
+    }
+
+    /// Stops the stack as Ctrl-C does and returns how it ended.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        send(i32::try_from(self.up.id())?, Signal::INT)?;
+        let up = &mut self.up;
+        let mut ended = || up.try_wait();
+        eventually("the stack to stop", STOP_BOUND, || {
+            let status = ended();
+            async move { Ok(status?) }
+        })
+        .await
+    }
+
+    /// Starts a stopped stack again on the same data.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.up = launch(self.folder.path(), &self.options)?;
+        self.ready().await
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // The children follow: they asked the kernel to. A stack that has ended cannot be killed, which is
+        // what is wanted here.
+        drop(self.up.kill().and_then(|()| self.up.wait()));
+    }
+}
+
+fn launch(folder: &Path, options: &Options) -> anyhow::Result<Child> {
+    let log = File::create(folder.join("up.log"))?;
+    let child = Command::new(binary(options.binary)?)
+        .args(["up", "--simulate", "--port-base", "0", "--data"])
+        .arg(folder.join("data"))
+        .envs(options.environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    Ok(child)
+}
+
+async fn for_line(up: &mut Child, said: &Path, line: &str) -> anyhow::Result<()> {
+    eventually("the stack to come up", START_BOUND, || {
+        let text = std::fs::read_to_string(said);
+        let ended = up.try_wait();
+        async move {
+            let text = text?;
+            if let Some(status) = ended? {
+                anyhow::bail!("up ended with {status} and said:\n{text}");
+            }
+            Ok(text.contains(line).then_some(()))
+        }
+    })
+    .await
+}
+
+fn send(pid: i32, signal: Signal) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(pid).context("no such process")?;
+    kill_process(pid, signal).context("cannot send a signal")
+}

@@ -1,0 +1,116 @@
+//! `bulkhead up`: what it starts, what it keeps running, and what it leaves behind.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use bulkhead_proto::tools::v1::ListToolsRequest;
+use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
+use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually};
+
+const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
+const SOON: Duration = Duration::from_secs(40);
+
+async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
+    let mut executor = ToolExecutorServiceClient::new(sandbox.connect("tool-executor", "agent")?);
+    let answer = executor.list_tools(ListToolsRequest::default()).await;
+    Ok(answer.ok().map(|answer| answer.into_inner().tools.len()))
+}
+
+#[tokio::test]
+async fn the_first_start_makes_tokens_and_keys_that_only_their_owner_reads() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let secrets = [
+        "tokens/agent",
+        "tokens/approver",
+        "tokens/operator",
+        "tokens/auditor",
+        "keys/grant.key",
+        "keys/log.key",
+    ];
+    for secret in secrets {
+        let mode = std::fs::metadata(sandbox.data().join(secret))?.permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    let config = std::fs::read_to_string(sandbox.data().join("bulkhead.toml"))?;
+    let token = sandbox.token("agent")?;
+    assert!(token.len() > 40 && !config.contains(&token));
+    let identities = std::fs::read_to_string(sandbox.data().join("identities.toml"))?;
+    assert!(!identities.contains(&token), "tokens are stored as hashes");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_dies_is_started_again() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    let killed = sandbox.kill("tool-executor")?;
+    eventually("another executor", SOON, async || {
+        Ok(sandbox.pids("tool-executor")?.first().copied().filter(|pid| *pid != killed))
+    })
+    .await?;
+    eventually("the tools again", SOON, async || lists_tools(&sandbox).await).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stop_drains_and_a_second_start_finds_everything() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    let token = sandbox.token("agent")?;
+    let address = sandbox.address("tool-executor")?;
+    let status = sandbox.stop().await?;
+    assert!(status.success(), "{status}");
+    for service in SERVICES {
+        assert_eq!(sandbox.pids(service)?, Vec::<i32>::new(), "{service} is still there");
+    }
+    sandbox.start_again().await?;
+    assert_eq!((sandbox.token("agent")?, sandbox.address("tool-executor")?), (token, address));
+    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_leaves_nobody_behind() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    sandbox.kill_supervisor()?;
+    for service in SERVICES {
+        eventually(&format!("{service} to end"), SOON, async || {
+            Ok(sandbox.pids(service)?.is_empty().then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_stack_on_the_same_data_is_refused_and_harms_nothing() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let second = Command::new(binary(Binary::Shipped)?)
+        .args(["up", "--simulate", "--data"])
+        .arg(sandbox.data())
+        .output()?;
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("in use") || said.contains("another instance"), "{said}");
+    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_configuration_is_named_with_every_mistake() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    sandbox.stop().await?;
+    let path = sandbox.data().join("bulkhead.toml");
+    let config = std::fs::read_to_string(&path)?;
+    let broken =
+        config.replace("[approval.edge]", "[approval.edge]\nunary_timeout_ms = 0\ndrain_timeout_ms = 0");
+    std::fs::write(&path, broken)?;
+    let said = match sandbox.start_again().await {
+        Ok(()) => anyhow::bail!("it came up with a broken configuration"),
+        Err(error) => error.to_string(),
+    };
+    for key in ["unary_timeout_ms", "drain_timeout_ms"] {
+        assert!(said.contains(key), "{key} is not named in: {said}");
+    }
+    Ok(())
+}
