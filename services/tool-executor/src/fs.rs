@@ -38,6 +38,8 @@ mod run;
 mod settle;
 mod stage;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use std::error::Error;

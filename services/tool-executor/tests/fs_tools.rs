@@ -2,6 +2,14 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "fs_tools/escapes.rs"]
+mod escapes;
+#[path = "fs_tools/races.rs"]
+mod races;
+#[path = "fs_tools/reading.rs"]
+mod reading;
+#[path = "fs_tools/restore.rs"]
+mod restore;
 #[path = "fs_tools/sandbox.rs"]
 mod sandbox;
 #[path = "fs_tools/writing.rs"]

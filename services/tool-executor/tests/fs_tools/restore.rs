@@ -1,0 +1,72 @@
+//! Whatever was done, undoing all of it in reverse restores the tree.
+
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::test_runner::TestCaseError;
+
+use crate::sandbox::{Done, Sandbox};
+
+const PATHS: [&str; 6] = ["a.md", "b/c.md", "b/d.md", "e/f/g.md", "e/f/h/i.md", "id_rsa"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Write { path: usize, content: String },
+    Delete { path: usize },
+    UndoLast,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let write = (0..PATHS.len(), "[a-c\n]{0,12}").prop_map(|(path, content)| Step::Write { path, content });
+    prop_oneof![
+        4 => write,
+        2 => (0..PATHS.len()).prop_map(|path| Step::Delete { path }),
+        1 => any::<bool>().prop_map(|undo| if undo { Step::UndoLast } else { Step::Restart }),
+    ]
+}
+
+async fn restores(existing: &[usize], steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut sandbox = Sandbox::new();
+    for path in existing {
+        sandbox.put(PATHS[*path], format!("was here: {path}"));
+    }
+    let mut trees = vec![sandbox.tree()];
+    let mut done: Vec<Done> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Write { path, content } => done.push(sandbox.write(PATHS[*path], content).await),
+            Step::Delete { path } if sandbox.path(PATHS[*path]).exists() => {
+                done.push(sandbox.delete(PATHS[*path]).await);
+            }
+            Step::UndoLast if !done.is_empty() => {
+                sandbox.undo(&done.pop().expect("one"), false).await;
+                trees.pop();
+                prop_assert_eq!(&sandbox.tree(), trees.last().expect("one"));
+                continue;
+            }
+            Step::Restart => sandbox.reopen(),
+            Step::Delete { .. } | Step::UndoLast => {}
+        }
+        if trees.len() <= done.len() {
+            trees.push(sandbox.tree());
+        }
+    }
+    while let Some(last) = done.pop() {
+        sandbox.undo(&last, false).await;
+        trees.pop();
+        prop_assert_eq!(&sandbox.tree(), trees.last().expect("one"));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn undoing_everything_in_reverse_restores_the_tree(
+        existing in proptest::sample::subsequence((0..PATHS.len()).collect::<Vec<_>>(), 0..=PATHS.len()),
+        steps in proptest::collection::vec(step(), 1..14),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(restores(&existing, &steps))?;
+    }
+}
