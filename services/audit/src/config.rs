@@ -58,3 +58,35 @@ impl Config {
         mistakes.finish(Some(Self { edge, data, log_key, origin }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(table: &str) -> Result<Config, Mistakes> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bulkhead.toml");
+        std::fs::write(&path, table).expect("writes");
+        Settings::load(&path, crate::NAME).and_then(Config::read)
+    }
+
+    const EDGE: &str = "[audit.edge]\nlisten = \"127.0.0.1:0\"\ntokens = \"tokens.toml\"\n";
+
+    #[test]
+    fn the_origin_has_a_default() {
+        let config = read(&format!("[audit]\ndata = \"d\"\nlog_key = \"k\"\n{EDGE}")).expect("right");
+        assert_eq!(config.origin, "bulkhead.local/audit");
+        assert_eq!((config.data, config.log_key), (PathBuf::from("d"), PathBuf::from("k")));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let table =
+            format!("[audit]\ndata = \"\"\nlog_key = \"\"\norigin = \"a b\"\n{EDGE}drain_timeout_ms = 0\n");
+        let told = read(&table).expect_err("wrong").to_string();
+        for key in ["data:", "log_key:", "origin:", "edge.drain_timeout_ms:"] {
+            assert!(told.contains(key), "{told}");
+        }
+        assert!(read(&format!("[audit]\ndata = \"d\"\nlog_key = \"k\"\nlogkey = \"k\"\n{EDGE}")).is_err());
+    }
+}

@@ -44,8 +44,11 @@ impl AuditService for Grpc {
         request: Request<pb::AppendEventsRequest>,
     ) -> Result<Response<pb::AppendEventsResponse>, Status> {
         let call = Call::of(&request)?;
-        let batch = convert::batch(request.into_inner(), call.principal())?;
+        let message = request.into_inner();
+        let (batch_id, events) = (message.request_id.clone(), message.events.len());
+        let batch = convert::batch(message, call.principal())?;
         let receipt = self.log.append(batch).await.map_err(status::append)?;
+        tracing::info!(batch_id, events, duplicates = receipt.duplicates, "appended");
         Ok(Response::new(pb::AppendEventsResponse {
             tree_size: receipt.tree_size,
             duplicate_count: receipt.duplicates,

@@ -10,6 +10,7 @@ mod writer;
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -25,6 +26,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Concurrent queries; WAL lets them run beside the writer.
 const READERS_MAX: u32 = 4;
+
+/// How long a statement waits for a lock that something outside Bulkhead holds; well inside a deadline.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The reading side. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,7 +55,8 @@ impl Index {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Off);
+            .synchronous(SqliteSynchronous::Off)
+            .busy_timeout(BUSY_TIMEOUT);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         // `run` takes any `Acquire`, which hides from the compiler that the future is `Send`.
         MIGRATIONS.run_direct(None, &mut connection, false).await?;

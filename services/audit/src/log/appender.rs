@@ -86,6 +86,8 @@ pub(crate) struct Appender {
     pub(crate) unindexed: Vec<Row>,
     /// The last write was refused and taken back.
     pub(crate) refused: bool,
+    /// The index could not be used when it was last asked.
+    pub(crate) index_down: bool,
     pub(crate) heads: watch::Sender<Head>,
     pub(crate) clock: Clock,
     pub(crate) readiness: Readiness,
@@ -144,8 +146,14 @@ impl Appender {
     async fn known(&mut self, group: &[Batch]) -> Result<HashSet<Uuid>, AppendError> {
         let events = group.iter().flat_map(|batch| &batch.events);
         let ids: Vec<Uuid> = events.map(|event| event.event_id).collect();
-        let known = self.index.known(&ids).await;
-        known.map_err(|error| self.index_failed(error))
+        match self.index.known(&ids).await {
+            Ok(known) => {
+                self.index_down = false;
+                self.readiness.met(INDEX);
+                Ok(known)
+            }
+            Err(error) => Err(self.index_failed(error)),
+        }
     }
 
     /// Writes and syncs. Afterwards the group is part of the log, or certainly not, or nobody knows.
@@ -196,22 +204,23 @@ impl Appender {
         let inserted = self.index.insert(&self.unindexed, self.tree.head()).await;
         inserted.map_err(|error| self.index_failed(error))?;
         self.unindexed.clear();
-        self.readiness.met(INDEX);
         Ok(())
     }
 
-    fn index_failed(&self, error: sqlx::Error) -> AppendError {
+    fn index_failed(&mut self, error: sqlx::Error) -> AppendError {
+        self.index_down = true;
         self.readiness.unmet(INDEX, "the index of the log cannot be used; see the log");
         AppendError::Index(Arc::new(error))
     }
 
     fn needs_mending(&self) -> bool {
-        self.refused || !self.unindexed.is_empty()
+        self.refused || self.index_down
     }
 
     /// Looks whether what failed works again, so that readiness comes back without a caller.
     async fn mend(&mut self) {
-        if let Err(error) = self.catch_up().await {
+        // An empty group writes nothing; it brings the index up to date and asks it something.
+        if let Err(error) = self.commit(Vec::new()).await {
             tracing::warn!(error = bulkhead_edge::fault::chain(&error, ": "), "the index is still behind");
         }
         if !self.refused {
@@ -235,5 +244,46 @@ impl Appender {
         let (files, probed) = probed.await.map_err(io::Error::other)?;
         self.files = Some(files);
         probed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_edge::PrincipalKind;
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::event::tests::{event, principal};
+    use crate::index::Index;
+    use crate::log::leaf_hashes::Draft;
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_back_stops_the_log_until_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (index, _readers) = Index::open(&folder.path().join("index.sqlite")).await.expect("opens");
+        let hashes = Draft::create(&folder.path().join("leaf-hashes")).and_then(Draft::keep);
+        let days = DayFiles::read_only(folder.path(), date(2026, 5, 9));
+        let readiness = Readiness::new();
+        let mut appender = Appender {
+            files: Some(Files { days, hashes: hashes.expect("creates") }),
+            tree: Tree::default(),
+            last: None,
+            index,
+            unindexed: Vec::new(),
+            refused: false,
+            index_down: false,
+            heads: watch::Sender::new(Tree::default().head()),
+            clock: Clock::new(|| "2026-05-09T12:00:00Z".parse().expect("a time")),
+            readiness: readiness.clone(),
+        };
+        for _ in 0..2 {
+            let source = principal(PrincipalKind::Service, "executor");
+            let batch = Batch { events: vec![event(1, "tool.intent")], source };
+            let refused = appender.commit(vec![batch]).await;
+            assert!(matches!(refused, Err(AppendError::Broken)), "{refused:?}");
+            assert!(readiness.problems().contains_key(DISK));
+        }
+        assert!(!appender.needs_mending(), "only a restart helps");
+        assert_eq!(appender.tree.size(), 0);
     }
 }

@@ -99,3 +99,14 @@ impl DayFile {
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+impl DayFiles {
+    /// A log whose file refuses both the write and being cut back.
+    pub(crate) fn read_only(folder: &Path, day: Date) -> Self {
+        let path = folder.join(file_name(day));
+        std::fs::write(&path, b"").expect("creates");
+        let file = File::open(&path).expect("opens");
+        Self { folder: folder.to_owned(), open: Some(DayFile { day, file, length: 0 }) }
+    }
+}

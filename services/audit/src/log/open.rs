@@ -87,6 +87,7 @@ impl Log {
             index: writer,
             unindexed: Vec::new(),
             refused: false,
+            index_down: false,
             heads,
             clock,
             readiness: readiness.clone(),

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bulkhead_audit::checkpoint::{Checkpoint, LogKey};
-use bulkhead_audit::log::{OpenError, Receipt, RecoverError};
+use bulkhead_audit::log::{AppendError, OpenError, Receipt, RecoverError};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::{Folder, ORIGIN, SEED, event};
 
@@ -72,7 +74,7 @@ async fn callers_who_arrive_together_each_get_their_own_answer() {
 
 async fn join<F>(calls: impl Iterator<Item = F>) -> Vec<Receipt>
 where
-    F: Future<Output = Result<Receipt, bulkhead_audit::log::AppendError>>,
+    F: Future<Output = Result<Receipt, AppendError>>,
 {
     futures::future::join_all(calls).await.into_iter().map(|receipt| receipt.expect("appends")).collect()
 }
@@ -166,6 +168,25 @@ async fn an_index_that_fell_behind_is_completed() {
 
     let open = folder.open().await;
     assert_eq!(open.sequences().await, [0, 1, 2, 3, 4, 5, 6]);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn events_that_the_index_did_not_take_are_not_acknowledged_and_not_stored_twice() {
+    let folder = Folder::new();
+    let open = folder.open().await;
+    open.append([1]).await.expect("appends");
+    let options = SqliteConnectOptions::new().filename(folder.layout().index());
+    let mut other = SqliteConnection::connect_with(&options).await.expect("connects");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locks");
+
+    let refused = open.append([2]).await;
+    assert!(matches!(refused, Err(AppendError::Index(_))), "{refused:?}");
+    assert_eq!(folder.text("2026-05-09").lines().count(), 2, "it is on disk all the same");
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("lets go");
+
+    assert_eq!(open.append([2, 3]).await.expect("appends"), Receipt { tree_size: 3, duplicates: 1 });
+    assert_eq!(open.sequences().await, [0, 1, 2]);
     open.close().await;
 }
 
