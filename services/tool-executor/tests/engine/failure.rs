@@ -1,0 +1,141 @@
+//! What stops when a part is gone, and what goes on.
+
+use std::time::Duration;
+
+use bulkhead_edge::peer::{reason, within};
+use bulkhead_proto::tools::v1 as pb;
+use serde_json::json;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::world::{World, call, drop_note, error_kind, put, until};
+use pb::ExecutionState as State;
+
+/// Waiting helps, and the answer says how long.
+fn assert_retryable(status: &Status, code: Code, expected: &str) {
+    assert_eq!((status.code(), reason(status).as_str()), (code, expected));
+    let retry = status.get_details_retry_info().expect("RetryInfo");
+    assert!(retry.retry_delay.is_some_and(|delay| delay > Duration::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_durable_record_no_effect() {
+    let world = World::start().await;
+    let url = format!("sqlite://{}", world.journal().display());
+    let mut holder = SqliteConnection::connect(&url).await.expect("opens");
+    holder.execute("BEGIN IMMEDIATE").await.expect("locks");
+    let request = put("a", "one");
+    let refused = world.execute(request.clone()).await.expect_err("refused");
+    assert_retryable(&refused, Code::Unavailable, "STORE_UNAVAILABLE");
+    assert_eq!((world.read("a"), world.begun()), (None, 0));
+
+    holder.execute("ROLLBACK").await.expect("unlocks");
+    let done = world.execute(request).await.expect("runs");
+    assert_eq!(done.state(), State::Succeeded);
+    assert_eq!(world.begun(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_outbox_refuses_before_the_effect_and_never_loses_an_outcome() {
+    let world = World::start_with("outbox_events_max = 5").await;
+    world.audit.set_down(true);
+    // Five places: two calls take two each, the fifth is too few for a third.
+    for name in ["a", "b"] {
+        assert_eq!(world.execute(put(name, "x")).await.expect("runs").state(), State::Succeeded);
+    }
+    let refused = world.execute(put("c", "x")).await.expect_err("refused");
+    assert_retryable(&refused, Code::ResourceExhausted, "OUTBOX_FULL");
+    assert_eq!((world.read("c"), world.begun()), (None, 2));
+
+    world.audit.set_down(false);
+    until("delivered", || world.audit.events().len() == 4, || world.audit.events()).await;
+    assert_eq!(world.execute(put("c", "x")).await.expect("runs").state(), State::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_keeps_its_place_in_the_outbox() {
+    let world = World::start_with("outbox_events_max = 4").await;
+    world.audit.set_down(true);
+    world.script.held.send_replace(true);
+    let first = world.execute(put("a", "x"));
+    let others = async {
+        until("begun", || world.begun() == 1, || ()).await;
+        // One event waits and one place is kept: two are left, so a second intent fits and a third does not.
+        let mut client = world.client("scribe");
+        let second = client.execute_tool_call(within(put("b", "x"), Duration::from_millis(400))).await;
+        assert_eq!(second.expect("answers").into_inner().execution.expect("one").state(), State::Running);
+        let third = world.execute(put("c", "x")).await.expect_err("refused");
+        assert_retryable(&third, Code::ResourceExhausted, "OUTBOX_FULL");
+        world.script.held.send_replace(false);
+    };
+    let (first, ()) = tokio::join!(first, others);
+    assert_eq!(first.expect("answers").state(), State::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_to_ask_means_not_done_and_the_same_request_asks_again() {
+    let world = World::start().await;
+    world.write("a", "one");
+    world.approvals.set_down(true);
+    let request = drop_note("a");
+    let refused = world.execute(request.clone()).await.expect_err("refused");
+    assert_retryable(&refused, Code::Unavailable, "APPROVAL_UNAVAILABLE");
+    assert_eq!(world.execute(put("b", "free")).await.expect("ungated").state(), State::Succeeded);
+
+    // The world moves on; what is asked for in the end is the plan of then.
+    world.write("a", "two");
+    world.approvals.set_down(false);
+    let asked = world.execute(request).await.expect("asks");
+    assert_eq!(asked.state(), State::AwaitingApproval);
+    assert!(asked.plan.expect("a plan").effects[0].preview.contains("two"));
+    world.approvals.approve(&asked.approval_id, "bob");
+    world.until(&asked.execution_id, State::Succeeded).await;
+    assert_eq!(world.read("a"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_keeps_its_place_while_nobody_can_be_asked() {
+    let world = World::start().await;
+    world.write("a", "one");
+    let asked = world.execute(drop_note("a")).await.expect("asks");
+    world.approvals.set_down(true);
+    world.approvals.approve(&asked.approval_id, "bob");
+    assert_eq!(world.get(&asked.execution_id).await.state(), State::AwaitingApproval);
+    world.approvals.set_down(false);
+    world.until(&asked.execution_id, State::Succeeded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_irreversible_waits_for_the_audit_service() {
+    let world = World::start_with("audit_confirm_timeout_ms = 200").await;
+    world.write("a", "one");
+    let burn = call(&json!({ "op": "burn", "name": "a" }));
+    let asked = world.execute(burn.clone()).await.expect("asks");
+    world.audit.set_down(true);
+    world.approvals.approve(&asked.approval_id, "bob");
+    let failed = world.until(&asked.execution_id, State::Failed).await;
+    assert_eq!((error_kind(&failed), world.begun()), ("AUDIT_UNAVAILABLE", 0));
+    assert!(failed.result.expect("a result").error.expect("an error").retryable);
+
+    world.audit.set_down(false);
+    let again = world.execute(call(&json!({ "op": "burn", "name": "a" }))).await.expect("asks");
+    world.approvals.approve(&again.approval_id, "bob");
+    world.until(&again.execution_id, State::Succeeded).await;
+    assert_eq!(world.read("a"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_changes_nothing() {
+    let world = World::start().await;
+    world.script.held.send_replace(true);
+    let request = put("a", "one");
+    let mut client = world.client("scribe");
+    let short = client.execute_tool_call(within(request.clone(), Duration::from_millis(500))).await;
+    let begun = short.expect("answers in time").into_inner().execution.expect("an execution");
+    assert_eq!(begun.state(), State::Running);
+    world.script.held.send_replace(false);
+    world.until(&begun.execution_id, State::Succeeded).await;
+    let again = world.execute(request).await.expect("replays");
+    assert_eq!((again.state(), world.begun()), (State::Succeeded, 1));
+}

@@ -1,0 +1,16 @@
+//! The executor in process, over real gRPC, with a real journal; the approval and audit services are small
+//! fakes that sign and record like the real ones.
+
+#![expect(clippy::expect_used, reason = "a test that cannot set its scene fails by saying why")]
+#![expect(clippy::panic, reason = "a condition that never comes ends the test")]
+
+mod fakes;
+mod note;
+mod world;
+
+mod failure;
+mod gate;
+mod input;
+mod once;
+mod restart;
+mod undo;

@@ -1,0 +1,95 @@
+//! Stopping, and being torn away.
+
+use std::time::Duration;
+
+use bulkhead_edge::peer::within;
+use bulkhead_proto::tools::v1 as pb;
+
+use crate::world::{World, drop_note, put, take_back, until};
+use pb::ExecutionState as State;
+
+/// Begins a call whose caller does not wait for its end.
+async fn begun(world: &World, request: pb::ExecuteToolCallRequest) -> pb::Execution {
+    let mut client = world.client("scribe");
+    let answer = client.execute_tool_call(within(request, Duration::from_millis(600))).await;
+    let execution = answer.expect("answers in time").into_inner().execution.expect("an execution");
+    assert_eq!(execution.state(), State::Running);
+    execution
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_person_survives_a_restart() {
+    let mut world = World::start().await;
+    world.write("a", "one");
+    let request = drop_note("a");
+    let asked = world.execute(request.clone()).await.expect("asks");
+    world.stop();
+    world.approvals.approve(&asked.approval_id, "bob");
+    world.boot();
+    world.until(&asked.execution_id, State::Succeeded).await;
+    assert_eq!((world.read("a"), world.begun()), (None, 1));
+    let replayed = world.execute(request).await.expect("replays");
+    assert_eq!(replayed.execution_id, asked.execution_id);
+    assert_eq!(world.begun(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_before_the_effect_is_found_to_have_done_nothing() {
+    let mut world = World::start().await;
+    world.script.held.send_replace(true);
+    let running = begun(&world, put("a", "one")).await;
+    world.crash();
+    world.script.held.send_replace(false);
+    world.boot();
+    let found = world.get(&running.execution_id).await;
+    assert_eq!(found.state(), State::Failed);
+    assert_eq!(world.read("a"), None);
+    let story = ["tool.intent", "tool.outcome failed"];
+    world.until_told(&running.execution_id, &story).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_the_effect_is_found_to_have_done_it() {
+    let mut world = World::start().await;
+    world.script.held_after.send_replace(true);
+    let request = put("a", "one");
+    let running = begun(&world, request.clone()).await;
+    until("written", || world.read("a").is_some(), || ()).await;
+    world.crash();
+    world.script.held_after.send_replace(false);
+    world.boot();
+    assert_eq!(world.get(&running.execution_id).await.state(), State::Succeeded);
+    let replayed = world.execute(request).await.expect("replays");
+    assert_eq!((replayed.execution_id.as_str(), world.begun()), (running.execution_id.as_str(), 1));
+    let undo = world.undo("scribe", take_back(&running.execution_id, false)).await.expect("undoes");
+    assert_eq!((undo.state(), world.read("a")), (State::Succeeded, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_tell_is_unknown_and_not_repeated() {
+    let mut world = World::start().await;
+    world.script.held_after.send_replace(true);
+    let request = put("a", "one");
+    let running = begun(&world, request.clone()).await;
+    until("written", || world.read("a").is_some(), || ()).await;
+    world.crash();
+    world.write("a", "somebody else");
+    world.script.held_after.send_replace(false);
+    world.boot();
+    let unknown = world.execute(request).await.expect("replays");
+    assert_eq!((unknown.state(), &unknown.execution_id), (State::Unknown, &running.execution_id));
+    let error = unknown.result.expect("a result").error.expect("an error");
+    assert_eq!((error.happened(), error.retryable), (pb::Happened::Unknown, false));
+    assert_eq!((world.read("a").as_deref(), world.begun()), (Some("somebody else"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_waited_are_delivered_after_a_crash() {
+    let mut world = World::start().await;
+    world.audit.set_down(true);
+    let done = world.execute(put("a", "one")).await.expect("runs");
+    world.crash();
+    world.audit.set_down(false);
+    world.boot();
+    world.until_told(&done.execution_id, &["tool.intent", "tool.outcome succeeded"]).await;
+}
