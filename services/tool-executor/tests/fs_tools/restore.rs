@@ -59,7 +59,7 @@ async fn restores(existing: &[usize], steps: &[Step]) -> Result<(), TestCaseErro
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn undoing_everything_in_reverse_restores_the_tree(
