@@ -9,6 +9,7 @@ mod note;
 mod world;
 
 mod failure;
+mod files;
 mod gate;
 mod input;
 mod once;

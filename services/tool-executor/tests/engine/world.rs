@@ -76,6 +76,17 @@ impl World {
     }
 
     async fn start_in(dir: TempDir, settings: &str) -> Self {
+        let mut world = Self::lay_out(dir, settings).await;
+        world.boot();
+        world
+    }
+
+    /// Everything but the service itself.
+    pub(crate) async fn idle() -> Self {
+        Self::lay_out(tempfile::tempdir().expect("a folder"), "").await
+    }
+
+    async fn lay_out(dir: TempDir, settings: &str) -> Self {
         let (approvals, audit, fakes) = (Approvals::default(), Audit::default(), Tasks::new());
         let address = fakes::serve(approvals.clone(), audit.clone(), &fakes).await;
         fs::create_dir(dir.path().join("notes")).expect("a folder");
@@ -88,15 +99,15 @@ impl World {
             "[tool-executor]\ndata = {data:?}\ngrant_keys = [{key:?}]\napproval_recheck_ms = 50\n{settings}\n\
              [tool-executor.edge]\nlisten = \"127.0.0.1:0\"\ntokens = {tokens:?}\n\
              [tool-executor.audit]\nendpoint = \"http://{address}\"\ntoken_file = {own:?}\n\
-             [tool-executor.approval]\nendpoint = \"http://{address}\"\ntoken_file = {own:?}\n",
+             [tool-executor.approval]\nendpoint = \"http://{address}\"\ntoken_file = {own:?}\n\
+             [[tool-executor.root]]\nname = \"work\"\npath = {work:?}\n",
+            work = dir.path().join("notes"),
             data = dir.path().join("data"),
             key = seed_file.with_extension("pub"),
             tokens = dir.path().join("tokens.toml"),
         );
         fs::write(dir.path().join("bulkhead.toml"), text).expect("a configuration");
-        let mut world = Self { dir, approvals, audit, script: Script::default(), service: None, fakes };
-        world.boot();
-        world
+        Self { dir, approvals, audit, script: Script::default(), service: None, fakes }
     }
 
     /// Starts the service on a runtime of its own, so that it can be torn away from under its work.
@@ -144,9 +155,7 @@ impl World {
     }
 
     pub(crate) fn client(&self, name: &str) -> Client {
-        let credentials = Credentials::new(name).expect("a token");
-        let peer = dial_with(&format!("http://{}", self.address()), credentials).expect("an address");
-        ToolExecutorServiceClient::new(peer)
+        client_of(self.address(), name)
     }
 
     pub(crate) fn notes(&self) -> PathBuf {
@@ -219,6 +228,12 @@ impl Drop for World {
             service.crash.cancel();
         }
     }
+}
+
+/// A client of the service at an address.
+pub(crate) fn client_of(address: SocketAddr, name: &str) -> Client {
+    let credentials = Credentials::new(name).expect("a token");
+    ToolExecutorServiceClient::new(dial_with(&format!("http://{address}"), credentials).expect("an address"))
 }
 
 /// Waits for a condition, for at most the bound.

@@ -1,0 +1,189 @@
+//! The shipped binary with the file tools, killed in the middle.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bulkhead_edge::peer::within;
+use bulkhead_proto::common::v1::Sensitivity;
+use bulkhead_proto::tools::v1 as pb;
+use serde_json::{Value, json};
+
+use crate::world::{World, call, client_of, error_kind, take_back};
+use pb::ExecutionState as State;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A process that is killed, never asked.
+struct Binary {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Binary {
+    fn start(world: &World) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tool-executor"))
+            .arg("--config")
+            .arg(world.dir.path().join("bulkhead.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut line).expect("announces itself");
+        let announced: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let address = announced["listening"].as_str().expect("an address").parse().expect("an address");
+        Self { child, address }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("is gone");
+    }
+
+    async fn execute(&self, tool: &str, arguments: &Value) -> pb::Execution {
+        self.send(of(tool, arguments)).await
+    }
+
+    async fn send(&self, request: pb::ExecuteToolCallRequest) -> pb::Execution {
+        let mut client = client_of(self.address, "scribe");
+        let answer = client.execute_tool_call(within(request, BOUND)).await.expect("answers");
+        answer.into_inner().execution.expect("an execution")
+    }
+
+    async fn until(&self, id: &str, state: State) -> pb::Execution {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let request = pb::GetExecutionRequest { execution_id: id.to_owned() };
+            let got = client_of(self.address, "scribe").get_execution(request).await.expect("found");
+            let now = got.into_inner().execution.expect("an execution");
+            if now.state() == state {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "never {state:?}: {now:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // Already gone when the test killed it.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn of(tool: &str, arguments: &Value) -> pb::ExecuteToolCallRequest {
+    let mut request = call(arguments);
+    if let Some(call) = &mut request.call {
+        tool.clone_into(&mut call.tool);
+    }
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_made_read_labelled_deleted_and_brought_back() {
+    let world = World::idle().await;
+    let binary = Binary::start(&world);
+    let made = binary.execute("fs.write", &json!({ "path": "a.md", "content": "one\n" })).await;
+    assert_eq!((made.state(), world.read("a.md").as_deref()), (State::Succeeded, Some("one\n")));
+    let read = binary.execute("fs.read", &json!({ "path": "a.md" })).await;
+    assert_eq!(read.state(), State::Succeeded);
+    assert!(read.result.expect("a result").content.contains("one"));
+
+    world.write("prod.env", "TOKEN=x\n");
+    let secret = binary.execute("fs.read", &json!({ "path": "prod.env" })).await;
+    let labels = secret.result.expect("a result").sensitivity;
+    assert!(labels.contains(&Sensitivity::Credentials.into()), "{labels:?}");
+
+    let asked = binary.execute("fs.delete", &json!({ "path": "a.md" })).await;
+    assert_eq!(asked.state(), State::AwaitingApproval);
+    assert!(asked.plan.expect("a plan").effects[0].preview.contains("-one"));
+    world.approvals.approve(&asked.approval_id, "bob");
+    let done = binary.until(&asked.execution_id, State::Succeeded).await;
+    assert_eq!(world.read("a.md"), None);
+
+    let undo = within(take_back(&done.execution_id, false), BOUND);
+    let undo = client_of(binary.address, "scribe").undo_execution(undo).await.expect("undoes");
+    assert_eq!(undo.into_inner().execution.expect("one").state(), State::Succeeded);
+    assert_eq!(world.read("a.md").as_deref(), Some("one\n"));
+    binary.until(&done.execution_id, State::Undone).await;
+
+    let escape = binary.execute("fs.write", &json!({ "path": "../x", "content": "" })).await;
+    assert_eq!((escape.state(), error_kind(&escape)), (State::Failed, "PATH_NOT_ALLOWED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_people_think_loses_nothing_and_repeats_nothing() {
+    let world = World::idle().await;
+    world.write("a.md", "one\n");
+    let binary = Binary::start(&world);
+    let request = of("fs.write", &json!({ "path": "a.md", "content": "two\n" }));
+    let asked = binary.send(request.clone()).await;
+    assert_eq!(asked.state(), State::AwaitingApproval);
+    binary.kill();
+    world.approvals.approve(&asked.approval_id, "bob");
+
+    let binary = Binary::start(&world);
+    let done = binary.until(&asked.execution_id, State::Succeeded).await;
+    assert_eq!(world.read("a.md").as_deref(), Some("two\n"));
+    binary.kill();
+
+    world.write("a.md", "three\n");
+    let binary = Binary::start(&world);
+    let replayed = binary.send(request).await;
+    assert_eq!((replayed.state(), replayed.execution_id), (State::Succeeded, done.execution_id.clone()));
+    assert_eq!(world.read("a.md").as_deref(), Some("three\n"));
+    let story = ["tool.requested", "tool.intent", "tool.outcome succeeded"];
+    world.until_told(&done.execution_id, &story).await;
+    assert_eq!(world.approvals.all().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_of_many_writes_leave_each_done_or_not_done() {
+    let world = World::idle().await;
+    let mut requests = Vec::new();
+    for round in 0..4 {
+        let binary = Binary::start(&world);
+        let sent: Vec<_> = (0..6)
+            .map(|n| of("fs.write", &json!({ "path": format!("{round}-{n}.md"), "content": "x\n" })))
+            .collect();
+        let mut client = client_of(binary.address, "scribe");
+        let first = client.execute_tool_call(within(sent[0].clone(), BOUND)).await.expect("answers");
+        assert_eq!(first.into_inner().execution.expect("one").state(), State::Succeeded);
+        let sending = sent.iter().skip(1).map(|request| {
+            let mut client = client.clone();
+            let request = within(request.clone(), BOUND);
+            // Some are answered, some are torn off by the kill; what they did is looked up below.
+            async move { client.execute_tool_call(request).await.is_ok() }
+        });
+        let kill = async {
+            let seen = format!("{round}-1.md");
+            let deadline = Instant::now() + BOUND;
+            while world.read(&seen).is_none() && Instant::now() < deadline {
+                tokio::task::yield_now().await;
+            }
+            binary.kill();
+        };
+        tokio::join!(futures::future::join_all(sending), kill);
+        requests.extend(sent);
+    }
+    let binary = Binary::start(&world);
+    for request in requests {
+        let arguments = request.call.as_ref().expect("a call").arguments_json.clone();
+        let path = serde_json::from_str::<Value>(&arguments).expect("json")["path"].clone();
+        let path = path.as_str().expect("a path");
+        let settled = binary.send(request).await;
+        match settled.state() {
+            State::Succeeded => assert_eq!(world.read(path).as_deref(), Some("x\n"), "{path}"),
+            State::Failed => assert_eq!(world.read(path), None, "{path}"),
+            other => unreachable!("{path} is {other:?}"),
+        }
+        let intents = || world.audit.story(&settled.execution_id);
+        crate::world::until("an outcome", || intents().len() == 2, intents).await;
+        assert_eq!(intents()[0], "tool.intent");
+    }
+}
