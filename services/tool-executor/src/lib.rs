@@ -72,8 +72,11 @@ pub async fn serve(
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let tools = fs::tools(config.fs.clone())?;
-    serve_tools(config, tools, announce, shutdown).await
+    let files = fs::Files::open(config.fs.clone())?;
+    tokio::select! {
+        served = serve_tools(config, files.tools(), announce, shutdown) => served,
+        never = files.keep_swept() => match never {},
+    }
 }
 
 /// The same with other tools.

@@ -53,10 +53,7 @@ impl FileError {
     pub(crate) fn on(self, target: &str) -> ToolFault {
         use ToolFaultKind as K;
         match self {
-            Self::Missing => fault(
-                K::NotFound,
-                format!("File not found: {target}. Verify the path with fs.list before retrying."),
-            ),
+            Self::Missing => fault(K::NotFound, missing(target)),
             Self::Link => fault(
                 K::PathNotAllowed,
                 format!(
@@ -88,6 +85,14 @@ impl FileError {
             Self::Io(error) => from_io(target, &error),
         }
     }
+}
+
+/// Targets are shown as `root/path`, and models like to give them back as paths.
+fn missing(target: &str) -> String {
+    let doubled = target.split_once('/').filter(|(root, path)| path.split('/').next() == Some(root));
+    let hint = doubled.map(|(root, _)| format!(" Paths begin below the root: leave out `{root}/`."));
+    let hint = hint.unwrap_or_default();
+    format!("File not found: {target}. Verify the path with fs.list before retrying.{hint}")
 }
 
 /// A fault without a known wait.
@@ -161,5 +166,12 @@ mod tests {
             assert!(fault.message.contains("w/a.md") && fault.message.ends_with('.'), "{}", fault.message);
             assert!(fault.message.matches(['.', ':']).count() >= 2, "no advice: {}", fault.message);
         }
+    }
+
+    #[test]
+    fn a_path_that_repeats_the_root_is_explained() {
+        let message = |target: &str| FileError::Missing.on(target).message;
+        assert!(message("w/w/a.md").ends_with("leave out `w/`."));
+        assert!(message("w/a.md").ends_with("before retrying."));
     }
 }

@@ -1,10 +1,13 @@
 //! All roots and the label rules: what the four tools share.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use super::arguments::{Arguments, Shape};
 use super::fault::fault;
@@ -15,6 +18,11 @@ use super::sweep;
 use super::tools::{delete::Delete, list::List, read::Read, write::Write};
 use super::{FsConfig, FsError};
 use crate::tool::{SensitivityLabel, Tool, ToolFault, ToolFaultKind};
+
+const SWEEP_DELAY: Duration = Duration::from_secs(3_600);
+
+/// Retention is counted in days.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// The declared roots, held open and locked for as long as this or one of its tools lives.
 #[derive(Debug, Clone)]
@@ -49,7 +57,7 @@ impl Files {
     }
 
     /// Removes undo copies whose retention has passed at `now`, and returns how many. What belongs to an
-    /// execution whose outcome is not settled stays, whatever its age. Call it daily, and at the start once
+    /// execution whose outcome is not settled stays, whatever its age. Not before
     /// interrupted executions have been reconciled.
     ///
     /// # Errors
@@ -69,6 +77,22 @@ impl Files {
             removed += swept.map_err(|error| failed(Box::new(error)))?;
         }
         Ok(removed)
+    }
+
+    /// Sweeps now and then, for as long as it is polled. The first sweep comes an hour after the start, when
+    /// interrupted executions have long been reconciled, so that restarts do not pile up sweeps.
+    pub async fn keep_swept(&self) -> Infallible {
+        let mut ticks = tokio::time::interval_at(Instant::now() + SWEEP_DELAY, SWEEP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            match self.sweep(Timestamp::now()).await {
+                Ok(removed) => tracing::info!(removed, "swept the undo stores"),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::error!(%error, cause, "undo copies stay until the next sweep");
+                }
+            }
+        }
     }
 
     /// The root of that name; without a name the only one.

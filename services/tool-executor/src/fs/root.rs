@@ -1,7 +1,7 @@
 //! One folder that agents may work in, held open.
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions};
@@ -43,6 +43,7 @@ impl Root {
         private_folder(&dir, RESERVED).map_err(failed)?;
         let held = held(&dir, RESERVED).map_err(failed)?;
         let lock = lock(&config, &held)?;
+        hide_from_git(&held).map_err(failed)?;
         let tmp = private_folder(&held, "tmp").and_then(|()| self::held(&held, "tmp")).map_err(failed)?;
         let undo = private_folder(&held, "undo").and_then(|()| self::held(&held, "undo")).map_err(failed)?;
         let stat = rustix::fs::fstat(&held).map_err(|errno| failed(errno.into()))?;
@@ -124,6 +125,16 @@ fn lock(config: &RootConfig, held: &Dir) -> Result<File, FsError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(FsError::InUse { name: config.name.clone() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Undo copies must not end in somebody's repository with the next `git add`.
+fn hide_from_git(held: &Dir) -> io::Result<()> {
+    let options = OpenOptions::new().create_new(true).write(true).clone();
+    match held.open_with(".gitignore", &options) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

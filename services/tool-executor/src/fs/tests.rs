@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::RootConfig;
-use super::act::act;
+use super::act::{Halt, act};
 use super::change::{Change, Source};
 use super::path::RelPath;
 use super::root::Root;
@@ -316,4 +316,17 @@ fn a_folder_that_somebody_makes_meanwhile_is_no_reason_to_fail() {
     assert_eq!(run::undo(scene.root(), Uuid::now_v7(), scene.id, &undo), Ending::Done);
     assert!(scene.folder.path().join("a/b").exists(), "theirs stays");
     assert!(!scene.folder.path().join("a/b/c").exists(), "ours goes");
+}
+
+#[test]
+fn nothing_that_came_into_being_is_replaced_by_a_creation() {
+    for case in [Case::Create, Case::CreateWithFolders, Case::UndoDelete] {
+        let scene = Scene::new(case);
+        STEPS.iter().take(2).for_each(|step| step(&scene));
+        fs::create_dir_all(scene.target().parent().expect("a parent")).expect("folders");
+        fs::write(scene.target(), "theirs").expect("somebody else creates it");
+        assert!(matches!(act(scene.root(), scene.id, &scene.change), Err(Halt::Stale(_))), "{case:?}");
+        assert!(matches!(scene.reconcile(), Ending::Failed(_)), "{case:?}");
+        assert_eq!(scene.content().as_deref(), Some("theirs"), "{case:?}");
+    }
 }

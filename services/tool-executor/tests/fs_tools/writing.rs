@@ -133,6 +133,21 @@ async fn a_change_after_the_plan_ends_as_stale_and_nothing_happens() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_seen_to_be_stale_does_not_move_the_file_at_all() {
+    let sandbox = Sandbox::new();
+    sandbox.put("a.md", "old");
+    let planned = sandbox.plan_write("a.md", "new").await;
+    sandbox.put("a.md", "theirs");
+    let moved = || {
+        let meta = fs::metadata(sandbox.path("a.md")).expect("there");
+        (meta.ctime(), meta.ctime_nsec())
+    };
+    let before = moved();
+    stale(sandbox.apply_write(Uuid::now_v7(), "a.md", "new", &planned).await);
+    assert_eq!(moved(), before);
+}
+
+#[tokio::test]
 async fn content_that_was_not_planned_is_not_written() {
     let sandbox = Sandbox::new();
     let planned = sandbox.plan_write("a.md", "planned").await;
