@@ -33,6 +33,7 @@ mod label;
 mod path;
 mod plan;
 mod preview;
+mod reserved;
 mod root;
 mod run;
 mod settle;
@@ -57,6 +58,15 @@ pub enum FsError {
     /// A root cannot be opened, or is no folder.
     #[error("the root {name:?} cannot be opened")]
     Root {
+        /// Its name.
+        name: String,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file system of a root lacks what a safe change needs.
+    #[error("the file system of root {name:?} cannot exchange files atomically")]
+    Unsupported {
         /// Its name.
         name: String,
         /// What the operating system said.

@@ -1,10 +1,10 @@
 //! One folder that agents may work in, held open.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions};
+use cap_std::fs::Dir;
 use rustix::fs::{Access, AtFlags, accessat};
 use rustix::io::Errno;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -13,11 +13,9 @@ use super::FsError;
 use super::beneath;
 use super::config::RootConfig;
 use super::fault::FileError;
-use super::path::{RESERVED, RelPath};
+use super::path::RelPath;
 use super::preview::Content;
-
-/// Only the owner reads undo copies, whatever the mode of the files they were.
-const PRIVATE: u32 = 0o700;
+use super::reserved::Reserved;
 
 /// A root and its reserved folder. Holding it is holding the lock: a second process on the same root does
 /// not start.
@@ -26,30 +24,27 @@ pub(crate) struct Root {
     /// Its limits.
     pub(crate) config: RootConfig,
     dir: Dir,
-    reserved: (u64, u64),
-    /// `.bulkhead/tmp`: what is being prepared. Garbage whenever nothing runs.
-    pub(crate) tmp: Dir,
-    /// `.bulkhead/undo`: one folder for each execution that got as far as its effect.
-    pub(crate) undo: Dir,
+    reserved: Reserved,
     changes: Arc<Mutex<()>>,
-    _lock: File,
 }
 
 impl Root {
-    /// Opens the folder, its reserved folder and the lock.
+    /// Opens the folder and its reserved folder.
     pub(crate) fn open(config: RootConfig) -> Result<Self, FsError> {
         let failed = |source| FsError::Root { name: config.name.clone(), source };
         let dir = Dir::from_std_file(File::open(&config.path).map_err(failed)?);
-        private_folder(&dir, RESERVED).map_err(failed)?;
-        let held = held(&dir, RESERVED).map_err(failed)?;
-        let lock = lock(&config, &held)?;
-        hide_from_git(&held).map_err(failed)?;
-        let tmp = private_folder(&held, "tmp").and_then(|()| self::held(&held, "tmp")).map_err(failed)?;
-        let undo = private_folder(&held, "undo").and_then(|()| self::held(&held, "undo")).map_err(failed)?;
-        let stat = rustix::fs::fstat(&held).map_err(|errno| failed(errno.into()))?;
-        clear(&tmp).map_err(failed)?;
-        let reserved = (stat.st_dev, stat.st_ino);
-        Ok(Self { config, dir, reserved, tmp, undo, changes: Arc::default(), _lock: lock })
+        let reserved = Reserved::open(&dir, &config.name)?;
+        Ok(Self { config, dir, reserved, changes: Arc::default() })
+    }
+
+    /// Where changes are prepared.
+    pub(crate) fn tmp(&self) -> &Dir {
+        &self.reserved.tmp
+    }
+
+    /// Where executions that got as far as their effect have their folders.
+    pub(crate) fn undo(&self) -> &Dir {
+        &self.reserved.undo
     }
 
     /// `root/path`, as effects, people and models name it.
@@ -113,52 +108,10 @@ impl Root {
     /// Refuses the reserved folder by what it is, whatever name led there.
     fn unreserved(&self, folder: Dir) -> Result<Dir, FileError> {
         let stat = rustix::fs::fstat(&folder)?;
-        if (stat.st_dev, stat.st_ino) == self.reserved { Err(FileError::Reserved) } else { Ok(folder) }
+        if (stat.st_dev, stat.st_ino) == self.reserved.identity {
+            Err(FileError::Reserved)
+        } else {
+            Ok(folder)
+        }
     }
-}
-
-fn lock(config: &RootConfig, held: &Dir) -> Result<File, FsError> {
-    let failed = |source| FsError::Root { name: config.name.clone(), source };
-    let options = OpenOptions::new().create(true).truncate(false).write(true).clone();
-    let file = held.open_with("lock", &options).map_err(failed)?.into_std();
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FsError::InUse { name: config.name.clone() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// Undo copies must not end in somebody's repository with the next `git add`.
-fn hide_from_git(held: &Dir) -> io::Result<()> {
-    let options = OpenOptions::new().create_new(true).write(true).clone();
-    match held.open_with(".gitignore", &options) {
-        Ok(mut file) => file.write_all(b"*\n"),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn private_folder(dir: &Dir, name: &str) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.mode(PRIVATE);
-    match dir.create_dir_with(name, &builder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
-/// Opens a folder of our own, which nobody can have replaced by a link.
-fn held(dir: &Dir, name: &str) -> io::Result<Dir> {
-    beneath::folder(dir, name).map_err(|error| match error {
-        FileError::Io(source) => source,
-        other => io::Error::other(other),
-    })
-}
-
-/// Removes what a process left that died while preparing.
-fn clear(tmp: &Dir) -> io::Result<()> {
-    for entry in tmp.entries()? {
-        tmp.remove_dir_all(entry?.file_name())?;
-    }
-    Ok(())
 }

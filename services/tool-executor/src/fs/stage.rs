@@ -41,8 +41,8 @@ const PERMISSIONS: u32 = 0o777;
 /// world is touched.
 pub(crate) fn prepare(root: &Root, id: Uuid, change: &Change, source: Source<'_>) -> Result<(), FileError> {
     let name = id.to_string();
-    root.tmp.create_dir(&name)?;
-    let stage = beneath::folder(&root.tmp, &name)?;
+    root.tmp().create_dir(&name)?;
+    let stage = beneath::folder(root.tmp(), &name)?;
     match &change.kind {
         Kind::Create { .. } => prepare_created(root, &stage, change, source)?,
         Kind::Overwrite { .. } => prepare_exchange(root, &stage, change, source)?,
@@ -54,13 +54,13 @@ pub(crate) fn prepare(root: &Root, id: Uuid, change: &Change, source: Source<'_>
 /// Moves `tmp/<id>` to `undo/<id>`.
 pub(crate) fn publish(root: &Root, id: Uuid) -> Result<(), FileError> {
     let name = id.to_string();
-    renameat_with(&root.tmp, &name, &root.undo, &name, RenameFlags::NOREPLACE)?;
-    Ok(fsync(&root.undo)?)
+    renameat_with(root.tmp(), &name, root.undo(), &name, RenameFlags::NOREPLACE)?;
+    Ok(fsync(root.undo())?)
 }
 
 /// The published folder of an execution.
 pub(crate) fn open(root: &Root, id: Uuid) -> Result<Option<Dir>, FileError> {
-    match beneath::folder(&root.undo, &id.to_string()) {
+    match beneath::folder(root.undo(), &id.to_string()) {
         Ok(stage) => Ok(Some(stage)),
         Err(FileError::Missing) => Ok(None),
         Err(error) => Err(error),
@@ -69,7 +69,7 @@ pub(crate) fn open(root: &Root, id: Uuid) -> Result<Option<Dir>, FileError> {
 
 /// Removes what was prepared and not published.
 pub(crate) fn clear(root: &Root, id: Uuid) -> Result<(), FileError> {
-    match root.tmp.remove_dir_all(id.to_string()) {
+    match root.tmp().remove_dir_all(id.to_string()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => Ok(other?),
     }
@@ -79,8 +79,8 @@ pub(crate) fn clear(root: &Root, id: Uuid) -> Result<(), FileError> {
 /// emptied cannot make it tell another story.
 pub(crate) fn discard(root: &Root, id: Uuid) -> Result<(), FileError> {
     let name = id.to_string();
-    match renameat_with(&root.undo, &name, &root.tmp, &name, RenameFlags::NOREPLACE) {
-        Ok(()) => fsync(&root.undo)?,
+    match renameat_with(root.undo(), &name, root.tmp(), &name, RenameFlags::NOREPLACE) {
+        Ok(()) => fsync(root.undo())?,
         Err(rustix::io::Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }

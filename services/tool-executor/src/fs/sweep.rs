@@ -12,7 +12,7 @@ use super::stage::{self, NEW, TAKEN};
 /// Removes what was settled before `before`, and returns how many. Blocking; the caller holds the root.
 pub(crate) fn sweep(root: &Root, before: Timestamp) -> Result<usize, FileError> {
     let mut removed = 0;
-    for entry in root.undo.entries()? {
+    for entry in root.undo().entries()? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok()) else {
             continue;
         };
