@@ -147,15 +147,19 @@ fn decided(evidence: &Evidence) -> Claim {
 
 fn once(evidence: &Evidence) -> Claim {
     let Evidence { replay_first_id, replay_second_id, .. } = evidence;
-    let measured = format!("executions {} and {}", short(replay_first_id), short(replay_second_id));
     let holds = !replay_first_id.is_empty() && replay_first_id == replay_second_id;
+    let measured = if holds {
+        format!("both are {replay_first_id}")
+    } else {
+        format!("{replay_first_id:?} and {replay_second_id:?}")
+    };
     claim("idempotent", "The same request sent twice is one execution", measured, holds)
 }
 
 fn undo(evidence: &Evidence) -> Claim {
     let (before, after, undone) =
         (&evidence.deleted_sha256_before, &evidence.deleted_sha256_after, &evidence.deleted_sha256_undone);
-    if !evidence.person_approved {
+    if evidence.delete_state_final == "DENIED" {
         return claim("undo", "An undo restores the file", "not needed: the person denied".to_owned(), true);
     }
     let measured = format!("{} → {} → {}", short(before), short(after), short(undone));
