@@ -1,16 +1,93 @@
 //! One short method per RPC: convert, call, convert.
 
+pub(crate) mod convert;
+mod explain;
+mod status;
+
+use std::time::Instant;
+
+use bulkhead_edge::page::{self, Page};
+use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
+use bulkhead_edge::{Call, Violations, wire};
+use bulkhead_proto::router::v1 as pb;
 use bulkhead_proto::router::v1::model_router_service_server::{ModelRouterService, ModelRouterServiceServer};
 use bulkhead_proto::router::v1::session_service_server::{SessionService, SessionServiceServer};
+use jiff::Timestamp;
 use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::clearance;
+use crate::service::Service;
 
 /// The service's routes, without the edge.
-pub(crate) fn routes() -> Routes {
-    Routes::new(ModelRouterServiceServer::new(Grpc)).add_service(SessionServiceServer::new(Grpc))
+pub(crate) fn routes(service: Service) -> Routes {
+    let router = ModelRouterServiceServer::new(Grpc { service })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let sessions = SessionServiceServer::new(Sessions)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    Routes::new(router).add_service(sessions)
 }
 
 #[derive(Debug, Clone)]
-struct Grpc;
+struct Grpc {
+    service: Service,
+}
 
-impl ModelRouterService for Grpc {}
-impl SessionService for Grpc {}
+#[derive(Debug, Clone)]
+struct Sessions;
+
+impl SessionService for Sessions {}
+
+#[tonic::async_trait]
+impl ModelRouterService for Grpc {
+    async fn generate(
+        &self,
+        request: Request<pb::GenerateRequest>,
+    ) -> Result<Response<pb::GenerateResponse>, Status> {
+        let call = Call::of(&request)?;
+        let command = convert::command(request.into_inner(), &self.service.catalog)?;
+        Ok(Response::new(self.service.generate(&call, command).await?))
+    }
+
+    async fn explain_route(
+        &self,
+        request: Request<pb::ExplainRouteRequest>,
+    ) -> Result<Response<pb::ExplainRouteResponse>, Status> {
+        Call::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let route = convert::route(&request.route, &self.service.catalog, &mut violations);
+        let context = wire::read_context(request.context, &mut violations);
+        let route = violations.finish(route)?;
+        let decision = clearance::decide(&convert::sensitivity(&context));
+        let plan = self.service.catalog.plan(&route, decision.local_only, Instant::now());
+        Ok(Response::new(explain::explanation(decision, plan)))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<pb::ListModelsRequest>,
+    ) -> Result<Response<pb::ListModelsResponse>, Status> {
+        Call::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let page = Page::read(request.page_size, &request.page_token, "", &mut violations);
+        let page = violations.finish(Some(page))?;
+        let all = explain::models(&self.service.catalog, Instant::now(), Timestamp::now());
+        Ok(Response::new(cut(all, page)))
+    }
+}
+
+/// The page of a sorted list. The cursor is the number of models before it.
+fn cut(all: Vec<pb::Model>, page: Page) -> pb::ListModelsResponse {
+    let skip = usize::try_from(page.after.unwrap_or(0)).unwrap_or(usize::MAX);
+    let size = usize::try_from(page.size).unwrap_or(usize::MAX);
+    let end = skip.saturating_add(size);
+    let next_page_token = match u64::try_from(end) {
+        Ok(cursor) if end < all.len() => page::token(cursor, ""),
+        Ok(_) | Err(_) => String::new(),
+    };
+    pb::ListModelsResponse { models: all.into_iter().skip(skip).take(size).collect(), next_page_token }
+}

@@ -1,21 +1,62 @@
-//! Calls models: the right one, again where that helps, another where it does not.
+//! Calls models: the right one, again where that helps, another where it does not, and never one that may
+//! not see the request.
+//!
+//! `classify → clear → plan → attempt* → answer`. Promises that
+//! - a request with a sensitivity category goes to local models alone, on every path ([`clearance`]);
+//! - a model marked local is only connected to at a local address ([`upstream`]);
+//! - a server's own delay is honoured by every request, and failures are retried within the caller's
+//!   deadline and a budget ([`schedule`], [`health`]);
+//! - what ExplainRoute prints is what Generate follows ([`plan`]);
+//! - each call leaves an audit event before its answer goes out, which holds no prompt and no answer.
 
+pub mod attempt;
+pub mod budget;
+pub mod catalog;
+pub mod chat;
+pub mod clearance;
 pub mod config;
+pub mod failure;
+mod generate;
 mod grpc;
+pub mod health;
+pub mod network;
+pub mod plan;
+pub mod provider;
+mod record;
+mod replay;
+pub mod schedule;
+pub mod secret;
+mod service;
+pub mod upstream;
 
 use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bulkhead_edge::process::Announce;
-use bulkhead_edge::{Edge, Readiness, Tasks};
+use bulkhead_edge::{Edge, Readiness, Tasks, peer};
+use bulkhead_outbox::{Limit, Outbox};
+use bulkhead_sqlite::Store;
+use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+
+use catalog::Catalog;
+use record::{CALLS_MAX, Recorder};
+use replay::Replay;
+use service::Service;
 
 /// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
 pub const NAME: &str = "model-router";
 
 /// The gRPC services it serves, for health.
 const SERVICES: &[&str] = &["bulkhead.router.v1.ModelRouterService", "bulkhead.router.v1.SessionService"];
+
+/// The store of the outbox, under the service's folder.
+const STORE_FILE: &str = "router.db";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Binds, announces the address, and serves until `shutdown`.
 ///
@@ -28,8 +69,17 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tasks = Tasks::new();
     let readiness = Readiness::new();
+    let catalog = Arc::new(Catalog::new(&config, Instant::now())?);
     let edge = Edge::bind(config.edge).await?;
+    let store = Store::open(&config.data.join(STORE_FILE), &MIGRATIONS).await?;
+    // Room above the announced limit for the calls that are open when it is reached.
+    let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
+    let audit = peer::dial(&config.audit)?;
+    let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
+    let recorder = Recorder::new(store, outbox, tasks.clone(), config.outbox_events_max);
+    let service = Service { catalog, recorder, replay: Replay::new() };
     announce(edge.address());
-    edge.serve(grpc::routes(), SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    let stopped = async move { shutdown.cancelled().await };
+    edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;
     Ok(())
 }

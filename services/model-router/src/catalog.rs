@@ -1,0 +1,123 @@
+//! The configured models and routes, and what is known of them.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, ModelConfig, RouteConfig};
+use crate::health::{Health, ModelState};
+use crate::plan::{self, Candidate, Excluded, Plan};
+use crate::schedule::Policy;
+use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
+
+/// Everything that routing decides by.
+#[derive(Debug)]
+pub struct Catalog {
+    models: Vec<Entry>,
+    routes: Vec<RouteConfig>,
+    health: Health,
+    policy: Policy,
+}
+
+/// A model with its client.
+#[derive(Debug)]
+pub struct Entry {
+    /// Name in the configuration.
+    pub name: String,
+    /// Marked local.
+    pub local: bool,
+    /// How long one attempt may take.
+    pub request_timeout: Duration,
+    /// Attempts that one request may make.
+    pub attempts_max: u32,
+    /// Where it is.
+    pub upstream: Upstream,
+}
+
+impl Catalog {
+    /// Builds the clients.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] for the first model whose client cannot be had.
+    pub fn new(config: &Config, now: Instant) -> Result<Self, UpstreamError> {
+        let models = config.models.iter().map(|model| entry(model, config)).collect::<Result<Vec<_>, _>>()?;
+        let health = Health::new(models.len(), config.health, now);
+        Ok(Self { models, routes: config.routes.clone(), health, policy: config.retry })
+    }
+
+    /// The route of that name.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<&RouteConfig> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+
+    /// Every route.
+    #[must_use]
+    pub fn routes(&self) -> &[RouteConfig] {
+        &self.routes
+    }
+
+    /// Every model, in the order of the configuration.
+    #[must_use]
+    pub fn models(&self) -> &[Entry] {
+        &self.models
+    }
+
+    /// A model by its place.
+    #[must_use]
+    pub fn model(&self, index: usize) -> Option<&Entry> {
+        self.models.get(index)
+    }
+
+    /// What is known of the models.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The waits that are allowed.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The plan for a route, now. ExplainRoute prints it, Generate follows it.
+    #[must_use]
+    pub fn plan(&self, route: &RouteConfig, local_only: bool, now: Instant) -> Plan {
+        let chain: Vec<Candidate> =
+            route.chain.iter().filter_map(|index| self.candidate(*index, now)).collect();
+        plan::plan(&chain, local_only, self.policy.patience, now)
+    }
+
+    /// Whether one model may be tried now, and after which wait.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn judge(&self, index: usize, local_only: bool, now: Instant) -> Result<Duration, Excluded> {
+        let candidate = self.candidate(index, now);
+        candidate.map_or(Ok(Duration::ZERO), |candidate| {
+            plan::judge(&candidate, local_only, self.policy.patience, now)
+        })
+    }
+
+    fn candidate(&self, index: usize, now: Instant) -> Option<Candidate> {
+        let entry = self.models.get(index)?;
+        let state: ModelState = self.health.state(index, now);
+        let (name, local, attempts_max) = (entry.name.clone(), entry.local, entry.attempts_max);
+        Some(Candidate { index, name, local, attempts_max, state })
+    }
+}
+
+fn entry(model: &ModelConfig, config: &Config) -> Result<Entry, UpstreamError> {
+    let target = model.target.clone();
+    let upstream = if model.local {
+        Upstream::Local(LocalModel::new(&model.name, target, &config.local_networks)?)
+    } else {
+        Upstream::Cloud(CloudModel::new(&model.name, target, config.cloud_proxy.as_ref())?)
+    };
+    Ok(Entry {
+        name: model.name.clone(),
+        local: model.local,
+        request_timeout: model.request_timeout,
+        attempts_max: model.attempts_max,
+        upstream,
+    })
+}

@@ -1,0 +1,162 @@
+//! A conversation as the router sees it, whatever the provider calls its parts.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// A JSON object.
+pub type Object = Map<String, Value>;
+
+/// What a model is asked. Its `Debug` shows sizes only: prompts are never logged.
+#[derive(Clone, PartialEq)]
+pub struct Prompt {
+    /// Instructions before the conversation; may be empty.
+    pub system: String,
+    /// At least one, the last by the user.
+    pub turns: Vec<Turn>,
+    /// What the model may ask for.
+    pub tools: Vec<Tool>,
+    /// None: the model's configured default.
+    pub max_output_tokens: Option<u32>,
+    /// 0 to 2; none: the provider's default.
+    pub temperature: Option<f64>,
+}
+
+impl fmt::Debug for Prompt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Prompt({} turns, {} tools)", self.turns.len(), self.tools.len())
+    }
+}
+
+/// One turn.
+#[derive(Clone, PartialEq)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// What, in order.
+    pub blocks: Vec<Block>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The person or agent; tool results too.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// A piece of a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Block {
+    /// Plain text.
+    Text(String),
+    /// The model wants a tool.
+    ToolUse(ToolUse),
+    /// What a tool answered.
+    ToolResult(ToolResult),
+}
+
+/// A call that the model wants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolUse {
+    /// The model's id for it.
+    pub id: String,
+    /// Name of an offered tool.
+    pub name: String,
+    /// Its arguments.
+    pub input: Object,
+}
+
+/// The answer to a [`ToolUse`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    /// From the call.
+    pub id: String,
+    /// What the model reads.
+    pub content: String,
+    /// The tool failed and the content says why.
+    pub is_error: bool,
+}
+
+/// A tool on offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Name as the agent knows it.
+    pub name: String,
+    /// For the model.
+    pub description: String,
+    /// JSON Schema of its input.
+    pub input_schema: Object,
+}
+
+/// What a model said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Text and tool calls, in order.
+    pub blocks: Vec<Block>,
+    /// Why it stopped.
+    pub stop_reason: StopReason,
+    /// As the provider counted.
+    pub usage: Usage,
+    /// The model that the provider says answered.
+    pub provider_model: String,
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was done.
+    EndTurn,
+    /// It wants tools called.
+    ToolUse,
+    /// The limit was reached.
+    MaxTokens,
+    /// It declined: an answer, not an outage.
+    Refusal,
+    /// A stop sequence.
+    StopSequence,
+}
+
+impl StopReason {
+    /// The word used in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EndTurn => "end_turn",
+            Self::ToolUse => "tool_use",
+            Self::MaxTokens => "max_tokens",
+            Self::Refusal => "refusal",
+            Self::StopSequence => "stop_sequence",
+        }
+    }
+}
+
+/// Tokens as the provider counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt.
+    pub input_tokens: u64,
+    /// Of the answer.
+    pub output_tokens: u64,
+}
+
+impl Prompt {
+    /// Every text in it, for finding out whether something quotes it.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let blocks = self.turns.iter().flat_map(|turn| &turn.blocks).filter_map(|block| match block {
+            Block::Text(text) => Some(text.as_str()),
+            Block::ToolResult(result) => Some(result.content.as_str()),
+            Block::ToolUse(_) => None,
+        });
+        std::iter::once(self.system.as_str()).chain(blocks)
+    }
+
+    /// The name of the tool that a result answers.
+    pub(crate) fn tool_of(&self, id: &str) -> Option<&str> {
+        self.turns.iter().flat_map(|turn| &turn.blocks).find_map(|block| match block {
+            Block::ToolUse(call) if call.id == id => Some(call.name.as_str()),
+            Block::ToolUse(_) | Block::Text(_) | Block::ToolResult(_) => None,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Every mistake is found, and all of them at once.
+
+use std::path::Path;
+
+use super::*;
+use crate::secret::Secret;
+
+const GOOD: &str = r#"
+[model-router]
+data = "data"
+edge = { listen = "127.0.0.1:0", tokens = "tokens.toml" }
+audit = { endpoint = "http://127.0.0.1:7104", token_file = "token" }
+[[model-router.model]]
+name = "primary"
+provider = "anthropic"
+base_url = "https://api.anthropic.com"
+provider_model = "claude"
+local = false
+api_key_file = "KEY"
+[[model-router.model]]
+name = "local"
+provider = "ollama"
+base_url = "http://localhost:11434"
+provider_model = "llama3.2"
+local = true
+[[model-router.route]]
+name = "default"
+chain = ["primary", "local"]
+"#;
+
+fn read(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("key", "sk-ant-secret\n");
+    let key = folder.path().join("key");
+    write("bulkhead.toml", &text.replace("KEY", &key.display().to_string()));
+    load(&folder.path().join("bulkhead.toml")).map_err(|mistakes| mistakes.to_string())
+}
+
+fn load(path: &Path) -> Result<Config, Mistakes> {
+    Settings::load(path, crate::NAME).and_then(Config::read)
+}
+
+#[test]
+fn a_good_configuration_is_read() {
+    let config = read(GOOD).expect("reads");
+    assert_eq!(config.routes, [RouteConfig { name: "default".into(), chain: vec![0, 1] }]);
+    assert_eq!(config.models[0].target.key, Some(Secret::new("sk-ant-secret")));
+    assert_eq!(config.retry.patience, Duration::from_secs(10));
+    assert!(!format!("{config:?}").contains("sk-ant-secret"));
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let cases = [
+        (r#"chain = ["primary", "local"]"#, r#"chain = ["primary", "lokal"]"#, "\"lokal\" is no model"),
+        (r#"chain = ["primary", "local"]"#, r#"chain = ["local", "local"]"#, "is there twice"),
+        (r#"chain = ["primary", "local"]"#, "chain = []", "at least one model"),
+        (r#"name = "local""#, r#"name = "primary""#, "names must be unique"),
+        (r#"provider = "ollama""#, r#"provider = "olama""#, "must be one of anthropic, ollama"),
+        ("https://api.anthropic.com", "api.anthropic.com", "must be http:// or https://"),
+        ("https://api.anthropic.com", "https://u:p@api.anthropic.com", "must be http:// or https://"),
+        ("https://api.anthropic.com", "http://api.anthropic.com", "must be https"),
+        ("http://localhost:11434", "http://8.8.8.8:11434", "8.8.8.8 is not local"),
+        ("http://localhost:11434", "http://0x08080808:11434", "8.8.8.8 is not local"),
+        (r#"api_key_file = "KEY""#, "", "needs api_key_file or api_key_env"),
+        (r#"api_key_file = "KEY""#, r#"api_key_file = "/none/such""#, "cannot read /none/such"),
+        (
+            r#"api_key_file = "KEY""#,
+            r#"api_key_env = "BULKHEAD_NO_SUCH_VARIABLE""#,
+            "BULKHEAD_NO_SUCH_VARIABLE",
+        ),
+        (r#"data = "data""#, "data = \"data\"\npatience_ms = 9999999", "patience_ms: 9999999 must be"),
+        (r#"data = "data""#, "data = \"data\"\nlocal_networks = [\"here\"]", "\"here\" must be a network"),
+        (r#"data = "data""#, "data = \"data\"\nmodle = 1", "modle"),
+        ("local = true", "local = true\nattempts_max = 0", "attempts_max: 0 must be 1 to 10"),
+    ];
+    for (from, to, expected) in cases {
+        let told = read(&GOOD.replacen(from, to, 1)).expect_err(to);
+        assert!(told.contains(expected), "{to}: {told}");
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let text = GOOD.replace("ollama", "olama").replace("https", "ftp").replace("\"local\"]", "\"lokal\"]");
+    let told = read(&text).expect_err("three mistakes");
+    for part in ["3 mistake(s)", "model.local.provider", "model.primary.base_url", "route.default.chain"] {
+        assert!(told.contains(part), "{told}");
+    }
+}

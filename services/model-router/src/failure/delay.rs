@@ -1,0 +1,119 @@
+//! How long a server wants to be left alone.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+/// A server's word beyond this is cut: nobody means more than a day, and a hostile one shall not take a
+/// model away for good.
+pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Anthropic's limits, of which each sends `…-remaining` and `…-reset` (RFC 3339).
+const ANTHROPIC_LIMITS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
+
+/// The delay in the headers: `retry-after-ms`, else `Retry-After` (RFC 9110: seconds or a date; fractions
+/// are taken too), else the latest reset of a limit that is used up. None when they say nothing usable.
+#[must_use]
+pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let millis = || number(text(headers, "retry-after-ms")?).map(|millis| millis / 1_000.0);
+    let seconds = || number(text(headers, "retry-after")?);
+    let date = || {
+        let date = httpdate::parse_http_date(text(headers, "retry-after")?).ok()?;
+        // As system times: a date may lie beyond the last timestamp. What is past is no wait at all.
+        Some(date.duration_since(SystemTime::from(now)).unwrap_or(Duration::ZERO).min(DELAY_MAX))
+    };
+    let resets = || ANTHROPIC_LIMITS.iter().filter_map(|limit| reset(headers, limit, now)).max();
+    millis().and_then(span).or_else(|| seconds().and_then(span)).or_else(date).or_else(resets)
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// A finite number that is not negative, written in digits.
+fn number(text: &str) -> Option<f64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if digits { text.parse().ok() } else { None }
+}
+
+fn span(seconds: f64) -> Option<Duration> {
+    if !seconds.is_finite() {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(seconds.min(DELAY_MAX.as_secs_f64())).unwrap_or(DELAY_MAX))
+}
+
+/// Zero when it is past already.
+fn until(time: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(time.duration_since(now)).unwrap_or(Duration::ZERO);
+    left.min(DELAY_MAX)
+}
+
+fn reset(headers: &HeaderMap, limit: &str, now: Timestamp) -> Option<Duration> {
+    let used_up = text(headers, &format!("anthropic-ratelimit-{limit}-remaining"))? == "0";
+    let time: Timestamp = text(headers, &format!("anthropic-ratelimit-{limit}-reset"))?.parse().ok()?;
+    used_up.then(|| until(time, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delay(pairs: &[(&'static str, &str)]) -> Option<Duration> {
+        let now = "2026-05-09T12:00:00Z".parse().expect("a time");
+        let pairs = pairs.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), value.parse().expect("a header value"))
+        });
+        read(&pairs.collect(), now)
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form() {
+        let cases = [
+            ("2", Some(2_000)),
+            ("0", Some(0)),
+            ("1.5", Some(1_500)),
+            (" 3 ", Some(3_000)),
+            ("Sat, 09 May 2026 12:00:07 GMT", Some(7_000)),
+            ("Sat, 09 May 2026 11:59:00 GMT", Some(0)),
+            ("Saturday, 09-May-26 12:00:07 GMT", Some(7_000)),
+        ];
+        for (value, millis) in cases {
+            assert_eq!(delay(&[("retry-after", value)]), millis.map(Duration::from_millis), "{value}");
+        }
+    }
+
+    #[test]
+    fn hostile_values_are_bounded_or_ignored() {
+        for value in
+            ["-5", "", "soon", "NaN", "inf", "1e9", "2s", "Sat, 99 May 2026 12:00:07 GMT", ".", "1.2.3"]
+        {
+            assert_eq!(delay(&[("retry-after", value)]), None, "{value}");
+        }
+        for value in ["99999999999999999999999", "31536000", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(delay(&[("retry-after", value)]), Some(DELAY_MAX), "{value}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_win_over_seconds() {
+        let both = [("retry-after-ms", "250"), ("retry-after", "9")];
+        assert_eq!(delay(&both), Some(Duration::from_millis(250)));
+        assert_eq!(delay(&[("retry-after-ms", "x"), ("retry-after", "9")]), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn the_latest_reset_of_a_used_up_limit_counts() {
+        let headers = [
+            ("anthropic-ratelimit-requests-remaining", "0"),
+            ("anthropic-ratelimit-requests-reset", "2026-05-09T12:00:04Z"),
+            ("anthropic-ratelimit-tokens-remaining", "0"),
+            ("anthropic-ratelimit-tokens-reset", "2026-05-09T12:00:06Z"),
+            ("anthropic-ratelimit-input-tokens-remaining", "100"),
+            ("anthropic-ratelimit-input-tokens-reset", "2026-05-09T13:00:00Z"),
+        ];
+        assert_eq!(delay(&headers), Some(Duration::from_secs(6)));
+        assert_eq!(delay(&headers[4..]), None);
+    }
+}

@@ -1,0 +1,255 @@
+//! `plan → attempt* → answer`: follows the plan, model by model, within the caller's time.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
+
+use crate::attempt::Attempt;
+use crate::catalog::{Catalog, Entry};
+use crate::chat::Answer;
+use crate::clearance::Clearance;
+use crate::config::RouteConfig;
+use crate::failure::{Failure, Kind};
+use crate::plan::{Excluded, Plan, Planned};
+use crate::record::CallRecord;
+use crate::schedule::{GiveUp, Next, Situation};
+use crate::upstream::{Brief, Target};
+
+/// Told to callers when no better time is known.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What a route answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// Name of the configured model.
+    pub(crate) model: String,
+    pub(crate) answer: Answer,
+}
+
+/// Why a route did not answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// Only local models may see the request, and none can be tried.
+    NoLocalModel { excluded: Vec<Excluded>, retry_after: Option<Duration> },
+    /// The request itself is wrong, or too long for every model.
+    Rejected,
+    /// Every model was tried or left out.
+    Exhausted { excluded: Vec<Excluded>, retry_after: Duration },
+    /// The caller's time is over.
+    Deadline,
+}
+
+impl Unanswered {
+    /// The stable reason of the contract.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoLocalModel { .. } => "NO_LOCAL_MODEL",
+            Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
+            Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
+            Self::Deadline => "DEADLINE_EXCEEDED",
+        }
+    }
+}
+
+/// One request on its way through a route.
+pub(crate) struct Run<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) clearance: &'a Clearance,
+    pub(crate) deadline: Instant,
+    pub(crate) record: &'a mut CallRecord,
+}
+
+/// The plan that a request would follow now.
+pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> Result<Plan, Unanswered> {
+    let now = Instant::now();
+    let plan = catalog.plan(route, local_only, now);
+    if local_only && plan.planned.is_empty() {
+        let retry_after = earliest(&plan.excluded, now);
+        return Err(Unanswered::NoLocalModel { excluded: plan.excluded, retry_after });
+    }
+    Ok(plan)
+}
+
+impl Run<'_> {
+    /// Tries the planned models in order until one answers.
+    pub(crate) async fn follow(mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
+        let plan = plan(self.catalog, route, self.clearance.is_local_only())?;
+        for planned in &plan.planned {
+            if let ControlFlow::Break(end) = self.try_model(planned).await {
+                return end;
+            }
+        }
+        Err(self.unanswered(route))
+    }
+
+    async fn try_model(&mut self, planned: &Planned) -> ControlFlow<Result<Answered, Unanswered>> {
+        let mut pause = Duration::ZERO;
+        for attempts in 1..=planned.attempts_max {
+            let Some(waited) = self.take_turn(planned, attempts > 1, pause).await else { break };
+            let failure = match self.attempt(planned.index, waited).await {
+                Ok(answer) => {
+                    return ControlFlow::Break(Ok(Answered { model: planned.name.clone(), answer }));
+                }
+                Err(failure) => failure,
+            };
+            let next = self.next(planned, attempts, &failure);
+            tracing::warn!(
+                model = planned.name,
+                attempt = attempts,
+                error_kind = failure.kind.as_str(),
+                http_status = failure.http_status,
+                error = failure.message,
+                ?next,
+                "an attempt failed"
+            );
+            match next {
+                Next::RetryAfter(wait) => pause = wait,
+                Next::NextModel => break,
+                Next::GiveUp(GiveUp::Rejected) => return ControlFlow::Break(Err(Unanswered::Rejected)),
+                Next::GiveUp(GiveUp::Deadline) => return ControlFlow::Break(Err(Unanswered::Deadline)),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
+    /// that is too late, or it was marked in the meantime.
+    async fn take_turn(&self, planned: &Planned, is_retry: bool, pause: Duration) -> Option<Duration> {
+        let began = Instant::now();
+        let mut pause = pause;
+        loop {
+            let now = Instant::now();
+            let local_only = self.clearance.is_local_only();
+            let held = self.catalog.judge(planned.index, local_only, now).inspect_err(|excluded| {
+                tracing::info!(model = planned.name, reason = excluded.reason.as_str(), "a model is skipped");
+            });
+            let held = held.ok()?;
+            if pause.is_zero() && !held.is_zero() {
+                // Whoever waits for the same moment must not come in the same moment.
+                pause = held + self.catalog.policy().base.mul_f64(rand::random());
+            }
+            let due = held.max(pause.saturating_sub(now.duration_since(began)));
+            if due.is_zero() || bulkhead_failpoint::active("router.skip_delay") {
+                let taken = self.catalog.health().begin(planned.index, is_retry, now);
+                return taken.then(|| began.elapsed());
+            }
+            if due >= self.remaining() {
+                tracing::info!(model = planned.name, due_ms = %due.as_millis(), "no time to wait for a model");
+                return None;
+            }
+            tokio::time::sleep(due).await;
+        }
+    }
+
+    async fn attempt(&mut self, index: usize, waited: Duration) -> Result<Answer, Failure> {
+        let Some(entry) = self.catalog.model(index) else { return Err(not_cleared()) };
+        let timeout = entry.request_timeout.min(self.remaining());
+        let span = chat_span(entry.upstream.target());
+        let started = Instant::now();
+        self.record.begin(&entry.name, waited, Timestamp::now());
+        let brief = Brief { timeout, attempt_id: Uuid::now_v7().simple().to_string() };
+        let called = entry.upstream.call(self.clearance, brief).instrument(span.clone()).await;
+        let result = called.unwrap_or_else(|| Err(not_cleared()));
+        describe(&span, &result);
+        self.note(index, entry, timeout, &result);
+        self.record.end(Attempt {
+            model: entry.name.clone(),
+            failure: result.as_ref().err().cloned(),
+            waited,
+            start: self.record.started(),
+            latency: started.elapsed(),
+        });
+        result
+    }
+
+    /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
+    fn note(&self, index: usize, entry: &Entry, timeout: Duration, result: &Result<Answer, Failure>) {
+        match result {
+            Ok(_) => self.catalog.health().answered(index),
+            Err(failure) if failure.kind == Kind::Silence && timeout < entry.request_timeout => {}
+            Err(failure) => self.catalog.health().failed(index, failure, Instant::now()),
+        }
+    }
+
+    fn next(&self, planned: &Planned, attempts: u32, failure: &Failure) -> Next {
+        let now = Instant::now();
+        self.catalog.policy().next(&Situation {
+            failure,
+            attempts,
+            attempts_max: planned.attempts_max,
+            remaining: self.remaining(),
+            budget_allows: self.catalog.health().state(planned.index, now).affords_retry(now),
+            random: rand::random(),
+        })
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What the end of the chain means.
+    fn unanswered(&self, route: &RouteConfig) -> Unanswered {
+        if self.remaining().is_zero() {
+            return Unanswered::Deadline;
+        }
+        let mut kinds =
+            self.record.attempts().iter().filter_map(|attempt| attempt.failure.as_ref()).peekable();
+        if kinds.peek().is_some() && kinds.all(|failure| failure.kind == Kind::ContextLength) {
+            return Unanswered::Rejected;
+        }
+        let now = Instant::now();
+        let plan = self.catalog.plan(route, self.clearance.is_local_only(), now);
+        let soonest = plan.planned.iter().map(|planned| planned.wait).min();
+        let retry_after = soonest.or_else(|| earliest(&plan.excluded, now)).unwrap_or_default();
+        Unanswered::Exhausted { excluded: plan.excluded, retry_after: retry_after.max(RETRY_DELAY) }
+    }
+}
+
+/// When the first of the excluded models may be tried again.
+fn earliest(excluded: &[Excluded], now: Instant) -> Option<Duration> {
+    excluded
+        .iter()
+        .filter_map(|excluded| excluded.until)
+        .min()
+        .map(|until| until.saturating_duration_since(now))
+}
+
+fn not_cleared() -> Failure {
+    // The plan leaves such models out; the type system sees to it that this branch sends nothing.
+    tracing::error!("a model was planned that the request is not cleared for; nothing was sent");
+    Failure::without_response(Kind::NotCleared, "the request is not cleared for this model")
+}
+
+/// The client span of the OpenTelemetry GenAI conventions.
+fn chat_span(target: &Target) -> Span {
+    tracing::info_span!(
+        "chat",
+        otel.name = format!("chat {}", target.provider_model),
+        otel.kind = "client",
+        otel.status_code = tracing::field::Empty,
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = target.adapter.name,
+        gen_ai.request.model = target.provider_model,
+        gen_ai.response.model = tracing::field::Empty,
+        gen_ai.usage.input_tokens = tracing::field::Empty,
+        gen_ai.usage.output_tokens = tracing::field::Empty,
+        error.type = tracing::field::Empty,
+    )
+}
+
+fn describe(span: &Span, result: &Result<Answer, Failure>) {
+    match result {
+        Ok(answer) => {
+            span.record("gen_ai.response.model", answer.provider_model.as_str());
+            span.record("gen_ai.usage.input_tokens", answer.usage.input_tokens);
+            span.record("gen_ai.usage.output_tokens", answer.usage.output_tokens);
+        }
+        Err(failure) => {
+            span.record("error.type", failure.kind.as_str());
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Between messages and our own types; a request's every violation is told at once.
+
+mod read;
+
+use bulkhead_edge::wire;
+use bulkhead_proto::router::v1 as pb;
+
+use crate::attempt::Attempt;
+use crate::chat::{Answer, Block, StopReason};
+use crate::failure::{Failure, Persistence};
+use crate::generate::Answered;
+use crate::plan::Plan;
+
+pub(crate) use read::{command, route, sensitivity};
+
+/// The answer of a model, with what it took.
+pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::GenerateResponse {
+    let Answered { model, answer } = answered;
+    let Answer { blocks, stop_reason, usage, .. } = answer;
+    let stop_reason = match stop_reason {
+        StopReason::EndTurn => pb::StopReason::EndTurn,
+        StopReason::ToolUse => pb::StopReason::ToolUse,
+        StopReason::MaxTokens => pb::StopReason::MaxTokens,
+        StopReason::Refusal => pb::StopReason::Refusal,
+        StopReason::StopSequence => pb::StopReason::StopSequence,
+    };
+    let content = blocks.into_iter().map(block).collect();
+    pb::GenerateResponse {
+        message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
+        stop_reason: stop_reason.into(),
+        usage: Some(pb::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens }),
+        model,
+        attempts: attempts.iter().map(attempt).collect(),
+    }
+}
+
+/// The answer to a dry run: who would be asked, and nothing that happened.
+pub(crate) fn planned_response(plan: &Plan) -> pb::GenerateResponse {
+    let planned = |planned: &crate::plan::Planned| pb::Attempt {
+        model: planned.name.clone(),
+        waited: Some(wire::duration(planned.wait)),
+        ..pb::Attempt::default()
+    };
+    pb::GenerateResponse {
+        attempts: plan.planned.iter().map(planned).collect(),
+        ..pb::GenerateResponse::default()
+    }
+}
+
+fn block(block: Block) -> pb::ContentBlock {
+    use pb::content_block::Block as Wire;
+    let block = match block {
+        Block::Text(text) => Wire::Text(text),
+        Block::ToolUse(call) => Wire::ToolUse(pb::ToolUse {
+            tool_use_id: call.id,
+            name: call.name,
+            input_json: serde_json::Value::Object(call.input).to_string(),
+        }),
+        Block::ToolResult(result) => Wire::ToolResult(pb::ToolResultBlock {
+            tool_use_id: result.id,
+            content: result.content,
+            is_error: result.is_error,
+        }),
+    };
+    pb::ContentBlock { block: Some(block) }
+}
+
+fn attempt(attempt: &Attempt) -> pb::Attempt {
+    let failure = attempt.failure.as_ref();
+    pb::Attempt {
+        model: attempt.model.clone(),
+        outcome: outcome(failure).into(),
+        http_status: failure.map_or(200, |failure| failure.http_status.into()),
+        error_kind: failure.map_or("", |failure| failure.kind.as_str()).to_owned(),
+        error_message: failure.map_or_else(String::new, |failure| failure.message.clone()),
+        server_delay: failure.and_then(|failure| failure.server_delay).map(wire::duration),
+        waited: Some(wire::duration(attempt.waited)),
+        start_time: Some(wire::timestamp(attempt.start)),
+        latency: Some(wire::duration(attempt.latency)),
+    }
+}
+
+fn outcome(failure: Option<&Failure>) -> pb::AttemptOutcome {
+    match failure.map(|failure| failure.kind.persistence()) {
+        None => pb::AttemptOutcome::Answered,
+        Some(Persistence::Transient) => pb::AttemptOutcome::Transient,
+        Some(Persistence::Permanent) => pb::AttemptOutcome::Permanent,
+        Some(Persistence::Unknown) => pb::AttemptOutcome::Unknown,
+    }
+}

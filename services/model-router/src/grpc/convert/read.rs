@@ -1,0 +1,221 @@
+//! Requests, checked.
+
+use std::collections::HashSet;
+
+use bulkhead_canonical_json::sha256_hex;
+use bulkhead_edge::{Fault, Violations, wire};
+use bulkhead_proto::common::v1 as common;
+use bulkhead_proto::router::v1 as pb;
+use prost::Message as _;
+use serde_json::Value;
+
+use crate::catalog::Catalog;
+use crate::chat::{Block, Object, Prompt, Role, Tool, ToolResult, ToolUse, Turn};
+use crate::clearance::Sensitivity;
+use crate::config::RouteConfig;
+use crate::service::Command;
+
+/// Turns in a conversation at most.
+const TURNS_MAX: usize = 10_000;
+/// Tools on offer at most.
+const TOOLS_MAX: usize = 128;
+/// Tokens of an answer at most.
+const OUTPUT_TOKENS_MAX: u32 = 1_000_000;
+/// The route of a request that names none.
+const DEFAULT_ROUTE: &str = "default";
+
+/// A Generate request.
+pub(crate) fn command(request: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Fault> {
+    let digest = sha256_hex(request.encode_to_vec());
+    let mut violations = Violations::new();
+    let request_id = violations.uuid("request_id", &request.request_id);
+    let route = route(&request.route, catalog, &mut violations);
+    let context = wire::read_context(request.context.clone(), &mut violations);
+    let prompt = prompt(request, &mut violations);
+    let sensitivity = sensitivity(&context);
+    let command = request_id.zip(route).zip(prompt).map(|((request_id, route), prompt)| Command {
+        request_id: request_id.to_string(),
+        digest,
+        route,
+        prompt,
+        sensitivity,
+        context,
+    });
+    violations.finish(command)
+}
+
+/// A configured route.
+pub(crate) fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
+    let name = if name.is_empty() { DEFAULT_ROUTE } else { name };
+    let found = catalog.route(name).cloned();
+    if found.is_none() {
+        let known: Vec<&str> = catalog.routes().iter().map(|route| route.name.as_str()).collect();
+        violations.add("route", format!("must be a configured route: {}", known.join(", ")));
+    }
+    found
+}
+
+/// The categories of a context that was checked; unknown ones are violations there.
+pub(crate) fn sensitivity(context: &common::RunContext) -> Vec<Sensitivity> {
+    let mut categories: Vec<Sensitivity> = context.sensitivity().filter_map(category).collect();
+    categories.sort();
+    categories.dedup();
+    categories
+}
+
+fn category(value: common::Sensitivity) -> Option<Sensitivity> {
+    match value {
+        common::Sensitivity::Unspecified => None,
+        common::Sensitivity::Credentials => Some(Sensitivity::Credentials),
+        common::Sensitivity::Financial => Some(Sensitivity::Financial),
+        common::Sensitivity::Health => Some(Sensitivity::Health),
+        common::Sensitivity::PrivateStrategy => Some(Sensitivity::PrivateStrategy),
+        common::Sensitivity::PersonalData => Some(Sensitivity::PersonalData),
+    }
+}
+
+fn prompt(request: pb::GenerateRequest, violations: &mut Violations) -> Option<Prompt> {
+    let turns = turns(request.messages, violations);
+    let tools = tools(request.tools, violations);
+    let tokens = request.max_output_tokens;
+    violations.require(tokens <= OUTPUT_TOKENS_MAX, "max_output_tokens", "must be 0 to 1000000");
+    // Through the decimal text, so that 0.7 stays 0.7 on its way from 32 to 64 bits.
+    let temperature = request.temperature.map(|value| value.to_string().parse().unwrap_or(f64::NAN));
+    let fits = temperature.is_none_or(|value: f64| (0.0..=2.0).contains(&value));
+    violations.require(fits, "temperature", "must be 0 to 2");
+    Some(Prompt {
+        system: request.system,
+        turns: turns?,
+        tools: tools?,
+        max_output_tokens: (tokens > 0).then_some(tokens),
+        temperature,
+    })
+}
+
+fn turns(messages: Vec<pb::Message>, violations: &mut Violations) -> Option<Vec<Turn>> {
+    let count = messages.len();
+    violations.require((1..=TURNS_MAX).contains(&count), "messages", "must be 1 to 10000 turns");
+    let by_user = messages.last().is_none_or(|last| last.role() == pb::Role::User);
+    violations.require(by_user, "messages", "the last turn must be by the user");
+    let mut calls = HashSet::new();
+    let turns = messages.into_iter().take(TURNS_MAX).enumerate();
+    // Each turn is read, also after a wrong one, so that every violation is found.
+    let read: Vec<Option<Turn>> =
+        turns.map(|(at, message)| turn(at, message, &mut calls, violations)).collect();
+    read.into_iter().collect()
+}
+
+fn turn(
+    at: usize,
+    message: pb::Message,
+    calls: &mut HashSet<String>,
+    violations: &mut Violations,
+) -> Option<Turn> {
+    let role = match message.role() {
+        pb::Role::User => Some(Role::User),
+        pb::Role::Assistant => Some(Role::Assistant),
+        pb::Role::Unspecified => {
+            violations.add(format!("messages[{at}].role"), "must be USER or ASSISTANT");
+            None
+        }
+    };
+    if message.content.is_empty() {
+        violations.add(format!("messages[{at}].content"), "must have at least one block");
+    }
+    let blocks = message.content.into_iter().enumerate();
+    let blocks: Vec<Option<Block>> = blocks
+        .map(|(place, content)| {
+            let field = format!("messages[{at}].content[{place}]");
+            BlockReader { field, role, calls: &mut *calls, violations: &mut *violations }.read(content)
+        })
+        .collect();
+    Some(Turn { role: role?, blocks: blocks.into_iter().collect::<Option<_>>()? })
+}
+
+/// One block of one turn, with what its checks need.
+struct BlockReader<'a> {
+    field: String,
+    role: Option<Role>,
+    /// Ids of the tool calls so far.
+    calls: &'a mut HashSet<String>,
+    violations: &'a mut Violations,
+}
+
+impl BlockReader<'_> {
+    fn read(&mut self, content: pb::ContentBlock) -> Option<Block> {
+        use pb::content_block::Block as Wire;
+        match content.block {
+            Some(Wire::Text(text)) => {
+                self.require(!text.is_empty(), "text", "must not be empty");
+                Some(Block::Text(text))
+            }
+            Some(Wire::ToolUse(call)) => self.tool_use(call),
+            Some(Wire::ToolResult(result)) => self.tool_result(result),
+            None => {
+                self.violations.add(self.field.as_str(), "must be text, tool_use or tool_result");
+                None
+            }
+        }
+    }
+
+    fn tool_use(&mut self, call: pb::ToolUse) -> Option<Block> {
+        self.require(self.role != Some(Role::User), "tool_use", "belongs into an assistant's turn");
+        let id_fits = (1..=128).contains(&call.tool_use_id.len());
+        self.require(id_fits, "tool_use.tool_use_id", "must be 1 to 128 bytes");
+        self.require(is_tool_name(&call.name), "tool_use.name", TOOL_NAME);
+        let is_new = self.calls.insert(call.tool_use_id.clone());
+        self.require(is_new, "tool_use.tool_use_id", "must be unique in the conversation");
+        let input = object(&call.input_json);
+        self.require(input.is_some(), "tool_use.input_json", "must be a JSON object");
+        Some(Block::ToolUse(ToolUse { id: call.tool_use_id, name: call.name, input: input? }))
+    }
+
+    fn tool_result(&mut self, result: pb::ToolResultBlock) -> Option<Block> {
+        self.require(self.role != Some(Role::Assistant), "tool_result", "belongs into a user's turn");
+        let answers = self.calls.contains(&result.tool_use_id);
+        self.require(answers, "tool_result.tool_use_id", "must be the id of a tool_use before it");
+        let pb::ToolResultBlock { tool_use_id: id, content, is_error } = result;
+        Some(Block::ToolResult(ToolResult { id, content, is_error }))
+    }
+
+    fn require(&mut self, holds: bool, part: &str, description: &str) {
+        self.violations.require(holds, &format!("{}.{part}", self.field), description);
+    }
+}
+
+const TOOL_NAME: &str = "must be 1 to 64 characters of [A-Za-z0-9_.-]";
+
+fn is_tool_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+fn object(text: &str) -> Option<Object> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Some(object),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn tools(tools: Vec<pb::ToolDefinition>, violations: &mut Violations) -> Option<Vec<Tool>> {
+    violations.require(tools.len() <= TOOLS_MAX, "tools", "must be at most 128");
+    let mut names = HashSet::new();
+    let tools = tools.into_iter().take(TOOLS_MAX).enumerate();
+    let read: Vec<Option<Tool>> = tools
+        .map(|(at, definition)| {
+            let name = definition.name.as_str();
+            violations.require(is_tool_name(name), &format!("tools[{at}].name"), TOOL_NAME);
+            let is_new = names.insert(name.to_owned());
+            violations.require(is_new, &format!("tools[{at}].name"), "must be unique");
+            tool(at, definition, violations)
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn tool(at: usize, definition: pb::ToolDefinition, violations: &mut Violations) -> Option<Tool> {
+    let input_schema = object(&definition.input_schema_json);
+    let field = format!("tools[{at}].input_schema_json");
+    violations.require(input_schema.is_some(), &field, "must be a JSON Schema, which is a JSON object");
+    Some(Tool { name: definition.name, description: definition.description, input_schema: input_schema? })
+}

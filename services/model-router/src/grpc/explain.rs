@@ -1,0 +1,82 @@
+//! Plans and model states as messages.
+
+use std::time::Instant;
+
+use bulkhead_edge::wire;
+use bulkhead_proto::router::v1 as pb;
+use jiff::Timestamp;
+
+use crate::catalog::{Catalog, Entry};
+use crate::clearance::Decision;
+use crate::plan::{Excluded, Plan};
+
+/// The plan, and the rules behind it.
+pub(super) fn explanation(decision: Decision, plan: Plan) -> pb::ExplainRouteResponse {
+    let waits = plan.planned.iter().filter(|planned| !planned.wait.is_zero()).map(|planned| {
+        let wait = planned.wait.as_millis();
+        format!(
+            "the server of {} asked not to be called for {wait} ms more; that is waited for",
+            planned.name
+        )
+    });
+    pb::ExplainRouteResponse {
+        local_only: decision.local_only,
+        reasons: decision.reasons.into_iter().chain(waits).collect(),
+        planned: plan
+            .planned
+            .into_iter()
+            .map(|planned| pb::PlannedModel {
+                model: planned.name,
+                local: planned.local,
+                attempts_max: planned.attempts_max,
+            })
+            .collect(),
+        excluded: plan.excluded.into_iter().map(left_out).collect(),
+    }
+}
+
+fn left_out(excluded: Excluded) -> pb::ExcludedModel {
+    pb::ExcludedModel {
+        model: excluded.name,
+        reason: excluded.reason.as_str().to_owned(),
+        detail: excluded.detail,
+    }
+}
+
+/// Every model by name.
+pub(super) fn models(catalog: &Catalog, now: Instant, wall: Timestamp) -> Vec<pb::Model> {
+    let entries = catalog.models().iter().enumerate();
+    let mut models: Vec<pb::Model> =
+        entries.map(|(index, entry)| model(catalog, index, entry, now, wall)).collect();
+    models.sort_by(|left, right| left.name.cmp(&right.name));
+    models
+}
+
+fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Timestamp) -> pb::Model {
+    let (unusable_reason, until) = match catalog.judge(index, false, now) {
+        Ok(wait) if wait.is_zero() => (String::new(), None),
+        Ok(wait) => {
+            ("its server asked not to be called yet; requests wait for it".to_owned(), Some(now + wait))
+        }
+        Err(excluded) => (format!("{}: {}", excluded.reason.as_str(), excluded.detail), excluded.until),
+    };
+    let routes = catalog.routes().iter().filter(|route| route.chain.contains(&index));
+    let mut routes: Vec<String> = routes.map(|route| route.name.clone()).collect();
+    routes.sort();
+    let target = entry.upstream.target();
+    pb::Model {
+        name: entry.name.clone(),
+        provider: target.adapter.name.to_owned(),
+        provider_model: target.provider_model.clone(),
+        local: entry.local,
+        usable: unusable_reason.is_empty(),
+        unusable_reason,
+        retry_time: until.map(|until| wire::timestamp(later(wall, until, now))),
+        routes,
+    }
+}
+
+/// The wall-clock time of a moment on the monotonic clock.
+fn later(wall: Timestamp, until: Instant, now: Instant) -> Timestamp {
+    wall.checked_add(until.saturating_duration_since(now)).unwrap_or(Timestamp::MAX)
+}

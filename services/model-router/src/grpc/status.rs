@@ -1,0 +1,95 @@
+//! The only place in the service that names gRPC codes.
+
+use std::time::Duration;
+
+use bulkhead_edge::Fault;
+use tonic::{Code, Status};
+
+use crate::attempt::Attempt;
+use crate::generate::Unanswered;
+use crate::plan::Excluded;
+use crate::record::RecordError;
+use crate::service::GenerateError;
+
+/// After which a full outbox or a crowd may be gone.
+const ROOM_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// After which a failing store may be back.
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+impl From<GenerateError> for Status {
+    /// Names every variant: a new one is a compile error here, not a silent INTERNAL.
+    fn from(error: GenerateError) -> Self {
+        let fault = match error {
+            GenerateError::RequestIdReused { request_id } => {
+                Fault::new(Code::AlreadyExists, "REQUEST_ID_REUSED")
+                    .saying("this request id was used with another payload; use a new one")
+                    .with("request_id", request_id)
+            }
+            GenerateError::Unanswered { route, local_only, attempts, why } => {
+                let told = unanswered(why, &attempts, local_only);
+                told.with("route", route).with("local_only", local_only).with("attempts", summary(&attempts))
+            }
+            GenerateError::Record(error) => record(error),
+        };
+        fault.into_status()
+    }
+}
+
+fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault {
+    let reason = why.reason();
+    match why {
+        Unanswered::NoLocalModel { excluded, retry_after } => {
+            let fault = Fault::new(Code::FailedPrecondition, reason)
+                .saying("only a local model may see this request, and the route has none that is usable; it was sent nowhere")
+                .with("excluded", left_out(&excluded));
+            retry_after.map_or(fault.clone(), |delay| fault.retry_after(delay))
+        }
+        Unanswered::Rejected => {
+            let said = attempts.last().and_then(|attempt| attempt.failure.as_ref());
+            let said = said.map_or("", |failure| failure.message.as_str());
+            Fault::new(Code::InvalidArgument, reason)
+                .saying(format!("the model's provider refused the request itself: {said}"))
+                .violation("messages", said)
+        }
+        Unanswered::Exhausted { excluded, retry_after } => {
+            let which = if local_only { "no local model of the route" } else { "no model of the route" };
+            Fault::new(Code::Unavailable, reason)
+                .saying(format!("{which} answered: {}", summary(attempts)))
+                .with("excluded", left_out(&excluded))
+                .retry_after(retry_after)
+        }
+        Unanswered::Deadline => Fault::new(Code::DeadlineExceeded, reason)
+            .saying(format!("no model answered within the caller's time: {}", summary(attempts))),
+    }
+}
+
+fn record(error: RecordError) -> Fault {
+    let fault = match &error {
+        RecordError::Full { waiting } => Fault::new(Code::ResourceExhausted, "OUTBOX_FULL")
+            .saying("too many events wait for the audit service; models are called again once it takes them")
+            .with("waiting", waiting)
+            .retry_after(ROOM_RETRY_DELAY),
+        RecordError::Busy => Fault::new(Code::ResourceExhausted, "TOO_MANY_CALLS")
+            .saying("too many model calls are open; try again shortly")
+            .retry_after(STORE_RETRY_DELAY),
+        RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) | RecordError::Lost(_) => {
+            Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
+                .saying("the call could not be recorded, so there is no answer")
+                .retry_after(STORE_RETRY_DELAY)
+        }
+    };
+    fault.because(error)
+}
+
+/// Each attempt in a few words.
+fn summary(attempts: &[Attempt]) -> String {
+    if attempts.is_empty() {
+        return "none was tried".to_owned();
+    }
+    attempts.iter().map(Attempt::summary).collect::<Vec<_>>().join("; ")
+}
+
+fn left_out(excluded: &[Excluded]) -> String {
+    let lines = excluded.iter().map(|excluded| format!("{}: {}", excluded.name, excluded.reason.as_str()));
+    lines.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,264 @@
+//! What the router knows of its models: marks, delays, circuits, budgets. In memory: after a restart every
+//! model gets a new chance.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::budget::Budget;
+use crate::failure::{Course, Failure, Kind};
+
+/// How long an unlucky model is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthPolicy {
+    /// After 401, 402, 403, 404.
+    pub unusable: Duration,
+    /// Failures in a row, the model's own fault, that open the circuit.
+    pub circuit_failures: u32,
+    /// How long an open circuit stays open before one probe.
+    pub circuit_open: Duration,
+    /// How long a probe may take before another is allowed.
+    pub probe: Duration,
+}
+
+/// One model's state. Changed by its own methods only; the time is an argument.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModelState {
+    delayed_until: Option<Instant>,
+    marked: Option<(Kind, Instant)>,
+    failures: u32,
+    open_until: Option<Instant>,
+    probe_until: Option<Instant>,
+    budget: Budget,
+}
+
+/// Why a model is not to be touched, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// It answered that it will not do.
+    Marked(Kind, Instant),
+    /// It failed too often in a row.
+    CircuitOpen(Instant),
+    /// Somebody else is finding out whether it is back.
+    Probed(Instant),
+}
+
+impl Block {
+    /// Until when.
+    #[must_use]
+    pub fn until(self) -> Instant {
+        match self {
+            Self::Marked(_, until) | Self::CircuitOpen(until) | Self::Probed(until) => until,
+        }
+    }
+}
+
+impl ModelState {
+    /// Nothing known.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            delayed_until: None,
+            marked: None,
+            failures: 0,
+            open_until: None,
+            probe_until: None,
+            budget: Budget::new(now),
+        }
+    }
+
+    /// Why it is not to be touched now.
+    #[must_use]
+    pub fn block(&self, now: Instant) -> Option<Block> {
+        let marked =
+            self.marked.filter(|(_, until)| now < *until).map(|(kind, until)| Block::Marked(kind, until));
+        let open = || self.open_until.filter(|until| now < *until).map(Block::CircuitOpen);
+        let probed = || self.probe_until.filter(|until| now < *until).map(Block::Probed);
+        marked.or_else(open).or_else(probed)
+    }
+
+    /// How long its server still wants to be left alone.
+    #[must_use]
+    pub fn delay(&self, now: Instant) -> Duration {
+        self.delayed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    /// Whether its budget has a retry left.
+    #[must_use]
+    pub fn affords_retry(&self, now: Instant) -> bool {
+        self.budget.affords(now)
+    }
+
+    /// An attempt begins. After an open circuit it is the one probe.
+    pub fn begin(&mut self, is_retry: bool, now: Instant, policy: &HealthPolicy) {
+        if is_retry {
+            self.budget.withdraw(now);
+        } else {
+            self.budget.deposit(now);
+        }
+        if self.open_until.is_some() {
+            self.probe_until = Some(now + policy.probe);
+        }
+    }
+
+    /// An attempt was answered: whatever was wrong is over.
+    pub fn answered(&mut self) {
+        self.marked = None;
+        self.failures = 0;
+        self.open_until = None;
+        self.probe_until = None;
+    }
+
+    /// An attempt failed.
+    pub fn failed(&mut self, failure: &Failure, now: Instant, policy: &HealthPolicy) {
+        self.probe_until = None;
+        if let Some(delay) = failure.server_delay {
+            self.delayed_until = self.delayed_until.max(Some(now + delay));
+        }
+        if failure.kind.course() == Course::MarkAndNext {
+            self.marked = Some((failure.kind, now + policy.unusable));
+        }
+        if failure.kind.is_ill_health() {
+            self.failures = self.failures.saturating_add(1);
+            if self.failures >= policy.circuit_failures {
+                self.open_until = Some(now + policy.circuit_open);
+            }
+        }
+    }
+}
+
+/// The states of all models, by their place in the configuration. Each step takes the lock for itself and
+/// never waits under it.
+#[derive(Debug)]
+pub struct Health {
+    states: Mutex<Vec<ModelState>>,
+    policy: HealthPolicy,
+}
+
+impl Health {
+    /// For so many models.
+    #[must_use]
+    pub fn new(models: usize, policy: HealthPolicy, now: Instant) -> Self {
+        Self { states: Mutex::new(vec![ModelState::new(now); models]), policy }
+    }
+
+    /// The state of a model as it is now. A place that does not exist counts as a new model.
+    #[must_use]
+    pub fn state(&self, model: usize, now: Instant) -> ModelState {
+        self.lock().get(model).copied().unwrap_or_else(|| ModelState::new(now))
+    }
+
+    /// Takes the right to make an attempt; false when somebody else took the probe in between.
+    #[must_use]
+    pub fn begin(&self, model: usize, is_retry: bool, now: Instant) -> bool {
+        let mut states = self.lock();
+        let Some(state) = states.get_mut(model).filter(|state| state.block(now).is_none()) else {
+            return false;
+        };
+        state.begin(is_retry, now, &self.policy);
+        true
+    }
+
+    /// An attempt was answered.
+    pub fn answered(&self, model: usize) {
+        if let Some(state) = self.lock().get_mut(model) {
+            state.answered();
+        }
+    }
+
+    /// An attempt failed.
+    pub fn failed(&self, model: usize, failure: &Failure, now: Instant) {
+        if let Some(state) = self.lock().get_mut(model) {
+            state.failed(failure, now, &self.policy);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ModelState>> {
+        // Every step leaves whole states, so a panic elsewhere does not make them wrong.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: HealthPolicy = HealthPolicy {
+        unusable: Duration::from_secs(60),
+        circuit_failures: 3,
+        circuit_open: Duration::from_secs(15),
+        probe: Duration::from_secs(30),
+    };
+
+    fn failure(kind: Kind) -> Failure {
+        Failure::without_response(kind, "")
+    }
+
+    #[test]
+    fn a_mark_lasts_its_time_and_an_answer_removes_it() {
+        let now = Instant::now();
+        let mut state = ModelState::new(now);
+        state.failed(&failure(Kind::Unauthenticated), now, &POLICY);
+        assert_eq!(state.block(now), Some(Block::Marked(Kind::Unauthenticated, now + POLICY.unusable)));
+        assert_eq!(state.block(now + POLICY.unusable), None);
+        state.answered();
+        assert_eq!(state.block(now), None);
+    }
+
+    #[test]
+    fn a_delay_is_never_shortened() {
+        let now = Instant::now();
+        let mut state = ModelState::new(now);
+        for seconds in [9, 2] {
+            let server_delay = Some(Duration::from_secs(seconds));
+            state.failed(&Failure { server_delay, ..failure(Kind::RateLimited) }, now, &POLICY);
+        }
+        assert_eq!(state.delay(now + Duration::from_secs(1)), Duration::from_secs(8));
+        state.answered();
+        assert_eq!(state.delay(now), Duration::from_secs(9), "an answer to another request does not void it");
+    }
+
+    #[test]
+    fn a_circuit_opens_after_failures_in_a_row_and_lets_one_probe_through() {
+        let now = Instant::now();
+        let mut state = ModelState::new(now);
+        for _ in 0..3 {
+            assert_eq!(state.block(now), None);
+            state.failed(&failure(Kind::ServerError), now, &POLICY);
+        }
+        assert_eq!(state.block(now), Some(Block::CircuitOpen(now + POLICY.circuit_open)));
+
+        let later = now + POLICY.circuit_open;
+        assert_eq!(state.block(later), None);
+        state.begin(false, later, &POLICY);
+        assert_eq!(state.block(later), Some(Block::Probed(later + POLICY.probe)));
+        let mut failed = state;
+        failed.failed(&failure(Kind::ServerError), later, &POLICY);
+        assert_eq!(failed.block(later), Some(Block::CircuitOpen(later + POLICY.circuit_open)));
+        state.answered();
+        assert_eq!(state.block(later), None);
+    }
+
+    #[test]
+    fn failures_that_are_not_the_models_fault_open_nothing() {
+        let now = Instant::now();
+        let mut state = ModelState::new(now);
+        for _ in 0..10 {
+            state.failed(&failure(Kind::RateLimited), now, &POLICY);
+            state.failed(&failure(Kind::InvalidRequest), now, &POLICY);
+        }
+        assert_eq!(state.block(now), None);
+    }
+
+    #[test]
+    fn two_requests_cannot_both_take_the_probe() {
+        let now = Instant::now();
+        let health = Health::new(1, POLICY, now);
+        for _ in 0..3 {
+            health.failed(0, &failure(Kind::Connect), now);
+        }
+        assert!(!health.begin(0, false, now));
+        let later = now + POLICY.circuit_open;
+        assert!(health.begin(0, false, later));
+        assert!(!health.begin(0, false, later));
+    }
+}

@@ -1,0 +1,210 @@
+//! Which models a request would be sent to now, in which order, and why not to the others. Pure; what
+//! ExplainRoute prints is what Generate follows.
+
+use std::time::{Duration, Instant};
+
+use crate::health::{Block, ModelState};
+
+/// A model of a chain as the plan sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Place in the configuration.
+    pub index: usize,
+    /// Name in the configuration.
+    pub name: String,
+    /// Marked local.
+    pub local: bool,
+    /// Attempts that one request may make.
+    pub attempts_max: u32,
+    /// What is known of it.
+    pub state: ModelState,
+}
+
+/// The order of things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Tried in this order.
+    pub planned: Vec<Planned>,
+    /// Not tried.
+    pub excluded: Vec<Excluded>,
+}
+
+/// A model that would be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Place in the configuration.
+    pub index: usize,
+    /// Name in the configuration.
+    pub name: String,
+    /// Marked local.
+    pub local: bool,
+    /// At most this many attempts.
+    pub attempts_max: u32,
+    /// What its server still wants to be left alone; zero in general.
+    pub wait: Duration,
+}
+
+/// A model that would not be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excluded {
+    /// Name in the configuration.
+    pub name: String,
+    /// Why.
+    pub reason: Reason,
+    /// When it may be tried again; none: not as long as the request is what it is.
+    pub until: Option<Instant>,
+    /// For a person.
+    pub detail: String,
+}
+
+/// Why a model is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The request is local-only and the model is not local.
+    NotLocal,
+    /// It failed in a way that will last, or too often.
+    MarkedUnusable,
+    /// Its server asked for a wait beyond our patience.
+    DelayedByServer,
+}
+
+impl Reason {
+    /// The stable word of the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotLocal => "NOT_LOCAL",
+            Self::MarkedUnusable => "MARKED_UNUSABLE",
+            Self::DelayedByServer => "DELAYED_BY_SERVER",
+        }
+    }
+}
+
+/// Sorts a chain.
+#[must_use]
+pub fn plan(chain: &[Candidate], local_only: bool, patience: Duration, now: Instant) -> Plan {
+    let mut plan = Plan::default();
+    for candidate in chain {
+        match judge(candidate, local_only, patience, now) {
+            Ok(wait) => plan.planned.push(Planned {
+                index: candidate.index,
+                name: candidate.name.clone(),
+                local: candidate.local,
+                attempts_max: candidate.attempts_max,
+                wait,
+            }),
+            Err(excluded) => plan.excluded.push(excluded),
+        }
+    }
+    plan
+}
+
+/// Whether one model may be tried, and after which wait.
+///
+/// # Errors
+/// Why it may not.
+pub fn judge(
+    candidate: &Candidate,
+    local_only: bool,
+    patience: Duration,
+    now: Instant,
+) -> Result<Duration, Excluded> {
+    let excluded =
+        |reason, until, detail: String| Err(Excluded { name: candidate.name.clone(), reason, until, detail });
+    if local_only && !candidate.local {
+        return excluded(Reason::NotLocal, None, "only local models may see the request".to_owned());
+    }
+    if let Some(block) = candidate.state.block(now) {
+        return excluded(Reason::MarkedUnusable, Some(block.until()), explain(block, now));
+    }
+    let wait = candidate.state.delay(now);
+    if wait > patience {
+        let detail = format!(
+            "its server asked not to be called for {} ms more; patience is {} ms",
+            wait.as_millis(),
+            patience.as_millis()
+        );
+        return excluded(Reason::DelayedByServer, Some(now + wait), detail);
+    }
+    Ok(wait)
+}
+
+fn explain(block: Block, now: Instant) -> String {
+    let left = block.until().saturating_duration_since(now).as_millis();
+    match block {
+        Block::Marked(kind, _) => format!("it answered {}; tried again in {left} ms", kind.as_str()),
+        Block::CircuitOpen(_) => format!("it failed too often in a row; probed in {left} ms"),
+        Block::Probed(_) => "another request is finding out whether it is back".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Failure, Kind};
+    use crate::health::HealthPolicy;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const HEALTH: HealthPolicy = HealthPolicy {
+        unusable: Duration::from_secs(60),
+        circuit_failures: 5,
+        circuit_open: Duration::from_secs(15),
+        probe: Duration::from_secs(30),
+    };
+
+    fn candidate(index: usize, name: &str, local: bool, now: Instant) -> Candidate {
+        Candidate { index, name: name.into(), local, attempts_max: 3, state: ModelState::new(now) }
+    }
+
+    fn chain(now: Instant) -> [Candidate; 3] {
+        [
+            candidate(0, "primary", false, now),
+            candidate(1, "fallback", false, now),
+            candidate(2, "local", true, now),
+        ]
+    }
+
+    fn summary(plan: &Plan) -> (Vec<&str>, Vec<(&str, &str)>) {
+        let planned = plan.planned.iter().map(|planned| planned.name.as_str()).collect();
+        let excluded = plan.excluded.iter().map(|e| (e.name.as_str(), e.reason.as_str())).collect();
+        (planned, excluded)
+    }
+
+    #[test]
+    fn a_healthy_chain_is_tried_in_order() {
+        let now = Instant::now();
+        let plan = plan(&chain(now), false, PATIENCE, now);
+        assert_eq!(summary(&plan), (vec!["primary", "fallback", "local"], vec![]));
+    }
+
+    #[test]
+    fn a_local_only_request_sees_local_models_alone() {
+        let now = Instant::now();
+        let plan = plan(&chain(now), true, PATIENCE, now);
+        assert_eq!(
+            summary(&plan),
+            (vec!["local"], vec![("primary", "NOT_LOCAL"), ("fallback", "NOT_LOCAL")])
+        );
+        assert_eq!(plan.excluded[0].until, None, "waiting does not make it local");
+    }
+
+    #[test]
+    fn marked_and_delayed_models_are_left_out_until_their_time() {
+        let now = Instant::now();
+        let mut chain = chain(now);
+        chain[0].state.failed(&Failure::without_response(Kind::ModelNotFound, ""), now, &HEALTH);
+        let delay = Some(Duration::from_secs(11));
+        let limited = Failure { server_delay: delay, ..Failure::without_response(Kind::RateLimited, "") };
+        chain[1].state.failed(&limited, now, &HEALTH);
+
+        let first = plan(&chain, false, PATIENCE, now);
+        let excluded = vec![("primary", "MARKED_UNUSABLE"), ("fallback", "DELAYED_BY_SERVER")];
+        assert_eq!(summary(&first), (vec!["local"], excluded));
+        assert_eq!(first.excluded[1].until, Some(now + Duration::from_secs(11)));
+
+        let soon = plan(&chain, false, PATIENCE, now + Duration::from_secs(2));
+        assert_eq!(soon.planned[0].wait, Duration::from_secs(9), "within patience it is waited for");
+        let later = plan(&chain, false, PATIENCE, now + Duration::from_secs(61));
+        assert_eq!(later.planned.len(), 3);
+    }
+}

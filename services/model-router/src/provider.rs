@@ -1,0 +1,137 @@
+//! Adapters between our conversation and the providers' wire formats. Pure: JSON in both directions.
+//!
+//! Adding a provider is one file and one row of [`ADAPTERS`].
+
+mod anthropic;
+mod names;
+mod ollama;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::chat::{Answer, Prompt};
+use crate::failure::Kind;
+use crate::secret::Secret;
+
+/// One provider's wire format.
+#[derive(Debug)]
+pub struct Adapter {
+    /// Name in the configuration and in traces.
+    pub name: &'static str,
+    /// Whether it works without a key.
+    pub needs_key: bool,
+    /// Where a conversation is posted, after the base URL.
+    pub(crate) path: &'static str,
+    /// Headers, the key among them.
+    pub(crate) headers: fn(Option<&Secret>) -> HeaderMap,
+    /// The body of a request.
+    pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
+    /// Reads the body of a success.
+    pub(crate) answer: fn(&Value, &Prompt, &Parameters<'_>) -> Result<Answer, Malformed>,
+    /// Refines what a status means by the body of the failure.
+    pub(crate) failure: fn(Kind, &str) -> Kind,
+    /// Finds the provider's own words in the body of a failure.
+    pub(crate) message: fn(&Value) -> Option<&str>,
+}
+
+/// What a request needs beside the conversation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameters<'a> {
+    /// The provider's name of the model.
+    pub(crate) provider_model: &'a str,
+    /// Tokens of the answer at most.
+    pub(crate) max_output_tokens: u32,
+    /// Unique to the attempt; for providers that give their tool calls no ids.
+    pub(crate) attempt_id: &'a str,
+}
+
+/// Why an answer cannot be used. The text never quotes the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(pub(crate) String);
+
+impl Malformed {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// Every provider.
+pub static ADAPTERS: [&Adapter; 2] = [&anthropic::ADAPTER, &ollama::ADAPTER];
+
+/// The adapter of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Adapter> {
+    ADAPTERS.into_iter().find(|adapter| adapter.name == name)
+}
+
+/// The checks that every answer passes, whatever the format: M17's first ones.
+fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {
+    let tool = prompt.tools.iter().find(|tool| tool.name == name);
+    tool.map(|tool| tool.name.as_str())
+        .ok_or_else(|| Malformed::new("the model called a tool that was not offered"))
+}
+
+/// The input of a tool call, which must be an object.
+fn object(input: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
+    let object = input.and_then(Value::as_object);
+    object
+        .cloned()
+        .ok_or_else(|| Malformed::new("the model called a tool with an input that is no JSON object"))
+}
+
+/// A field that must be text.
+fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
+    let text = value.get(field).and_then(Value::as_str);
+    text.ok_or_else(|| Malformed::new(format!("the answer has no text field `{field}`")))
+}
+
+/// A count; absent counts as zero, because some servers leave zeros out.
+fn count(value: &Value, field: &str) -> Result<u64, Malformed> {
+    match value.get(field) {
+        None | Some(Value::Null) => Ok(0),
+        Some(count) => {
+            count.as_u64().ok_or_else(|| Malformed::new(format!("the field `{field}` is no count")))
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! One conversation with everything in it, shared by the golden tests.
+
+    use super::*;
+    use crate::chat::{Block, Object, Role, Tool, ToolResult, ToolUse, Turn};
+    use serde_json::json;
+
+    pub(crate) fn object(value: Value) -> Object {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn conversation() -> Prompt {
+        let call =
+            ToolUse { id: "t1".into(), name: "fs.read".into(), input: object(json!({ "path": "a.md" })) };
+        let result = ToolResult { id: "t1".into(), content: "File not found: a.md".into(), is_error: true };
+        Prompt {
+            system: "Be brief.".into(),
+            turns: vec![
+                Turn { role: Role::User, blocks: vec![Block::Text("Read a.md".into())] },
+                Turn {
+                    role: Role::Assistant,
+                    blocks: vec![Block::Text("I look.".into()), Block::ToolUse(call)],
+                },
+                Turn { role: Role::User, blocks: vec![Block::ToolResult(result)] },
+            ],
+            tools: vec![Tool {
+                name: "fs.read".into(),
+                description: "Reads a file.".into(),
+                input_schema: object(json!({ "type": "object" })),
+            }],
+            max_output_tokens: Some(100),
+            temperature: Some(1.5),
+        }
+    }
+
+    pub(crate) const PARAMETERS: Parameters<'_> =
+        Parameters { provider_model: "model-x", max_output_tokens: 100, attempt_id: "a1" };
+}

@@ -1,0 +1,274 @@
+//! Anthropic Messages, version 2023-06-01 (<https://docs.anthropic.com/en/api/messages>).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use super::names::ToolNames;
+use super::{Adapter, Malformed, Parameters, count, object, offered, text};
+use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use crate::failure::Kind;
+use crate::secret::Secret;
+
+/// The row of the table.
+pub(super) static ADAPTER: Adapter = Adapter {
+    name: "anthropic",
+    needs_key: true,
+    path: "/v1/messages",
+    headers,
+    request,
+    answer,
+    failure,
+    message,
+};
+
+/// The provider's temperatures end here; ours go to 2 as those of others do.
+const TEMPERATURE_MAX: f64 = 1.0;
+
+fn headers(key: Option<&Secret>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let version = HeaderName::from_static("anthropic-version");
+    headers.insert(version, HeaderValue::from_static("2023-06-01"));
+    if let Some(Ok(mut value)) = key.map(|key| HeaderValue::try_from(key.reveal())) {
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static("x-api-key"), value);
+    }
+    headers
+}
+
+fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+    let names = ToolNames::of(prompt);
+    let mut body = json!({
+        "model": parameters.provider_model,
+        "max_tokens": parameters.max_output_tokens,
+        "messages": prompt.turns.iter().map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
+    });
+    if !prompt.system.is_empty() {
+        body["system"] = json!(prompt.system);
+    }
+    if let Some(temperature) = prompt.temperature {
+        body["temperature"] = json!(temperature.min(TEMPERATURE_MAX));
+    }
+    if !prompt.tools.is_empty() {
+        body["tools"] = prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect();
+    }
+    body
+}
+
+fn message_of(turn: &Turn, names: &ToolNames) -> Value {
+    let role = match turn.role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    let content: Vec<Value> = turn.blocks.iter().map(|block| block_of(block, names)).collect();
+    json!({ "role": role, "content": content })
+}
+
+fn block_of(block: &Block, names: &ToolNames) -> Value {
+    match block {
+        Block::Text(text) => json!({ "type": "text", "text": text }),
+        Block::ToolUse(call) => {
+            let name = names.wire(&call.name);
+            json!({ "type": "tool_use", "id": call.id, "name": name, "input": call.input })
+        }
+        Block::ToolResult(result) => json!({
+            "type": "tool_result",
+            "tool_use_id": result.id,
+            "content": result.content,
+            "is_error": result.is_error,
+        }),
+    }
+}
+
+fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
+    let name = names.wire(&tool.name);
+    json!({ "name": name, "description": tool.description, "input_schema": tool.input_schema })
+}
+
+fn answer(body: &Value, prompt: &Prompt, _parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    let names = ToolNames::of(prompt);
+    let content = body.get("content").and_then(Value::as_array);
+    let content = content.ok_or_else(|| Malformed::new("the answer has no list `content`"))?;
+    let blocks = content.iter().map(|block| read_block(block, prompt, &names));
+    let blocks: Vec<Block> = blocks.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    let stop_reason = read_stop_reason(text(body, "stop_reason")?)?;
+    if stop_reason == StopReason::ToolUse && !blocks.iter().any(|block| matches!(block, Block::ToolUse(_))) {
+        return Err(Malformed::new("the model stopped for tools and called none"));
+    }
+    let usage = body.get("usage").ok_or_else(|| Malformed::new("the answer has no `usage`"))?;
+    Ok(Answer {
+        blocks,
+        stop_reason,
+        usage: Usage {
+            input_tokens: count(usage, "input_tokens")?,
+            output_tokens: count(usage, "output_tokens")?,
+        },
+        provider_model: text(body, "model")?.to_owned(),
+    })
+}
+
+/// None for blocks that are no part of the answer (thinking) and for empty text.
+fn read_block(block: &Value, prompt: &Prompt, names: &ToolNames) -> Result<Option<Block>, Malformed> {
+    match text(block, "type")? {
+        "text" => {
+            let text = text(block, "text")?;
+            Ok((!text.is_empty()).then(|| Block::Text(text.to_owned())))
+        }
+        "tool_use" => Ok(Some(Block::ToolUse(ToolUse {
+            id: text(block, "id")?.to_owned(),
+            name: offered(prompt, names.known(text(block, "name")?))?.to_owned(),
+            input: object(block.get("input"))?,
+        }))),
+        _ => Ok(None),
+    }
+}
+
+fn read_stop_reason(word: &str) -> Result<StopReason, Malformed> {
+    match word {
+        "end_turn" => Ok(StopReason::EndTurn),
+        "tool_use" => Ok(StopReason::ToolUse),
+        "max_tokens" | "model_context_window_exceeded" => Ok(StopReason::MaxTokens),
+        "stop_sequence" => Ok(StopReason::StopSequence),
+        "refusal" => Ok(StopReason::Refusal),
+        _ => Err(Malformed::new("the answer has a stop reason that is not known")),
+    }
+}
+
+/// The provider tells two conditions by their words alone: a prompt that is too long, and credit that ran
+/// out, both under 400.
+fn failure(kind: Kind, message: &str) -> Kind {
+    let says = |words: &str| message.to_lowercase().contains(words);
+    if kind != Kind::InvalidRequest {
+        return kind;
+    }
+    if says("prompt is too long") || says("exceed context limit") || says("context window") {
+        Kind::ContextLength
+    } else if says("credit balance is too low") {
+        Kind::Quota
+    } else {
+        kind
+    }
+}
+
+fn message(body: &Value) -> Option<&str> {
+    body.pointer("/error/message")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn a_conversation_is_written_as_the_provider_wants_it() {
+        let expected = json!({
+            "model": "model-x",
+            "max_tokens": 100,
+            "system": "Be brief.",
+            "temperature": 1.0,
+            "messages": [
+                { "role": "user", "content": [{ "type": "text", "text": "Read a.md" }] },
+                { "role": "assistant", "content": [
+                    { "type": "text", "text": "I look." },
+                    { "type": "tool_use", "id": "t1", "name": "fs_read", "input": { "path": "a.md" } },
+                ] },
+                { "role": "user", "content": [{
+                    "type": "tool_result", "tool_use_id": "t1",
+                    "content": "File not found: a.md", "is_error": true,
+                }] },
+            ],
+            "tools": [
+                { "name": "fs_read", "description": "Reads a file.", "input_schema": { "type": "object" } },
+            ],
+        });
+        assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
+    }
+
+    #[test]
+    fn nothing_is_sent_that_was_not_asked_for() {
+        let prompt =
+            Prompt { system: String::new(), tools: vec![], temperature: None, ..samples::conversation() };
+        let body = request(&prompt, &PARAMETERS);
+        for field in ["system", "tools", "temperature"] {
+            assert!(body.get(field).is_none(), "{field}");
+        }
+    }
+
+    fn body() -> Value {
+        json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "model-x-2026",
+            "content": [
+                { "type": "thinking", "thinking": "hm", "signature": "s" },
+                { "type": "text", "text": "Reading." },
+                { "type": "tool_use", "id": "toolu_1", "name": "fs_read", "input": { "path": "b.md" } },
+            ],
+            "stop_reason": "tool_use", "stop_sequence": null,
+            "usage": { "input_tokens": 12, "output_tokens": 5 },
+        })
+    }
+
+    #[test]
+    fn an_answer_is_read_with_its_tools_under_the_agents_names() {
+        let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
+        let input = samples::object(json!({ "path": "b.md" }));
+        let call = ToolUse { id: "toolu_1".into(), name: "fs.read".into(), input };
+        assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
+        assert_eq!(
+            (answer.stop_reason, answer.provider_model.as_str()),
+            (StopReason::ToolUse, "model-x-2026")
+        );
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+    }
+
+    #[test]
+    fn answers_that_cannot_be_used_are_malformed() {
+        let cases = [
+            ("/content", json!(null)),
+            ("/content/1/text", json!(7)),
+            ("/content/2/name", json!("rm_rf")),
+            ("/content/2/input", json!("a string")),
+            ("/content/2/input", json!([1])),
+            ("/content/2/id", json!(null)),
+            ("/stop_reason", json!(null)),
+            ("/stop_reason", json!("bored")),
+            ("/usage/input_tokens", json!(-1)),
+            ("/model", json!(null)),
+        ];
+        for (pointer, value) in cases {
+            let mut body = body();
+            *body.pointer_mut(pointer).expect("a place") = value.clone();
+            assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
+        }
+        let mut none = body();
+        none["content"] = json!([]);
+        assert!(
+            answer(&none, &samples::conversation(), &PARAMETERS).is_err(),
+            "stopped for tools, none called"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        let mut body = body();
+        body["content"] = json!([]);
+        body["stop_reason"] = json!("refusal");
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        assert_eq!(answer.stop_reason, StopReason::Refusal);
+    }
+
+    #[test]
+    fn two_conditions_hide_under_400() {
+        let cases = [
+            ("prompt is too long: 208310 tokens > 200000 maximum", Kind::ContextLength),
+            (
+                "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+                Kind::ContextLength,
+            ),
+            ("Your credit balance is too low to access the Anthropic API.", Kind::Quota),
+            ("messages: roles must alternate", Kind::InvalidRequest),
+        ];
+        for (message, kind) in cases {
+            assert_eq!(failure(Kind::InvalidRequest, message), kind, "{message}");
+        }
+        assert_eq!(failure(Kind::RateLimited, "prompt is too long"), Kind::RateLimited);
+    }
+}

@@ -1,0 +1,257 @@
+//! Ollama chat without streaming (<https://github.com/ollama/ollama/blob/main/docs/api.md>).
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{Adapter, Malformed, Parameters, count, object, offered, text};
+use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use crate::failure::Kind;
+use crate::secret::Secret;
+
+/// The row of the table.
+pub(super) static ADAPTER: Adapter = Adapter {
+    name: "ollama",
+    needs_key: false,
+    path: "/api/chat",
+    headers,
+    request,
+    answer,
+    failure,
+    message,
+};
+
+/// A key is only needed behind a proxy that asks for one.
+fn headers(key: Option<&Secret>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(mut value)) = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.reveal()))) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
+}
+
+fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+    let system = (!prompt.system.is_empty()).then(|| json!({ "role": "system", "content": prompt.system }));
+    let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, prompt));
+    let mut body = json!({
+        "model": parameters.provider_model,
+        "stream": false,
+        "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
+        "options": { "num_predict": parameters.max_output_tokens },
+    });
+    if let Some(temperature) = prompt.temperature {
+        body["options"]["temperature"] = json!(temperature);
+    }
+    if !prompt.tools.is_empty() {
+        body["tools"] = prompt.tools.iter().map(tool_of).collect();
+    }
+    body
+}
+
+/// One turn may become several messages: each tool result is one of its own, and they come first, because
+/// they answer the turn before.
+fn messages_of(turn: &Turn, prompt: &Prompt) -> Vec<Value> {
+    let results = turn.blocks.iter().filter_map(|block| match block {
+        Block::ToolResult(result) => {
+            // The format has no flag for failures; the word tells the model.
+            let content =
+                if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
+            let tool = prompt.tool_of(&result.id).unwrap_or_default();
+            Some(json!({ "role": "tool", "tool_name": tool, "content": content }))
+        }
+        Block::Text(_) | Block::ToolUse(_) => None,
+    });
+    results.chain(spoken(turn)).collect()
+}
+
+fn spoken(turn: &Turn) -> Option<Value> {
+    let texts: Vec<&str> = turn
+        .blocks
+        .iter()
+        .filter_map(|block| match block {
+            Block::Text(text) => Some(text.as_str()),
+            Block::ToolUse(_) | Block::ToolResult(_) => None,
+        })
+        .collect();
+    let calls: Vec<Value> = turn
+        .blocks
+        .iter()
+        .filter_map(|block| match block {
+            Block::ToolUse(call) => {
+                Some(json!({ "function": { "name": call.name, "arguments": call.input } }))
+            }
+            Block::Text(_) | Block::ToolResult(_) => None,
+        })
+        .collect();
+    if texts.is_empty() && calls.is_empty() {
+        return None;
+    }
+    let role = match turn.role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    let mut message = json!({ "role": role, "content": texts.join("\n\n") });
+    if !calls.is_empty() {
+        message["tool_calls"] = Value::Array(calls);
+    }
+    Some(message)
+}
+
+fn tool_of(tool: &Tool) -> Value {
+    let function = json!({
+        "name": tool.name, "description": tool.description, "parameters": tool.input_schema,
+    });
+    json!({ "type": "function", "function": function })
+}
+
+fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    if body.get("done").and_then(Value::as_bool) != Some(true) {
+        return Err(Malformed::new("the answer does not say that it is done"));
+    }
+    let message = body.get("message").ok_or_else(|| Malformed::new("the answer has no `message`"))?;
+    let content = text(message, "content")?;
+    let none = Vec::new();
+    let calls = match message.get("tool_calls") {
+        None | Some(Value::Null) => &none,
+        Some(calls) => calls.as_array().ok_or_else(|| Malformed::new("`tool_calls` is no list"))?,
+    };
+    let calls = calls.iter().enumerate().map(|(at, call)| read_call(call, at, prompt, parameters));
+    let calls: Vec<Block> = calls.collect::<Result<_, _>>()?;
+    let stop_reason = read_stop_reason(body.get("done_reason").and_then(Value::as_str), !calls.is_empty())?;
+    let said = (!content.is_empty()).then(|| Block::Text(content.to_owned()));
+    Ok(Answer {
+        blocks: said.into_iter().chain(calls).collect(),
+        stop_reason,
+        usage: Usage {
+            input_tokens: count(body, "prompt_eval_count")?,
+            output_tokens: count(body, "eval_count")?,
+        },
+        provider_model: text(body, "model")?.to_owned(),
+    })
+}
+
+/// The format gives calls no ids; ours are unique to the attempt, so that results find their call.
+fn read_call(
+    call: &Value,
+    at: usize,
+    prompt: &Prompt,
+    parameters: &Parameters<'_>,
+) -> Result<Block, Malformed> {
+    let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
+    Ok(Block::ToolUse(ToolUse {
+        id: format!("call_{}_{at}", parameters.attempt_id),
+        name: offered(prompt, text(function, "name")?)?.to_owned(),
+        input: object(function.get("arguments"))?,
+    }))
+}
+
+fn read_stop_reason(word: Option<&str>, has_calls: bool) -> Result<StopReason, Malformed> {
+    match word {
+        Some("length") => Ok(StopReason::MaxTokens),
+        // Servers before 0.3 send no reason at all.
+        Some("stop") | None if has_calls => Ok(StopReason::ToolUse),
+        Some("stop") | None => Ok(StopReason::EndTurn),
+        Some(_) => Err(Malformed::new("the answer has a done reason that is not known")),
+    }
+}
+
+fn failure(kind: Kind, message: &str) -> Kind {
+    let says = |words: &str| message.to_lowercase().contains(words);
+    let too_long =
+        says("exceeds the context length") || says("exceeds maximum context") || says("context window");
+    if matches!(kind, Kind::InvalidRequest | Kind::ServerError) && too_long {
+        Kind::ContextLength
+    } else {
+        kind
+    }
+}
+
+fn message(body: &Value) -> Option<&str> {
+    body.get("error")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn a_conversation_is_written_as_the_provider_wants_it() {
+        let function = json!({
+            "name": "fs.read", "description": "Reads a file.", "parameters": { "type": "object" },
+        });
+        let expected = json!({
+            "model": "model-x",
+            "stream": false,
+            "options": { "num_predict": 100, "temperature": 1.5 },
+            "messages": [
+                { "role": "system", "content": "Be brief." },
+                { "role": "user", "content": "Read a.md" },
+                { "role": "assistant", "content": "I look.", "tool_calls": [
+                    { "function": { "name": "fs.read", "arguments": { "path": "a.md" } } },
+                ] },
+                { "role": "tool", "tool_name": "fs.read", "content": "Error: File not found: a.md" },
+            ],
+            "tools": [{ "type": "function", "function": function }],
+        });
+        assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
+    }
+
+    fn body() -> Value {
+        json!({
+            "model": "model-x", "created_at": "2026-05-09T12:00:00Z",
+            "message": { "role": "assistant", "content": "Reading.", "tool_calls": [
+                { "function": { "name": "fs.read", "arguments": { "path": "b.md" } } },
+            ] },
+            "done": true, "done_reason": "stop", "prompt_eval_count": 12, "eval_count": 5,
+        })
+    }
+
+    #[test]
+    fn an_answer_is_read_and_its_calls_get_ids() {
+        let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
+        let input = samples::object(json!({ "path": "b.md" }));
+        let call = ToolUse { id: "call_a1_0".into(), name: "fs.read".into(), input };
+        assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
+        assert_eq!(answer.stop_reason, StopReason::ToolUse);
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+    }
+
+    #[test]
+    fn a_plain_answer_ends_the_turn_or_is_cut() {
+        for (reason, expected) in [("stop", StopReason::EndTurn), ("length", StopReason::MaxTokens)] {
+            let mut body = body();
+            body["message"] = json!({ "role": "assistant", "content": "Done." });
+            body["done_reason"] = json!(reason);
+            let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+            assert_eq!((answer.stop_reason, answer.blocks.len()), (expected, 1));
+        }
+    }
+
+    #[test]
+    fn answers_that_cannot_be_used_are_malformed() {
+        let cases = [
+            ("/done", json!(false)),
+            ("/message", json!(null)),
+            ("/message/content", json!(null)),
+            ("/message/tool_calls", json!("x")),
+            ("/message/tool_calls/0/function/name", json!("rm")),
+            ("/message/tool_calls/0/function/arguments", json!("{}")),
+            ("/done_reason", json!("load")),
+            ("/eval_count", json!("many")),
+        ];
+        for (pointer, value) in cases {
+            let mut body = body();
+            *body.pointer_mut(pointer).expect("a place") = value.clone();
+            assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_does_not_fit_is_told_apart() {
+        let message = "input length exceeds the context length";
+        assert_eq!(failure(Kind::InvalidRequest, message), Kind::ContextLength);
+        assert_eq!(failure(Kind::InvalidRequest, "invalid options"), Kind::InvalidRequest);
+    }
+}

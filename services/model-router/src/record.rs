@@ -1,0 +1,239 @@
+//! The audit event of a model call, written whatever becomes of the call.
+//!
+//! Promises that no model is called while there is no room for the event, that an answer is only given
+//! once its event is stored, and that a call whose caller went away leaves one too. The event holds
+//! counts, names and times, never a prompt or an answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_edge::Tasks;
+use bulkhead_outbox::{EnqueueError, EventDraft, Outbox};
+use bulkhead_sqlite::{Store, WriteError};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::attempt::Attempt;
+use crate::chat::{StopReason, Usage};
+
+/// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
+/// lack of room.
+pub(crate) const CALLS_MAX: usize = 256;
+
+/// Why a call was not begun, or its answer withheld.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Too many events wait for the audit service.
+    #[error("{waiting} events wait for the audit service")]
+    Full { waiting: i64 },
+    /// Too many calls are open.
+    #[error("{CALLS_MAX} model calls are open already")]
+    Busy,
+    /// The outbox could not be read or written.
+    #[error("the outbox failed")]
+    Enqueue(#[source] EnqueueError),
+    /// The store could not be written.
+    #[error("the store failed")]
+    Write(#[from] WriteError),
+    /// The outbox could not be asked.
+    #[error("the store could not be read")]
+    Read(#[from] sqlx::Error),
+    /// The task that writes ended early.
+    #[error("the event was not written")]
+    Lost(#[source] oneshot::error::RecvError),
+}
+
+impl From<EnqueueError> for RecordError {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Full { waiting } => Self::Full { waiting },
+            error @ EnqueueError::Store(_) => Self::Enqueue(error),
+        }
+    }
+}
+
+/// Opens records.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    store: Store,
+    outbox: Outbox,
+    tasks: Tasks,
+    waiting_max: i64,
+    calls: Arc<Semaphore>,
+}
+
+/// What is known of a call before it begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) route: String,
+    pub(crate) local_only: bool,
+    pub(crate) sensitivity: Vec<&'static str>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// `answered`, `failed` or `refused`.
+    pub(crate) outcome: &'static str,
+    /// Who answered.
+    pub(crate) model: String,
+    pub(crate) usage: Usage,
+    pub(crate) stop_reason: Option<StopReason>,
+    /// The reason that the caller was given; empty when answered.
+    pub(crate) error: &'static str,
+}
+
+impl Recorder {
+    pub(crate) fn new(store: Store, outbox: Outbox, tasks: Tasks, waiting_max: i64) -> Self {
+        Self { store, outbox, tasks, waiting_max, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+    }
+
+    /// Reserves room for a call's event.
+    pub(crate) async fn open(&self, draft: EventDraft, facts: Facts) -> Result<CallRecord, RecordError> {
+        let permit =
+            Arc::clone(&self.calls).try_acquire_owned().map_err(|_closed_or_none| RecordError::Busy)?;
+        let count = "SELECT COALESCE(MAX(seq) - MIN(seq) + 1, 0) FROM outbox";
+        let waiting = sqlx::query_scalar::<_, i64>(count).fetch_one(self.store.readers()).await?;
+        if waiting >= self.waiting_max {
+            return Err(RecordError::Full { waiting });
+        }
+        Ok(CallRecord {
+            open: Some(Open { draft, facts, permit, began: Instant::now() }),
+            recorder: self.clone(),
+            attempts: Vec::new(),
+            running: None,
+        })
+    }
+
+    /// Writes in a task of its own, so that it is finished whoever stops waiting for it.
+    fn write(
+        &self,
+        draft: EventDraft,
+        permit: OwnedSemaphorePermit,
+    ) -> oneshot::Receiver<Result<i64, RecordError>> {
+        let (reply, written) = oneshot::channel();
+        let outbox = self.outbox.clone();
+        self.tasks.spawn("model-call-event", async move {
+            let result = outbox.append::<RecordError>(draft).await;
+            drop(permit);
+            if let Err(Err(error)) = reply.send(result) {
+                tracing::error!(error = bulkhead_edge::fault::chain(&error, ": "), "an event was not stored");
+            }
+        });
+        written
+    }
+}
+
+/// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller
+/// went away.
+#[derive(Debug)]
+pub(crate) struct CallRecord {
+    open: Option<Open>,
+    recorder: Recorder,
+    attempts: Vec<Attempt>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Open {
+    draft: EventDraft,
+    facts: Facts,
+    permit: OwnedSemaphorePermit,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Running {
+    model: String,
+    waited: Duration,
+    start: Timestamp,
+    began: Instant,
+}
+
+impl CallRecord {
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, model: &str, waited: Duration, start: Timestamp) {
+        self.running = Some(Running { model: model.to_owned(), waited, start, began: Instant::now() });
+    }
+
+    /// When the running attempt began.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.running.as_ref().map_or(Timestamp::UNIX_EPOCH, |running| running.start)
+    }
+
+    /// It is over.
+    pub(crate) fn end(&mut self, attempt: Attempt) {
+        self.running = None;
+        self.attempts.push(attempt);
+    }
+
+    /// Every attempt so far.
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Stores the event; the answer may go out once this returns.
+    pub(crate) async fn close(mut self, ending: &Ending) -> Result<Vec<Attempt>, RecordError> {
+        let Some(open) = self.open.take() else { return Ok(Vec::new()) };
+        let (draft, permit) = self.complete(open, ending);
+        self.recorder.write(draft, permit).await.map_err(RecordError::Lost)??;
+        Ok(std::mem::take(&mut self.attempts))
+    }
+
+    fn complete(&self, open: Open, ending: &Ending) -> (EventDraft, OwnedSemaphorePermit) {
+        let Open { draft, facts, permit, began } = open;
+        let attempts = self.attempts.iter().map(told).chain(self.running.as_ref().map(told_running));
+        let attributes = json!({
+            "route": facts.route,
+            "model": ending.model,
+            "local_only": facts.local_only,
+            "sensitivity": facts.sensitivity,
+            "input_tokens": ending.usage.input_tokens,
+            "output_tokens": ending.usage.output_tokens,
+            "latency_ms": millis(began.elapsed()),
+            "stop_reason": ending.stop_reason.map_or("", StopReason::as_str),
+            "error": ending.error,
+            "attempts": attempts.collect::<Vec<_>>(),
+        });
+        (draft.outcome(ending.outcome).attributes(attributes), permit)
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
+            let (draft, permit) = self.complete(open, &ending);
+            drop(self.recorder.write(draft, permit));
+        }
+    }
+}
+
+fn told(attempt: &Attempt) -> Value {
+    let failure = attempt.failure.as_ref();
+    json!({
+        "model": attempt.model,
+        "outcome": attempt.outcome(),
+        "http_status": failure.map_or(200, |failure| failure.http_status),
+        "error_kind": failure.map_or("", |failure| failure.kind.as_str()),
+        "waited_ms": millis(attempt.waited),
+        "latency_ms": millis(attempt.latency),
+    })
+}
+
+/// The caller went away while this one ran; whether the provider did the work is not known.
+fn told_running(running: &Running) -> Value {
+    json!({
+        "model": running.model,
+        "outcome": "unknown",
+        "http_status": 0,
+        "error_kind": "CALLER_GONE",
+        "waited_ms": millis(running.waited),
+        "latency_ms": millis(running.began.elapsed()),
+    })
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,189 @@
+//! What to do after a failed attempt. Pure: the clock, the dice and the budget are arguments.
+
+use std::time::Duration;
+
+use crate::failure::{Course, Failure};
+
+/// The waits that are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Bound of the first wait; it doubles with every retry.
+    pub base: Duration,
+    /// Bound of any wait of our own.
+    pub cap: Duration,
+    /// A server that wants a longer wait loses the request to the next model.
+    pub patience: Duration,
+}
+
+/// Where a request stands with one model.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// Why the last attempt failed.
+    pub failure: &'a Failure,
+    /// Attempts made with this model, this request's own, at least 1.
+    pub attempts: u32,
+    /// Attempts allowed.
+    pub attempts_max: u32,
+    /// Time left for the caller.
+    pub remaining: Duration,
+    /// Whether the model's retry budget has a retry left.
+    pub budget_allows: bool,
+    /// In [0, 1).
+    pub random: f64,
+}
+
+/// The next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The same model, after this wait.
+    RetryAfter(Duration),
+    /// The next model, now.
+    NextModel,
+    /// Nothing more can be done.
+    GiveUp(GiveUp),
+}
+
+/// Why nothing more can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// No model would take the request.
+    Rejected,
+    /// The caller's time is over.
+    Deadline,
+}
+
+impl Policy {
+    /// The next step after a failure.
+    #[must_use]
+    pub fn next(&self, situation: &Situation<'_>) -> Next {
+        let retries_max = match situation.failure.kind.course() {
+            Course::EndRequest => return Next::GiveUp(GiveUp::Rejected),
+            _ if situation.remaining.is_zero() => return Next::GiveUp(GiveUp::Deadline),
+            Course::NextModel | Course::MarkAndNext => return Next::NextModel,
+            Course::Retry { retries_max } => retries_max.unwrap_or(u32::MAX),
+        };
+        let retries = situation.attempts.saturating_sub(1);
+        if retries >= retries_max || situation.attempts >= situation.attempts_max || !situation.budget_allows
+        {
+            return Next::NextModel;
+        }
+        let wait = self.wait(situation.failure.server_delay, retries, situation.random);
+        let patient = situation.failure.server_delay.is_none_or(|delay| delay <= self.patience);
+        if patient && wait < situation.remaining { Next::RetryAfter(wait) } else { Next::NextModel }
+    }
+
+    /// Full jitter (Brooker, "Exponential Backoff And Jitter") under a doubling bound. A server's delay is a
+    /// floor; the jitter on top keeps those who were told the same time from coming at once.
+    fn wait(&self, server_delay: Option<Duration>, retries: u32, random: f64) -> Duration {
+        let random = random.clamp(0.0, 1.0);
+        match server_delay {
+            Some(delay) => delay.saturating_add(self.base.mul_f64(random)),
+            None => self.base.saturating_mul(1_u32 << retries.min(20)).min(self.cap).mul_f64(random),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Kind;
+
+    const POLICY: Policy = Policy {
+        base: Duration::from_millis(200),
+        cap: Duration::from_secs(5),
+        patience: Duration::from_secs(10),
+    };
+
+    fn failure(kind: Kind, delay_ms: Option<u64>) -> Failure {
+        let server_delay = delay_ms.map(Duration::from_millis);
+        Failure { server_delay, ..Failure::without_response(kind, "") }
+    }
+
+    fn situation(failure: &Failure) -> Situation<'_> {
+        Situation {
+            failure,
+            attempts: 1,
+            attempts_max: 3,
+            remaining: Duration::from_secs(60),
+            budget_allows: true,
+            random: 0.5,
+        }
+    }
+
+    fn retry(millis: u64) -> Next {
+        Next::RetryAfter(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn own_waits_double_up_to_the_cap_with_full_jitter() {
+        let failure = failure(Kind::ServerError, None);
+        for (attempts, random, millis) in
+            [(1, 0.5, 100), (2, 0.5, 200), (3, 0.5, 400), (30, 0.5, 2_500), (2, 0.0, 0)]
+        {
+            let at = Situation { attempts, attempts_max: 99, random, ..situation(&failure) };
+            assert_eq!(POLICY.next(&at), retry(millis), "attempt {attempts}");
+        }
+    }
+
+    #[test]
+    fn a_servers_delay_is_a_floor_and_wins() {
+        for (random, millis) in [(0.0, 2_000), (0.5, 2_100)] {
+            let failure = failure(Kind::RateLimited, Some(2_000));
+            assert_eq!(POLICY.next(&Situation { random, ..situation(&failure) }), retry(millis));
+        }
+        let at_once = failure(Kind::RateLimited, Some(0));
+        assert_eq!(POLICY.next(&Situation { random: 0.0, ..situation(&at_once) }), retry(0));
+    }
+
+    #[test]
+    fn a_delay_beyond_patience_or_deadline_moves_on_at_once() {
+        let patient = failure(Kind::RateLimited, Some(10_000));
+        assert_eq!(POLICY.next(&Situation { random: 0.0, ..situation(&patient) }), retry(10_000));
+        let impatient = failure(Kind::RateLimited, Some(10_001));
+        assert_eq!(POLICY.next(&situation(&impatient)), Next::NextModel);
+        let late = failure(Kind::RateLimited, Some(3_000));
+        let remaining = Duration::from_secs(3);
+        assert_eq!(POLICY.next(&Situation { remaining, ..situation(&late) }), Next::NextModel);
+        let remaining = Duration::from_millis(50);
+        let own = failure(Kind::ServerError, None);
+        assert_eq!(POLICY.next(&Situation { remaining, ..situation(&own) }), Next::NextModel);
+    }
+
+    #[test]
+    fn attempts_and_budget_bound_the_retries() {
+        let failure = failure(Kind::ServerError, None);
+        assert_eq!(POLICY.next(&Situation { attempts: 2, ..situation(&failure) }), retry(200));
+        assert_eq!(POLICY.next(&Situation { attempts: 3, ..situation(&failure) }), Next::NextModel);
+        assert_eq!(POLICY.next(&Situation { budget_allows: false, ..situation(&failure) }), Next::NextModel);
+    }
+
+    #[test]
+    fn every_kind_takes_its_course() {
+        let cases = [
+            (Kind::InvalidRequest, 1, Next::GiveUp(GiveUp::Rejected)),
+            (Kind::ContextLength, 1, Next::NextModel),
+            (Kind::Unauthenticated, 1, Next::NextModel),
+            (Kind::ModelNotFound, 1, Next::NextModel),
+            (Kind::Silence, 1, Next::NextModel),
+            (Kind::Malformed, 1, retry(100)),
+            (Kind::Malformed, 2, Next::NextModel),
+            (Kind::Connect, 2, retry(200)),
+        ];
+        for (kind, attempts, next) in cases {
+            let failure = failure(kind, None);
+            assert_eq!(POLICY.next(&Situation { attempts, ..situation(&failure) }), next, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn when_the_callers_time_is_over_nothing_more_is_tried() {
+        for kind in [Kind::ServerError, Kind::Silence, Kind::Unauthenticated] {
+            let failure = failure(kind, None);
+            let over = Situation { remaining: Duration::ZERO, ..situation(&failure) };
+            assert_eq!(POLICY.next(&over), Next::GiveUp(GiveUp::Deadline));
+        }
+        let failure = failure(Kind::InvalidRequest, None);
+        let over = Situation { remaining: Duration::ZERO, ..situation(&failure) };
+        assert_eq!(POLICY.next(&over), Next::GiveUp(GiveUp::Rejected));
+    }
+}

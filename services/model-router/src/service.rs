@@ -1,0 +1,143 @@
+//! Generate, from the checked request to the recorded answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bulkhead_edge::Call;
+use bulkhead_outbox::EventDraft;
+use bulkhead_proto::common::v1::RunContext;
+use bulkhead_proto::router::v1 as pb;
+use jiff::Timestamp;
+use prost::Message as _;
+
+use crate::attempt::Attempt;
+use crate::catalog::Catalog;
+use crate::chat::Prompt;
+use crate::clearance::{self, Sensitivity};
+use crate::config::RouteConfig;
+use crate::generate::{self, Answered, Run, Unanswered};
+use crate::grpc::convert;
+use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
+use crate::replay::{Claim, Key, Replay};
+
+/// A checked request.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) request_id: String,
+    /// SHA-256 of the message as it came.
+    pub(crate) digest: String,
+    pub(crate) route: RouteConfig,
+    pub(crate) prompt: Prompt,
+    pub(crate) sensitivity: Vec<Sensitivity>,
+    pub(crate) context: RunContext,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum GenerateError {
+    /// The request id belongs to another payload.
+    RequestIdReused { request_id: String },
+    /// The route did not answer.
+    Unanswered { route: String, local_only: bool, attempts: Vec<Attempt>, why: Unanswered },
+    /// The call could not be recorded.
+    Record(RecordError),
+}
+
+impl From<RecordError> for GenerateError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+/// What Generate works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) recorder: Recorder,
+    pub(crate) replay: Replay<pb::GenerateResponse>,
+}
+
+impl Service {
+    /// Answers from memory, or plans, calls, records and remembers.
+    pub(crate) async fn generate(
+        &self,
+        call: &Call,
+        command: Command,
+    ) -> Result<pb::GenerateResponse, GenerateError> {
+        if command.context.dry_run {
+            return self.dry_run(&command);
+        }
+        let request_id = command.request_id.clone();
+        let key = Key { principal: call.principal().to_string(), request_id: request_id.clone() };
+        match self.replay.claim(key, &command.digest).await {
+            Claim::Answered(answer) => Ok(answer),
+            Claim::Reused => Err(GenerateError::RequestIdReused { request_id }),
+            Claim::First(first) => {
+                let answer = self.answer(call, command).await?;
+                let bytes = answer.encoded_len();
+                first.answered(answer.clone(), bytes);
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
+        let route = command.route.clone();
+        let mut record = self.open(call, &command).await?;
+        let clearance = clearance::clear(command.prompt, &command.sensitivity);
+        let deadline = Instant::now() + call.remaining();
+        let run = Run { catalog: &self.catalog, clearance: &clearance, deadline, record: &mut record };
+        let result = run.follow(&route).await;
+        let attempts = record.close(&ending(&result)).await?;
+        match result {
+            Ok(answered) => Ok(convert::response(answered, &attempts)),
+            Err(why) => {
+                let local_only = clearance.is_local_only();
+                Err(GenerateError::Unanswered { route: route.name, local_only, attempts, why })
+            }
+        }
+    }
+
+    async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, RecordError> {
+        let draft = EventDraft::new("model.call", Timestamp::now(), call.principal())
+            .context(&command.context)
+            .subject(&command.request_id)
+            .request(call.request_id());
+        let facts = Facts {
+            route: command.route.name.clone(),
+            local_only: clearance::decide(&command.sensitivity).local_only,
+            sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
+        };
+        self.recorder.open(draft, facts).await
+    }
+
+    /// The plan and nothing else: no model is called and nothing is written.
+    fn dry_run(&self, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
+        let local_only = clearance::decide(&command.sensitivity).local_only;
+        let plan = generate::plan(&self.catalog, &command.route, local_only);
+        let plan = plan.map_err(|why| GenerateError::Unanswered {
+            route: command.route.name.clone(),
+            local_only,
+            attempts: Vec::new(),
+            why,
+        })?;
+        Ok(convert::planned_response(&plan))
+    }
+}
+
+fn ending(result: &Result<Answered, Unanswered>) -> Ending {
+    match result {
+        Ok(answered) => Ending {
+            outcome: "answered",
+            model: answered.model.clone(),
+            usage: answered.answer.usage,
+            stop_reason: Some(answered.answer.stop_reason),
+            error: "",
+        },
+        Err(why) => {
+            let refused = matches!(why, Unanswered::NoLocalModel { .. });
+            let outcome = if refused { "refused" } else { "failed" };
+            Ending { outcome, error: why.reason(), ..Ending::default() }
+        }
+    }
+}

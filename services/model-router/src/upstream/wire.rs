@@ -1,0 +1,135 @@
+//! One HTTP exchange with a model.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use reqwest::{Client, Response};
+use serde_json::Value;
+
+use super::resolve::not_local;
+use super::{Brief, Target};
+use crate::chat::{Answer, Prompt};
+use crate::failure::{Failure, Kind, delay, message};
+use crate::provider::{Malformed, Parameters};
+
+/// Largest answer that is read, in bytes: several times what any model writes, and less than a gRPC message
+/// may carry.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Sends the prompt and reads the answer, all within the attempt's time.
+pub(super) async fn exchange(
+    http: &Client,
+    target: &Target,
+    prompt: &Prompt,
+    brief: Brief,
+) -> Result<Answer, Failure> {
+    let timeout = brief.timeout;
+    let exchange = Exchange { http, target, prompt, brief };
+    match tokio::time::timeout(timeout, exchange.run()).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(silence(timeout)),
+    }
+}
+
+struct Exchange<'a> {
+    http: &'a Client,
+    target: &'a Target,
+    prompt: &'a Prompt,
+    brief: Brief,
+}
+
+impl Exchange<'_> {
+    async fn run(self) -> Result<Answer, Failure> {
+        let response = self.send().await?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        if !response.status().is_success() {
+            let body = read_body(response).await;
+            return Err(self.failure(status, &headers, body.as_deref().unwrap_or_default()));
+        }
+        let body = read_body(response).await.map_err(|failure| Failure { http_status: status, ..failure })?;
+        self.answer(&body).map_err(|malformed| Failure {
+            http_status: status,
+            ..Failure::without_response(Kind::Malformed, malformed.to_string())
+        })
+    }
+
+    async fn send(&self) -> Result<Response, Failure> {
+        let adapter = self.target.adapter;
+        let url = format!("{}{}", self.target.base_url.as_str().trim_end_matches('/'), adapter.path);
+        let body = (adapter.request)(self.prompt, &self.parameters());
+        let headers = (adapter.headers)(self.target.key.as_ref());
+        let sent = self.http.post(url).headers(headers).json(&body).send().await;
+        sent.map_err(|error| transport(&error))
+    }
+
+    fn parameters(&self) -> Parameters<'_> {
+        Parameters {
+            provider_model: &self.target.provider_model,
+            max_output_tokens: self.prompt.max_output_tokens.unwrap_or(self.target.max_output_tokens_default),
+            attempt_id: &self.brief.attempt_id,
+        }
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Answer, Malformed> {
+        let json: Value = serde_json::from_slice(body).map_err(|error| {
+            Malformed::new(format!(
+                "the answer is not JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        (self.target.adapter.answer)(&json, self.prompt, &self.parameters())
+    }
+
+    fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
+        let adapter = self.target.adapter;
+        let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let said = (adapter.message)(&json).unwrap_or_default();
+        let shown = message::presentable(said, self.prompt, self.target.key.as_ref());
+        Failure {
+            kind: (adapter.failure)(Kind::of_status(status), said),
+            http_status: status,
+            message: if shown.is_empty() {
+                format!("HTTP {status} without a usable explanation")
+            } else {
+                shown
+            },
+            server_delay: delay::read(headers, Timestamp::now()),
+        }
+    }
+}
+
+/// Reads the body up to the limit.
+async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            let text = format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
+            return Err(Failure::without_response(Kind::Malformed, text));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn silence(timeout: Duration) -> Failure {
+    let text = format!("no complete answer within {} ms", timeout.as_millis());
+    Failure::without_response(Kind::Silence, text)
+}
+
+/// Sorts what the HTTP client reports. Its texts name addresses and system errors, never what was sent; the
+/// URL is left out all the same.
+fn transport(error: &reqwest::Error) -> Failure {
+    if let Some(found) = not_local(error) {
+        return Failure::without_response(Kind::NotLocal, found.to_string());
+    }
+    let kind = if error.is_connect() { Kind::Connect } else { Kind::Reset };
+    let what =
+        if kind == Kind::Connect { "cannot connect" } else { "the connection ended before the answer" };
+    let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
+    let text = cause.map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"));
+    Failure::without_response(kind, text)
+}
