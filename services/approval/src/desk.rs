@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use self::once::{claimed, remember};
 use crate::approval::{Approval, ApprovalId, Ballot, Event, Question, decide, expire, grant};
 use crate::events;
-use crate::store::sqlite;
+use crate::store::{StoreError, sqlite};
 
 pub(crate) use error::DeskError;
 
@@ -90,7 +90,7 @@ impl Desk {
             async move {
                 let scope = caller.scope("CreateApproval");
                 if let Some(before) = claimed(c, &scope, &caller).await? {
-                    return Ok(before);
+                    return Ok(before.seen_at(now));
                 }
                 let approval = match sqlite::find_equal(c, &question).await? {
                     Some(equal) => equal,
@@ -117,7 +117,7 @@ impl Desk {
             async move {
                 let scope = caller.scope("DecideApproval");
                 if let Some(before) = claimed(c, &scope, &caller).await? {
-                    return Ok(before);
+                    return Ok(before.seen_at(now));
                 }
                 let approval = sqlite::load(c, &scope.tenant, id).await?.ok_or(DeskError::NotFound { id })?;
                 let events = decide(&approval, &ballot, now)?;
@@ -130,21 +130,20 @@ impl Desk {
         .await
     }
 
-    /// Writes down the end of approvals whose time is over and says how many. One that cannot be closed does
-    /// not keep the others open; the first failure is returned once all were tried.
+    /// Writes down the end of approvals whose time is over and says how many. One that cannot be read does
+    /// not keep the others open; that failure is returned once all were tried.
     pub(crate) async fn expire_due(&self, now: Timestamp) -> Change<usize> {
-        let mut reader = self.snapshot().await?;
-        let due = sqlite::due(&mut reader, now, SWEEP_MAX).await?;
-        drop(reader);
+        let due = sqlite::due(&mut *self.snapshot().await?, now, SWEEP_MAX).await?;
         let mut closed = 0;
-        let mut failed = None;
+        let mut unreadable = None;
         for (tenant, id) in due {
             match self.close(tenant, id, now).await {
                 Ok(()) => closed += 1,
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error @ DeskError::Store(StoreError::Corrupt(_))) => unreadable = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        failed.map_or(Ok(closed), Err)
+        unreadable.map_or(Ok(closed), Err)
     }
 
     async fn close(&self, tenant: String, id: ApprovalId, now: Timestamp) -> Change<()> {

@@ -48,7 +48,10 @@ async fn round(desk: &Desk, now: Timestamp, upkeep_time: &mut Timestamp) -> Resu
         desk.upkeep(now, now.checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN)).await?;
         *upkeep_time = now.checked_add(UPKEEP_INTERVAL).unwrap_or(Timestamp::MAX);
     }
-    desk.expire_due(now).await?;
+    let closed = desk.expire_due(now).await?;
+    if closed > 0 {
+        tracing::info!(closed, "approvals expired");
+    }
     let next = desk.next_expiry().await?;
     Ok(next.map_or(*upkeep_time, |expiry| expiry.min(*upkeep_time)))
 }

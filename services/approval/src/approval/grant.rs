@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bulkhead_grant::{Grant, GrantedDecision, Voter};
+use jiff::Timestamp;
 
 use super::{Approval, Outcome, Vote};
 
 /// The grant of an approved approval; none for any other.
 pub(crate) fn grant(approval: &Approval, lifetime: Duration) -> Option<Grant> {
     let settlement = approval.settlement.as_ref().filter(|end| end.outcome == Outcome::Approved)?;
-    let not_after = settlement.time.checked_add(lifetime).ok()?;
+    // Whatever is approved is granted, even at the end of the calendar.
+    let not_after = settlement.time.checked_add(lifetime).unwrap_or(Timestamp::MAX);
     Some(Grant {
         approval_id: approval.id.to_string(),
         decision: GrantedDecision::Approved,

@@ -1,5 +1,7 @@
 //! Following changes: from a cursor, without gaps, until the service stops.
 
+use std::time::Duration;
+
 use bulkhead_proto::approval::v1::{self as pb, ApprovalState};
 use futures::future::join_all;
 use prost_types::Duration as ProtoDuration;
@@ -82,12 +84,13 @@ async fn an_approval_that_nobody_decides_expires() {
     let mut watch = Watch::open(&service, "tool-executor", 0).await;
     let soon = Some(ProtoDuration { seconds: 1, nanos: 0 });
     let asked = ask(&service, pb::CreateApprovalRequest { expires_in: soon, ..question(&plan()) }).await;
-    assert_eq!(watch.change().await.state(), ApprovalState::Pending);
+    assert_eq!((asked.state(), watch.change().await.revision), (ApprovalState::Pending, asked.revision));
 
-    let expired = watch.change().await;
+    // Without its wake-up the sweeper would look again only ten seconds after the service started.
+    let expired = timeout(Duration::from_secs(7), watch.change()).await.expect("it is closed promptly");
+    assert!(expired.revision > asked.revision, "it is written down, not only shown");
     assert_eq!((expired.state(), expired.grant.as_ref()), (ApprovalState::Expired, None));
     assert_eq!(expired.settle_time, asked.expire_time);
-    assert!(expired.revision > asked.revision, "it is written down, not only shown");
     let late = approve(&service, "bob", &asked).await;
     assert_eq!(refusal(late), (Code::FailedPrecondition, "APPROVAL_EXPIRED".into()));
 
