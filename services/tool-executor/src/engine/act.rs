@@ -30,12 +30,17 @@ impl Engine {
         if draft.is_new() && reversibility == Some(Reversibility::ReadOnly) {
             return self.read(draft, permit).await;
         }
-        match self.write(draft, permit).await {
-            Err(EngineError::Store(StoreError::OriginalGone { id })) => {
+        let recorded = (!draft.is_new()).then(|| draft.clone());
+        match (self.write(draft, permit).await, recorded) {
+            (Err(EngineError::Store(StoreError::OriginalGone { id })), None) => {
                 let why = "it was taken back already, or is being taken back now".to_owned();
                 Err(EngineError::NotUndoable { id, why })
             }
-            other => other,
+            (Err(EngineError::Store(StoreError::OriginalGone { .. })), Some(recorded)) => {
+                let fault = refusals::original_gone(&recorded.execution.tool);
+                self.close(recorded, Step::GoStale, fault).await
+            }
+            (other, _) => other,
         }
     }
 

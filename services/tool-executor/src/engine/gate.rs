@@ -9,13 +9,24 @@ use crate::store::{Committed, StoreError};
 
 impl Engine {
     /// Records the plan, asks for an approval of it, and records that it was asked. When nobody can be
-    /// asked, the plan stays recorded and the same request takes it up again.
-    pub(super) async fn gate(&self, draft: Draft, approvers: &[Approver]) -> Result<Execution, EngineError> {
-        let draft = draft.takes(Step::Plan, Timestamp::now())?;
-        let planned = match self.journal().commit(draft, None).await {
-            Ok(Committed::Done { execution, .. }) => *execution,
-            Ok(Committed::Replayed(id)) | Err(StoreError::Conflict { id }) => return self.recorded(id).await,
-            Err(error) => return Err(error.into()),
+    /// asked, the plan stays recorded and the same request takes it up again; `recorded` is the digest of
+    /// the plan that stands there then.
+    pub(super) async fn gate(
+        &self,
+        draft: Draft,
+        recorded: Option<&str>,
+        approvers: &[Approver],
+    ) -> Result<Execution, EngineError> {
+        let planned = if recorded.is_some() && recorded == draft.execution.plan_digest() {
+            draft.execution
+        } else {
+            match self.journal().commit(draft.takes(Step::Plan, Timestamp::now())?, None).await {
+                Ok(Committed::Done { execution, .. }) => *execution,
+                Ok(Committed::Replayed(id)) | Err(StoreError::Conflict { id }) => {
+                    return self.recorded(id).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         };
         let approval = self.0.parts.approvals.ask(&planned, approvers).await?;
         self.saw(approval.revision);

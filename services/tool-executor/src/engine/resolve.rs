@@ -66,8 +66,8 @@ impl Engine {
         let count = waiting.len();
         for execution in waiting {
             let Some(held) = self.0.in_hand.take(execution.id) else { continue };
-            let Some(approval_id) = execution.approval_id.clone() else { continue };
-            match self.0.parts.approvals.get(&approval_id).await {
+            let approval_id = execution.approval_id.as_deref().unwrap_or_default();
+            match self.0.parts.approvals.get(approval_id).await {
                 Ok(approval) => {
                     self.saw(approval.revision);
                     if !matches!(approval.ruling, Ruling::Pending) {
@@ -75,7 +75,12 @@ impl Engine {
                     }
                 }
                 Err(ApprovalError::Lost) => self.take_up(execution, Err(ApprovalError::Lost), held),
-                Err(error) => return Err(error.into()),
+                Err(error @ ApprovalError::Unavailable(_)) => return Err(error.into()),
+                // One approval that cannot be read does not stand in the way of the others.
+                Err(error @ (ApprovalError::Refused(_) | ApprovalError::Empty)) => {
+                    let error = chain(&error, ": ");
+                    tracing::error!(execution_id = %execution.id, approval_id, error, "cannot look a decision up");
+                }
             }
         }
         Ok(count)
@@ -118,7 +123,7 @@ impl Engine {
             return self.close(Draft::of(execution), step, fault).await;
         }
         let Ruling::Approved(grant) = approval.ruling else { return Ok(execution) };
-        match self.redeem(&execution, &approval.id, grant.as_ref()) {
+        match self.redeem(&execution, grant.as_ref()) {
             Ok(permit) => self.run_approved(execution, permit).await,
             Err(shut) => {
                 let (step, fault) = shut.tell(&tool);
@@ -141,13 +146,11 @@ impl Engine {
         }
     }
 
-    fn redeem(
-        &self,
-        execution: &Execution,
-        approval_id: &str,
-        grant: Option<&SignedGrant>,
-    ) -> Result<Permit, Shut> {
-        let (Some(prepared), Some(grant)) = (&execution.prepared, grant) else {
+    /// The grant must be for the approval that was asked for, which is also the one that is used up.
+    fn redeem(&self, execution: &Execution, grant: Option<&SignedGrant>) -> Result<Permit, Shut> {
+        let (Some(prepared), Some(approval_id), Some(grant)) =
+            (&execution.prepared, &execution.approval_id, grant)
+        else {
             let message = format!("The approval for this call of {} came without a grant.", execution.tool);
             return Err(Shut::Changed(refusals::fault(ToolFaultKind::Stale, message)));
         };

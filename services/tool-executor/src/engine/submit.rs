@@ -1,6 +1,9 @@
 //! A call's way in: claim, plan, ask the policy, and then run, ask people, or refuse.
 
+use std::panic::AssertUnwindSafe;
+
 use bulkhead_edge::fault::chain;
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
@@ -12,7 +15,7 @@ use crate::execution::{
     Before, CallResult, Draft, Execution, Opening, Request, RunContext, State, Step, Trace,
 };
 use crate::permit::{self, Clearance};
-use crate::policy::{Caller, Decision};
+use crate::policy::{Caller, Decision, Verdict};
 use crate::refusals;
 use crate::store::{Claimed, Committed};
 use crate::tool::ToolFault;
@@ -125,10 +128,13 @@ impl Engine {
             Some(planned) => Draft::of(planned),
             None => Draft { before: Before::Absent(request), execution: open(&command, &target) },
         };
-        match self.prepare(&mut draft.execution, &target).await {
+        let recorded = draft.execution.plan_digest().map(str::to_owned);
+        match self.prepare_guarded(&mut draft.execution, &target).await? {
             Ok(verdict) => match permit::clear(&verdict) {
                 Clearance::Permitted(permit) => self.permitted(draft, permit).await,
-                Clearance::NeedsApproval(approvers) => self.gate(draft, &approvers).await,
+                Clearance::NeedsApproval(approvers) => {
+                    self.gate(draft, recorded.as_deref(), &approvers).await
+                }
                 Clearance::Refused { may_plan } => {
                     let fault = refusals::policy(&draft.execution.tool, may_plan);
                     self.close(draft, Step::Refuse, fault).await
@@ -142,6 +148,19 @@ impl Engine {
                 self.close(draft, Step::Fail, fault).await
             }
         }
+    }
+
+    /// A tool that panics while it plans has written nothing: that ends the call, and not the service.
+    async fn prepare_guarded(
+        &self,
+        execution: &mut Execution,
+        target: &Target,
+    ) -> Result<Result<Verdict, Unprepared>, EngineError> {
+        let preparing = AssertUnwindSafe(self.prepare(execution, target)).catch_unwind();
+        preparing.await.map_err(|_payload| {
+            tracing::error!("a tool panicked while planning");
+            EngineError::TaskLost
+        })
     }
 
     async fn target(&self, command: &Command) -> Result<Target, EngineError> {

@@ -108,7 +108,7 @@ async fn what_waits_keeps_its_place_while_nobody_can_be_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_irreversible_waits_for_the_audit_service() {
-    let world = World::start_with("audit_confirm_timeout_ms = 200").await;
+    let world = World::start_with("audit_confirm_timeout_ms = 1000").await;
     world.write("a", "one");
     let burn = call(&json!({ "op": "burn", "name": "a" }));
     let asked = world.execute(burn.clone()).await.expect("asks");
@@ -116,9 +116,12 @@ async fn the_irreversible_waits_for_the_audit_service() {
     world.approvals.approve(&asked.approval_id, "bob");
     let failed = world.until(&asked.execution_id, State::Failed).await;
     assert_eq!((error_kind(&failed), world.begun()), ("AUDIT_UNAVAILABLE", 0));
-    assert!(failed.result.expect("a result").error.expect("an error").retryable);
+    assert!(failed.result.clone().expect("a result").error.expect("an error").retryable);
 
     world.audit.set_down(false);
+    // The outbox has noticed; before that the next call would rightly fail as this one did.
+    let story = ["tool.requested", "tool.intent", "tool.outcome failed"];
+    world.until_told(&failed.execution_id, &story).await;
     let again = world.execute(call(&json!({ "op": "burn", "name": "a" }))).await.expect("asks");
     world.approvals.approve(&again.approval_id, "bob");
     world.until(&again.execution_id, State::Succeeded).await;

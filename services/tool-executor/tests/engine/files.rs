@@ -16,16 +16,22 @@ use pb::ExecutionState as State;
 const BOUND: Duration = Duration::from_secs(20);
 
 /// A process that is killed, never asked.
-struct Binary {
+pub(crate) struct Binary {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Binary {
     fn start(world: &World) -> Self {
+        Self::start_broken(world, "")
+    }
+
+    /// With failpoints, where the binary has any.
+    pub(crate) fn start_broken(world: &World, failpoints: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tool-executor"))
             .arg("--config")
             .arg(world.dir.path().join("bulkhead.toml"))
+            .env(bulkhead_failpoint::VARIABLE, failpoints)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -43,7 +49,7 @@ impl Binary {
         self.child.wait().expect("is gone");
     }
 
-    async fn execute(&self, tool: &str, arguments: &Value) -> pb::Execution {
+    pub(crate) async fn execute(&self, tool: &str, arguments: &Value) -> pb::Execution {
         self.send(of(tool, arguments)).await
     }
 
@@ -76,7 +82,7 @@ impl Drop for Binary {
     }
 }
 
-fn of(tool: &str, arguments: &Value) -> pb::ExecuteToolCallRequest {
+pub(crate) fn of(tool: &str, arguments: &Value) -> pb::ExecuteToolCallRequest {
     let mut request = call(arguments);
     if let Some(call) = &mut request.call {
         tool.clone_into(&mut call.tool);
@@ -140,6 +146,12 @@ async fn a_kill_while_people_think_loses_nothing_and_repeats_nothing() {
     let story = ["tool.requested", "tool.intent", "tool.outcome succeeded"];
     world.until_told(&done.execution_id, &story).await;
     assert_eq!(world.approvals.all().len(), 1);
+
+    // What ran in another process, after the kill, is in the trace that asked.
+    assert_eq!(done.trace_id.len(), 32);
+    let events = world.audit.events();
+    let about = events.iter().filter(|event| event.subject_id == done.execution_id);
+    assert!(about.clone().all(|event| event.trace_id == done.trace_id), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

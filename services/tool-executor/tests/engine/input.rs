@@ -3,10 +3,11 @@
 use bulkhead_edge::peer::reason;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::tools::v1 as pb;
+use bulkhead_tool_executor::{Config, NAME};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::world::{World, error_kind, put, take_back};
+use crate::world::{World, dry, error_kind, put, take_back};
 use pb::ExecutionState as State;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,4 +114,50 @@ async fn tools_are_listed_with_schemas_for_a_model() {
     assert_eq!(schema["required"], serde_json::json!(["op", "name"]));
     let canonical = bulkhead_canonical_json::to_string(&schema).expect("canonical");
     assert_eq!(tool.schema_digest, bulkhead_canonical_json::sha256_hex(canonical));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_panics_while_planning_ends_the_call_and_not_the_service() {
+    let world = World::start().await;
+    for dry_run in [false, true] {
+        let request = if dry_run { dry(put("panic", "x")) } else { put("panic", "x") };
+        assert_eq!(world.execute(request).await.expect_err("fails").code(), Code::Internal);
+    }
+    assert_eq!(world.execute(put("a", "x")).await.expect("goes on").state(), State::Succeeded);
+}
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("bulkhead.toml");
+    let text = r#"
+        [tool-executor]
+        data = "d"
+        grant_keys = []
+        outbox_events_max = 1
+        approval_recheck_ms = 0
+        approval_expires_in_ms = 5
+        [tool-executor.edge]
+        listen = "127.0.0.1:0"
+        tokens = "t"
+        unary_timeout_ms = 0
+        [tool-executor.audit]
+        endpoint = "http://127.0.0.1:1"
+        token_file = "t"
+        [tool-executor.approval]
+        endpoint = "http://127.0.0.1:1"
+        token_file = "t"
+        [[tool-executor.root]]
+        name = "NO"
+        path = "w"
+    "#;
+    std::fs::write(&path, text).expect("writes");
+    let read = |path| bulkhead_edge::Settings::load(path, NAME).and_then(Config::read);
+    let told = read(&path).expect_err("refused").to_string();
+    let keys = ["grant_keys", "outbox_events_max", "approval_recheck_ms", "approval_expires_in_ms"];
+    for key in keys.into_iter().chain(["edge.unary_timeout_ms", "root.name"]) {
+        assert!(told.contains(key), "{key} is not in {told}");
+    }
+    std::fs::write(&path, text.replace("grant_keys", "grant_kees")).expect("writes");
+    assert!(read(&path).expect_err("refused").to_string().contains("grant_kees"));
 }

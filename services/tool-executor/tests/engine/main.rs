@@ -8,6 +8,8 @@ mod fakes;
 mod note;
 mod world;
 
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod failure;
 mod files;
 mod gate;

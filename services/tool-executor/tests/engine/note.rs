@@ -143,6 +143,7 @@ impl Tool for Note {
 
     async fn plan(&self, arguments: &Value) -> Result<Planned, ToolFault> {
         let name = text(arguments, "name");
+        assert_ne!(name, "panic", "as asked for");
         let before = self.now(name);
         match (text(arguments, "op"), before.as_deref()) {
             ("put", before) => {
