@@ -68,7 +68,7 @@ pub(crate) enum StateFilter {
 }
 
 impl StateFilter {
-    /// The word in the column `state`; none for all of them.
+    /// The word for the state as it is shown; none for all of them.
     fn as_str(self) -> Option<&'static str> {
         match self {
             Self::Any => None,
@@ -76,6 +76,11 @@ impl StateFilter {
             Self::Settled(outcome) => Some(outcome.as_str()),
             Self::Cancelled => Some("cancelled"),
         }
+    }
+
+    /// The other word that the column `state` may hold: what is shown as expired may be stored as pending.
+    fn stored_as(self) -> Option<&'static str> {
+        if self == Self::Settled(Outcome::Expired) { Some(PENDING) } else { self.as_str() }
     }
 }
 

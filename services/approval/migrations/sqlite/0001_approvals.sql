@@ -20,6 +20,7 @@ CREATE TABLE approvals (
   CHECK ((state = 'pending') = (settle_time_ms IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX approvals_by_revision ON approvals (tenant, revision);
+CREATE INDEX approvals_by_creation ON approvals (tenant, seq);
 CREATE INDEX approvals_by_state ON approvals (tenant, state, seq);
 CREATE INDEX approvals_pending_by_expiry ON approvals (expire_time_ms) WHERE state = 'pending';
 CREATE INDEX approvals_pending_by_plan ON approvals (tenant, plan_digest) WHERE state = 'pending';
