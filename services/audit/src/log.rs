@@ -21,7 +21,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::LineError;
 
 pub use appender::Clock;
-pub use files::AppendFailure;
 pub(crate) use leaf_hashes::Reader as LeafHashReader;
 pub use lines::ReadError;
 pub use open::{OpenError, Settings};

@@ -4,6 +4,7 @@ use bulkhead_canonical_json as canonical;
 use bulkhead_edge::page::Page;
 use bulkhead_edge::{Principal, Violations, wire};
 use bulkhead_proto::audit::v1 as pb;
+use prost_types::Timestamp;
 use serde_json::{Map, Value};
 use tonic::Status;
 
@@ -47,37 +48,15 @@ pub(super) fn batch(request: pb::AppendEventsRequest, source: &Principal) -> Res
 fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Violations) -> Option<Event> {
     let field = |name: &str| format!("{at}.{name}");
     let event_id = violations.uuid(&field("event_id"), &message.event_id);
-    let time = match message.time {
-        Some(time) => wire::read_timestamp(time, &field("time"), violations),
-        None => {
-            violations.add(field("time"), "is required");
-            None
-        }
-    };
+    let time = time(message.time, &field("time"), violations);
     violations.require(
         is_kind(&message.kind),
         &field("kind"),
         "must be 3 to 64 characters of [a-z_] in two or more parts with dots between",
     );
-    let principal = Principal::read(message.principal, &field("principal"), violations);
-    violations.context_id(&field("session_id"), &message.session_id);
-    violations.context_id(&field("run_id"), &message.run_id);
-    violations.require(is_outcome(&message.outcome), &field("outcome"), "must be at most 64 of [a-z_]");
-    violations.require(
-        is_trace_id(&message.trace_id),
-        &field("trace_id"),
-        "must be 32 lower-case hex digits, or empty",
-    );
-    for (name, text) in
-        [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
-    {
-        violations.require(
-            is_text(text),
-            &field(name),
-            "must be at most 128 characters and hold no control characters",
-        );
-    }
-    let attributes = attributes(&message.attributes_json, &field("attributes_json"), violations);
+    check_texts(&message, field, violations);
+    let principal = Principal::read(message.principal, &format!("{at}.principal"), violations);
+    let attributes = attributes(&message.attributes_json, &format!("{at}.attributes_json"), violations);
     let event = Event {
         attributes: attributes?,
         event_id: event_id?,
@@ -95,6 +74,31 @@ fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Viol
     };
     check_line(&event, at, source, violations);
     Some(event)
+}
+
+fn time(sent: Option<Timestamp>, field: &str, violations: &mut Violations) -> Option<jiff::Timestamp> {
+    violations.require(sent.is_some(), field, "is required");
+    wire::read_timestamp(sent?, field, violations)
+}
+
+fn check_texts(message: &pb::Event, field: impl Fn(&str) -> String, violations: &mut Violations) {
+    violations.context_id(&field("session_id"), &message.session_id);
+    violations.context_id(&field("run_id"), &message.run_id);
+    violations.require(is_outcome(&message.outcome), &field("outcome"), "must be at most 64 of [a-z_]");
+    violations.require(
+        is_trace_id(&message.trace_id),
+        &field("trace_id"),
+        "must be 32 lower-case hex digits, or empty",
+    );
+    for (name, text) in
+        [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
+    {
+        violations.require(
+            is_text(text),
+            &field(name),
+            "must be at most 128 characters and hold no control characters",
+        );
+    }
 }
 
 fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Map<String, Value>> {

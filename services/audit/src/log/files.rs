@@ -16,7 +16,7 @@ const MODE: u32 = 0o640;
 
 /// Why lines were not appended.
 #[derive(Debug, thiserror::Error)]
-pub enum AppendFailure {
+pub(crate) enum AppendFailure {
     /// Nothing was added, or it was taken back.
     #[error("the log file could not be written")]
     NotWritten(#[source] io::Error),

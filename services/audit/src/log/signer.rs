@@ -18,7 +18,7 @@ use crate::checkpoint::{CheckpointError, LogKey};
 use crate::merkle::Head;
 
 /// Between two checkpoints on a busy log; each costs two syncs, and a second is promised.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// Before a checkpoint that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Name of the readiness condition.

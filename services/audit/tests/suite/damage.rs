@@ -94,6 +94,22 @@ async fn a_changed_byte_is_named_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn no_byte_can_change_and_no_end_can_be_cut_unnoticed() {
+    let folder = log().await;
+    let text = folder.text(FIRST).into_bytes();
+    for at in 0..text.len() {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        fs::write(folder.file(FIRST), &changed).expect("writes");
+        assert!(!check(folder.path(), None).verified, "byte {at} of the first day");
+        fs::write(folder.file(FIRST), &text[..at]).expect("writes");
+        assert!(!check(folder.path(), None).verified, "the first day cut to {at} bytes");
+    }
+    fs::write(folder.file(FIRST), text).expect("writes");
+    assert!(check(folder.path(), None).verified);
+}
+
+#[tokio::test]
 async fn a_forged_note_of_hashes_does_not_mislead() {
     let folder = log().await;
     edit(&folder, FIRST, |lines| lines[1] = lines[1].replace("scribe", "scribf"));

@@ -159,11 +159,12 @@ async fn what_was_acknowledged_survives_a_kill() {
 async fn a_second_process_on_the_same_folder_does_not_start() {
     let installation = Installation::new();
     let first = Process::start(&installation);
-    let second = Command::new(env!("CARGO_BIN_EXE_audit"))
+    let second = tokio::process::Command::new(env!("CARGO_BIN_EXE_audit"))
         .arg("--config")
         .arg(installation.config())
-        .output()
-        .expect("runs");
+        .kill_on_drop(true)
+        .output();
+    let second = tokio::time::timeout(PATIENCE, second).await.expect("it ends").expect("runs");
     assert!(!second.status.success());
     let told = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(told.contains("in use by another instance"), "{told}");
