@@ -5,6 +5,7 @@
 //! execution; that an approval starts one effect; that an execution is taken back once; and that an intent
 //! is taken only when there is room in the outbox for its outcome as well.
 
+mod change;
 mod rows;
 mod sqlite;
 
