@@ -23,6 +23,8 @@ pub(crate) struct Script {
     pub(crate) held_after: Arc<watch::Sender<bool>>,
     /// Applies that were begun.
     pub(crate) begun: Arc<AtomicUsize>,
+    /// Stands in the schema, so that another edition is another tool.
+    pub(crate) edition: Arc<AtomicUsize>,
 }
 
 impl Default for Script {
@@ -31,6 +33,7 @@ impl Default for Script {
             held: Arc::new(watch::Sender::new(false)),
             held_after: Arc::new(watch::Sender::new(false)),
             begun: Arc::default(),
+            edition: Arc::default(),
         }
     }
 }
@@ -45,6 +48,7 @@ impl Note {
     pub(crate) fn new(dir: PathBuf, script: Script) -> Self {
         let input_schema = json!({
             "type": "object",
+            "title": format!("Edition {}", script.edition.load(Ordering::SeqCst)),
             "properties": {
                 "op": { "enum": ["read", "put", "drop", "burn"] },
                 "name": { "type": "string", "pattern": "^[a-z]{1,16}$" },

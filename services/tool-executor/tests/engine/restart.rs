@@ -1,11 +1,13 @@
 //! Stopping, and being torn away.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bulkhead_edge::peer::within;
 use bulkhead_proto::tools::v1 as pb;
+use bulkhead_tool_executor::DEFAULT_POLICY;
 
-use crate::world::{World, drop_note, put, take_back, until};
+use crate::world::{World, drop_note, error_kind, put, take_back, until};
 use pb::ExecutionState as State;
 
 /// Begins a call whose caller does not wait for its end.
@@ -31,6 +33,35 @@ async fn what_waits_for_a_person_survives_a_restart() {
     let replayed = world.execute(request).await.expect("replays");
     assert_eq!(replayed.execution_id, asked.execution_id);
     assert_eq!(world.begun(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_does_not_cover_another_edition_of_the_tool() {
+    let mut world = World::start().await;
+    world.write("a", "one");
+    let asked = world.execute(drop_note("a")).await.expect("asks");
+    world.stop();
+    world.script.edition.store(2, Ordering::SeqCst);
+    world.approvals.approve(&asked.approval_id, "bob");
+    world.boot();
+    world.until(&asked.execution_id, State::Stale).await;
+    assert_eq!((world.read("a").as_deref(), world.begun()), (Some("one"), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stricter_policy_counts_for_what_waits() {
+    let mut world = World::start_under(DEFAULT_POLICY).await;
+    world.write("a", "one");
+    let asked = world.execute(drop_note("a")).await.expect("asks");
+    world.stop();
+    let shut = r#"forbid (principal, action == Bulkhead::Action::"execute", resource)
+        when { context.effects.deletes > 0 };"#;
+    std::fs::write(world.dir.path().join("policy.cedar"), format!("{DEFAULT_POLICY}{shut}")).expect("writes");
+    world.approvals.approve(&asked.approval_id, "bob");
+    world.boot();
+    let refused = world.until(&asked.execution_id, State::Refused).await;
+    assert_eq!(error_kind(&refused), "POLICY_DENIED");
+    assert_eq!((world.read("a").as_deref(), world.begun()), (Some("one"), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
