@@ -83,13 +83,13 @@ async fn one_trace_holds_the_spans_of_every_service() -> anyhow::Result<()> {
     // Every span but the root has its parent in the same trace.
     let ids: BTreeMap<&[u8], &str> =
         spans.iter().map(|(service, span)| (&span.span_id[..], service.as_str())).collect();
-    let orphans: Vec<_> = spans
+    let orphans = spans
         .iter()
-        .filter(|(_, span)| !span.parent_span_id.is_empty() && !ids.contains_key(&span.parent_span_id[..]))
-        .map(|(service, span)| format!("{service}: {}", span.name))
-        .collect();
-    // The killed executor could not send the span of the call it was serving.
-    assert!(orphans.iter().all(|orphan| orphan.starts_with("approval: ")), "{orphans:?}");
+        .filter(|(_, span)| !span.parent_span_id.is_empty() && !ids.contains_key(&span.parent_span_id[..]));
+    let lost: BTreeSet<&[u8]> = orphans.map(|(_, span)| &span.parent_span_id[..]).collect();
+    // The executor was killed (-9) in the demo, and with it the one span that it had not exported yet: the
+    // call that asked for the delete.
+    assert!(lost.len() <= 1, "{} parents are missing in {spans:#?}", lost.len());
     let roots = spans.iter().filter(|(_, span)| span.parent_span_id.is_empty()).count();
     assert_eq!(roots, 1);
     let text = format!("{spans:?}");

@@ -69,23 +69,31 @@ impl Violations {
     ///
     /// # Errors
     /// The fault just described.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Fault> {
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Fault> {
+        self.finish_as("INVALID_REQUEST", value)
+    }
+
+    /// The same with a reason of its own, where the contract promises one.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT with that reason, naming every field.
+    pub fn finish_as<T>(mut self, reason: &'static str, value: Option<T>) -> Result<T, Fault> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
-            Some(_) => Err(self.into_fault()),
+            Some(_) => Err(self.into_fault(reason)),
             None => {
                 if self.0.is_empty() {
                     self.add("request", "is incomplete");
                 }
-                Err(self.into_fault())
+                Err(self.into_fault(reason))
             }
         }
     }
 
-    fn into_fault(self) -> Fault {
+    fn into_fault(self, reason: &'static str) -> Fault {
         let fields: Vec<&str> = self.0.iter().map(|(field, _)| field.as_str()).collect();
         let message = format!("the request is not valid: {}", fields.join(", "));
-        let fault = Fault::new(Code::InvalidArgument, "INVALID_REQUEST").saying(message);
+        let fault = Fault::new(Code::InvalidArgument, reason).saying(message);
         self.0.into_iter().fold(fault, |fault, (field, description)| fault.violation(field, description))
     }
 }

@@ -91,7 +91,9 @@ impl EventDraft {
     /// their size and hash, so that no event can block the ones behind it.
     pub(crate) fn into_event(self) -> pb::Event {
         let redacted = redact_value(self.attributes);
-        let text = match canonical::to_string(&redacted) {
+        // The log nests them one level deeper, so what would only just fit here is judged as it will stand.
+        let nested = json!({ "attributes": &redacted });
+        let text = match canonical::to_string(&nested).and_then(|_line| canonical::to_string(&redacted)) {
             Ok(text) if text.len() <= ATTRIBUTES_BYTES_MAX => text,
             Ok(text) => summary(&text),
             Err(error) => {
@@ -129,6 +131,13 @@ mod tests {
         let attributes: Value = serde_json::from_str(&event.attributes_json).expect("json");
         assert_eq!(attributes["omitted_bytes"], 60_011);
         assert!(event.attributes_json.len() < 200);
+    }
+
+    #[test]
+    fn attributes_that_nest_too_deep_for_a_line_are_replaced_by_their_hash() {
+        let deep = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+        assert!(draft(deep(63)).attributes_json.starts_with(r#"{"a":"#));
+        assert!(draft(deep(64)).attributes_json.contains("omitted_bytes"));
     }
 
     #[test]

@@ -33,8 +33,9 @@ const BATCH_MAX: i64 = 128;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait after a failed delivery; it doubles up to the limit, with full jitter.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
-/// Longest wait between deliveries, so that a log that came back is noticed soon.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Longest wait between deliveries: a log that came back is noticed well within the five seconds that an
+/// irreversible call waits for it.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Name of the readiness condition.
 const CONDITION: &str = "audit_outbox";
 

@@ -91,8 +91,9 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let open = |source| OpenError::Open { path: path.to_owned(), source };
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(open)?;
+        // `run` is generic over how a connection is had, and its future is not `Send`.
         migrations
-            .run(&mut connection)
+            .run_direct(None, &mut connection, false)
             .await
             .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
         let readers = SqlitePoolOptions::new()

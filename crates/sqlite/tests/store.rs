@@ -83,6 +83,21 @@ async fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
+async fn only_the_owner_reads_a_store() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder.path().join("inner")).await;
+    insert(&store, "a", false).await.expect("written");
+    for entry in
+        std::fs::read_dir(folder.path().join("inner")).expect("entries").map(|entry| entry.expect("an entry"))
+    {
+        let mode = entry.metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
 async fn a_store_locked_from_outside_fails_clearly_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(folder.path()).await;

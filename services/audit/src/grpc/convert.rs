@@ -8,7 +8,6 @@ use prost_types::Timestamp;
 use serde_json::{Map, Value};
 use tonic::Status;
 
-use super::status::invalid_event;
 use crate::event::{Event, LineError, is_kind};
 use crate::index::Filter;
 use crate::log::Batch;
@@ -42,7 +41,8 @@ pub(super) fn batch(request: pb::AppendEventsRequest, source: &Principal) -> Res
     }
     let complete = events.len() == count;
     let batch = Batch { events, source: source.clone() };
-    violations.finish(complete.then_some(batch)).map_err(invalid_event)
+    // A sender whose outbox is stuck on one bad event can tell that from every other refusal.
+    Ok(violations.finish_as("INVALID_EVENT", complete.then_some(batch))?)
 }
 
 fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Violations) -> Option<Event> {

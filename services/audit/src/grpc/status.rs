@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bulkhead_edge::Fault;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 use crate::log::{AppendError, SignError};
 use crate::query::QueryError;
@@ -51,17 +50,4 @@ pub(super) fn sign(error: SignError) -> Status {
 
 fn unavailable(message: &str) -> Fault {
     Fault::new(Code::Unavailable, "LOG_UNAVAILABLE").saying(message).retry_after(RETRY_DELAY)
-}
-
-/// The contract gives bad events a reason of their own: a sender whose outbox is stuck on one can tell it
-/// from every other refusal.
-pub(super) fn invalid_event(fault: Fault) -> Status {
-    let told = fault.into_status();
-    let violations = told.get_error_details().bad_request().cloned();
-    let renamed = Fault::new(Code::InvalidArgument, "INVALID_EVENT").saying(told.message());
-    let fault = violations
-        .into_iter()
-        .flat_map(|request| request.field_violations)
-        .fold(renamed, |fault, violation| fault.violation(violation.field, violation.description));
-    fault.into_status()
 }
