@@ -93,7 +93,10 @@ impl Check<'_> {
         {
             self.mistake("base_url", format!("{address} is not local; add its network to local_networks"));
         }
-        let travels = !self.input.local && !is_local && url.host_str() != Some("localhost");
+        let stays = is_local
+            || address.is_some_and(|address| address.is_loopback())
+            || url.host_str() == Some("localhost");
+        let travels = !self.input.local && !stays;
         if url.scheme() == "http" && travels && !self.input.plain_http {
             let problem = "must be https, or prompts and keys travel in clear; plain_http = true allows it";
             self.mistake("base_url", problem.to_owned());

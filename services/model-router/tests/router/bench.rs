@@ -1,0 +1,285 @@
+//! A router in process with everything it talks to, on free ports.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bulkhead_edge::Settings;
+use bulkhead_edge::peer::{self, Credentials, Peer};
+use bulkhead_edge::tokens::token_hash;
+use bulkhead_model_router::{Config, NAME, serve};
+use bulkhead_proto::audit::v1 as audit;
+use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
+use bulkhead_proto::common::v1::{RunContext, Sensitivity};
+use bulkhead_proto::router::v1 as pb;
+use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceClient;
+use bulkhead_provider_sim::{ControlClient, RecordedRequest, Running, Script, Simulator, Step};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+pub(crate) const TOKEN: &str = "agent-token";
+pub(crate) const KEY: &str = "key-that-nobody-may-see-0123456789";
+/// Longer than any test needs; a test that waits for it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test may set before the router starts.
+pub(crate) struct Plan {
+    /// More keys of `[model-router]`.
+    pub(crate) settings: &'static str,
+    /// More keys of every model.
+    pub(crate) model: &'static str,
+    /// Base URL of the models called `local`.
+    pub(crate) local_url: Option<String>,
+    /// Base URL of the model called `primary`.
+    pub(crate) primary_url: Option<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { settings: "retry_base_ms = 10", model: "", local_url: None, primary_url: None }
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) simulator: Running,
+    pub(crate) control: ControlClient,
+    pub(crate) client: ModelRouterServiceClient<Peer>,
+    pub(crate) events: Arc<Mutex<Vec<audit::Event>>>,
+    pub(crate) folder: TempDir,
+    // Dropped in this order: the router before those it talks to.
+    _router: Router,
+    _running: JoinSet<()>,
+}
+
+/// A route `default` over `primary` and `fallback` (Anthropic) and `local` (Ollama), `cloud` without the
+/// last, `short` with `primary` alone.
+pub(crate) async fn bench(plan: Plan) -> Bench {
+    let mut running = JoinSet::new();
+    let events = Arc::default();
+    let audit = audit_service(Arc::clone(&events), &mut running).await;
+    assemble(plan, &audit, events, running).await
+}
+
+/// The same with another audit service.
+pub(crate) async fn with_audit(plan: Plan, audit: &str) -> Bench {
+    assemble(plan, audit, Arc::default(), JoinSet::new()).await
+}
+
+async fn assemble(
+    plan: Plan,
+    audit: &str,
+    events: Arc<Mutex<Vec<audit::Event>>>,
+    running: JoinSet<()>,
+) -> Bench {
+    let simulator = Simulator::start("127.0.0.1:0".parse().expect("an address")).await.expect("starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    write_config(folder.path(), &simulator.url(), audit, &plan);
+    let (address, router) = start(folder.path()).await;
+    Bench {
+        control: ControlClient::new(simulator.address()).expect("a client"),
+        client: client(&address),
+        simulator,
+        events,
+        folder,
+        _router: router,
+        _running: running,
+    }
+}
+
+pub(crate) fn client(address: &str) -> ModelRouterServiceClient<Peer> {
+    let credentials = Credentials::new(TOKEN).expect("a token");
+    ModelRouterServiceClient::new(
+        peer::dial_with(&format!("http://{address}"), credentials).expect("an address"),
+    )
+}
+
+/// The router on a thread and runtime of its own, as in its process.
+struct Router {
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the router panicked");
+    }
+}
+
+async fn start(folder: &Path) -> (String, Router) {
+    let settings = Settings::load(&folder.join("bulkhead.toml"), NAME).expect("settings");
+    let config = Config::read(settings).expect("a configuration");
+    let (announce, announced) = oneshot::channel();
+    let announce = Box::new(move |address| announce.send(address).expect("awaited"));
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.expect("a runtime").block_on(serve(config, announce, token)).expect("serves");
+    });
+    let address = announced.await.expect("announced").to_string();
+    (address, Router { shutdown, thread: Some(thread) })
+}
+
+pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &Plan) {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
+    let hash = token_hash(TOKEN);
+    write(
+        "tokens.toml",
+        &format!(
+            "[[token]]\nhash = \"{hash}\"\ntenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"agent\"]\n"
+        ),
+    );
+    write("token", "router-token\n");
+    write("key", KEY);
+    let folder = folder.display();
+    let Plan { settings, model, .. } = plan;
+    let cloud = |name: &str, url: &str| {
+        format!(
+            "[[model-router.model]]\nname = \"{name}\"\nprovider = \"anthropic\"\nbase_url = \"{url}\"\n\
+         provider_model = \"{name}\"\nlocal = false\napi_key_file = \"{folder}/key\"\n{model}\n"
+        )
+    };
+    let local_url = plan.local_url.as_deref().unwrap_or(simulator);
+    let text = format!(
+        "[model-router]\ndata = \"{folder}/data\"\n{settings}\n\
+         [model-router.edge]\nlisten = \"127.0.0.1:0\"\ndrain_timeout_ms = 100\ntokens = \"{folder}/tokens.toml\"\n\
+         [model-router.audit]\nendpoint = \"{audit}\"\ntoken_file = \"{folder}/token\"\n{}{}\
+         [[model-router.model]]\nname = \"local\"\nprovider = \"ollama\"\nbase_url = \"{local_url}\"\n\
+         provider_model = \"local\"\nlocal = true\n{model}\n\
+         [[model-router.route]]\nname = \"default\"\nchain = [\"primary\", \"fallback\", \"local\"]\n\
+         [[model-router.route]]\nname = \"cloud\"\nchain = [\"primary\", \"fallback\"]\n\
+         [[model-router.route]]\nname = \"short\"\nchain = [\"primary\"]\n",
+        cloud("primary", plan.primary_url.as_deref().unwrap_or(simulator)),
+        cloud("fallback", simulator),
+    );
+    write("bulkhead.toml", &text);
+}
+
+struct Log(Arc<Mutex<Vec<audit::Event>>>);
+
+#[tonic::async_trait]
+impl AuditService for Log {
+    async fn append_events(
+        &self,
+        request: Request<audit::AppendEventsRequest>,
+    ) -> Result<Response<audit::AppendEventsResponse>, Status> {
+        self.0.lock().expect("not poisoned").extend(request.into_inner().events);
+        Ok(Response::new(audit::AppendEventsResponse::default()))
+    }
+}
+
+async fn audit_service(events: Arc<Mutex<Vec<audit::Event>>>, running: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tonic::transport::Server::builder().add_service(AuditServiceServer::new(Log(events)));
+    running.spawn(async move {
+        server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("serves");
+    });
+    format!("http://{address}")
+}
+
+/// A port where nobody listens.
+pub(crate) async fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+pub(crate) fn request() -> pb::GenerateRequest {
+    let text = pb::content_block::Block::Text("Sum up the minutes of the meeting in March.".into());
+    let content = vec![pb::ContentBlock { block: Some(text) }];
+    pb::GenerateRequest {
+        request_id: Uuid::new_v4().to_string(),
+        messages: vec![pb::Message { role: pb::Role::User.into(), content }],
+        ..pb::GenerateRequest::default()
+    }
+}
+
+pub(crate) fn on(route: &str) -> pb::GenerateRequest {
+    pb::GenerateRequest { route: route.into(), ..request() }
+}
+
+pub(crate) fn sensitive(route: &str) -> pb::GenerateRequest {
+    let sensitivity = vec![Sensitivity::Credentials.into()];
+    let context = RunContext { sensitivity, session_id: "s1".into(), ..RunContext::default() };
+    pb::GenerateRequest { context: Some(context), ..on(route) }
+}
+
+impl Bench {
+    pub(crate) async fn script(&self, model: &str, script: Script) {
+        self.control.script(model, &script).await.expect("scripted");
+    }
+
+    pub(crate) async fn always(&self, model: &str, step: Step) {
+        self.script(model, Script::always(step)).await;
+    }
+
+    pub(crate) async fn generate(
+        &self,
+        request: pb::GenerateRequest,
+    ) -> Result<pb::GenerateResponse, Status> {
+        self.client.clone().generate(request).await.map(Response::into_inner)
+    }
+
+    pub(crate) async fn explain(&self, route: &str, context: Option<RunContext>) -> pb::ExplainRouteResponse {
+        let request = pb::ExplainRouteRequest { route: route.into(), context };
+        self.client.clone().explain_route(request).await.expect("explains").into_inner()
+    }
+
+    /// What the simulator was sent for a model.
+    pub(crate) async fn received(&self, model: &str) -> Vec<RecordedRequest> {
+        self.control.requests(Some(model)).await.expect("requests").requests
+    }
+
+    pub(crate) async fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for (place, model) in ["primary", "fallback", "local"].into_iter().enumerate() {
+            counts[place] = self.received(model).await.len();
+        }
+        counts
+    }
+
+    /// The next event of a request, once the router delivered it.
+    pub(crate) async fn event(&self, request_id: &str) -> audit::Event {
+        let found = || {
+            let events = self.events.lock().expect("not poisoned");
+            events.iter().find(|event| event.subject_id == request_id).cloned()
+        };
+        let arrived = async {
+            loop {
+                if let Some(event) = found() {
+                    return event;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, arrived).await.expect("an event arrives")
+    }
+}
+
+/// `RESET primary`, in order; an empty kind for the answer.
+pub(crate) fn story(attempts: &[pb::Attempt]) -> Vec<(&str, &str, u32)> {
+    attempts.iter().map(|a| (a.model.as_str(), a.error_kind.as_str(), a.http_status)).collect()
+}
+
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("an ErrorInfo").reason
+}
+
+pub(crate) fn metadata(status: &Status, key: &str) -> String {
+    status.get_details_error_info().expect("an ErrorInfo").metadata.remove(key).unwrap_or_default()
+}
+
+pub(crate) fn attributes(event: &audit::Event) -> Value {
+    serde_json::from_str(&event.attributes_json).expect("JSON")
+}

@@ -1,0 +1,8 @@
+//! The router through its public contract: the real service, the real simulator, a small audit service.
+#![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
+mod bench;
+mod contract;
+mod failing;
+mod local;
+mod recorded;
