@@ -18,7 +18,7 @@ async fn gap(bench: &crate::bench::Bench, model: &str) -> Duration {
 
 #[tokio::test]
 async fn a_servers_delay_is_waited_in_seconds_and_as_a_date() {
-    for (retry_after, most) in [(RetryAfter::Seconds(1), 1_900), (RetryAfter::HttpDate(1), 2_900)] {
+    for (retry_after, most) in [(RetryAfter::Seconds(1), 4_000), (RetryAfter::HttpDate(1), 5_000)] {
         let bench = bench(Plan::default()).await;
         let steps = [Step::status_after(429, retry_after.clone()), Step::text("here")];
         bench.script("primary", Script::once(steps)).await;
@@ -82,7 +82,7 @@ async fn a_delay_beyond_patience_moves_on_and_nobody_touches_the_model() {
     bench.script("primary", Script::once(steps)).await;
     let started = Instant::now();
     let answer = bench.generate(request()).await.expect("answers");
-    assert!(started.elapsed() < Duration::from_secs(1), "it waited");
+    assert!(started.elapsed() < Duration::from_secs(2), "it waited");
     assert_eq!(story(&answer.attempts), [("primary", "RATE_LIMITED", 429), ("fallback", "", 200)]);
 
     let explained = bench.explain("default", None).await;
@@ -98,7 +98,7 @@ async fn a_delay_beyond_patience_moves_on_and_nobody_touches_the_model() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), back).await.expect("it is used again");
-    assert!(super::failing::gap(&bench, "primary").await >= Duration::from_millis(1_500), "before its time");
+    assert!(gap(&bench, "primary").await >= Duration::from_millis(1_500), "before its time");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_wrong_key_or_model_marks_the_model_for_everybody() {
 
 #[tokio::test]
 async fn a_circuit_opens_and_lets_a_probe_through() {
-    let settings = "retry_base_ms = 1\ncircuit_failures = 2\ncircuit_open_ms = 500";
+    let settings = "retry_base_ms = 1\ncircuit_failures = 2\ncircuit_open_ms = 1500";
     let bench = bench(Plan { settings, ..Plan::default() }).await;
     bench.script("primary", Script::once([Step::status(500), Step::status(500)])).await;
     assert_eq!(bench.generate(request()).await.expect("answers").model, "fallback");
