@@ -48,7 +48,8 @@ impl DemoArguments {
     pub(crate) fn run(self) -> ExitCode {
         let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
             let entered = runtime.enter();
-            let settings = TelemetrySettings { log_filter: Some("error".into()), ..TelemetrySettings::from_env() };
+            let settings =
+                TelemetrySettings { log_filter: Some("error".into()), ..TelemetrySettings::from_env() };
             let telemetry = bulkhead_telemetry::init("bulkhead-demo", &settings)?;
             drop(entered);
             let ran = runtime.block_on(self.show());
@@ -73,7 +74,11 @@ impl DemoArguments {
         let ended = scenario.play(&mut evidence).await;
 
         let claims = claims(&evidence);
-        if self.json { print_json(&claims, &evidence)? } else { print_table(&claims)? }
+        if self.json {
+            print_json(&claims, &evidence)?
+        } else {
+            print_table(&claims)?
+        }
         let failed = claims.iter().filter(|claim| !claim.holds).count();
         if let Err(error) = &ended {
             say(&format!("\nThe demo could not go to its end: {error:#}"));

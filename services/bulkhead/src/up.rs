@@ -38,9 +38,9 @@ pub(crate) struct UpArguments {
 impl UpArguments {
     /// Runs until Ctrl-C or SIGTERM.
     pub(crate) fn run(self) -> ExitCode {
-        let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
-            runtime.block_on(self.supervise())
-        });
+        let ran = tokio::runtime::Runtime::new()
+            .context("cannot start a runtime")
+            .and_then(|runtime| runtime.block_on(self.supervise()));
         match ran {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -36,8 +36,11 @@ pub(crate) struct VerifyArguments {
 impl VerifyArguments {
     /// Verifies, prints, and exits 0, 1 or 2.
     pub(crate) fn run(self) -> ExitCode {
-        let options =
-            VerifyOptions { checkpoint: self.checkpoint.clone(), key: self.key.clone(), ..VerifyOptions::default() };
+        let options = VerifyOptions {
+            checkpoint: self.checkpoint.clone(),
+            key: self.key.clone(),
+            ..VerifyOptions::default()
+        };
         match verify(&self.folder, &options) {
             Ok(report) if self.print(&report).is_err() => ExitCode::from(EXIT_UNREADABLE),
             Ok(report) if report.verified => ExitCode::SUCCESS,

@@ -144,6 +144,7 @@ mod tests {
             }],
             preconditions: vec![Precondition::FileAbsent { target: "work/a.md".into() }],
             reversibility: Reversibility::Reversible,
+            sensitivity: Vec::new(),
         }
     }
 

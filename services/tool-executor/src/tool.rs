@@ -92,6 +92,10 @@ pub struct Planned {
     pub preconditions: Vec<Precondition>,
     /// Whether this very call can be taken back.
     pub reversibility: Reversibility,
+    /// What the previews are known to contain. Not part of the digest: rules about labels may change
+    /// without changing what would happen.
+    #[serde(default)]
+    pub sensitivity: Vec<SensitivityLabel>,
 }
 
 /// What one call would do to one thing.

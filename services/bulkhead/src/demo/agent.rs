@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1::content_block::Block;
 use bulkhead_proto::router::v1::{
-    ContentBlock, GenerateRequest, GenerateResponse, Message, Role, StopReason, ToolDefinition, ToolResultBlock, ToolUse,
+    ContentBlock, GenerateRequest, GenerateResponse, Message, Role, StopReason, ToolDefinition,
+    ToolResultBlock, ToolUse,
 };
 use bulkhead_proto::tools::v1::{ListToolsRequest, ToolResult};
 use uuid::Uuid;
@@ -81,11 +82,8 @@ fn wanted(block: &ContentBlock) -> Option<ToolUse> {
 
 fn told(call: &ToolUse, result: &ToolResult) -> ContentBlock {
     let content = result.error.as_ref().map_or_else(|| result.content.clone(), |error| error.message.clone());
-    let block = ToolResultBlock {
-        tool_use_id: call.tool_use_id.clone(),
-        content,
-        is_error: result.error.is_some(),
-    };
+    let block =
+        ToolResultBlock { tool_use_id: call.tool_use_id.clone(), content, is_error: result.error.is_some() };
     ContentBlock { block: Some(Block::ToolResult(block)) }
 }
 

@@ -69,8 +69,10 @@ fn fallback(evidence: &Evidence) -> Claim {
 
 fn sensitivity(evidence: &Evidence) -> Claim {
     let seen = &evidence.secret_seen;
-    let measured =
-        format!("prompts with the secret: primary {}, fallback {}, local {}", seen.primary, seen.fallback, seen.local);
+    let measured = format!(
+        "prompts with the secret: primary {}, fallback {}, local {}",
+        seen.primary, seen.fallback, seen.local
+    );
     let holds = seen.primary == 0 && seen.fallback == 0 && seen.local > 0;
     claim("local_only", "A credential reaches the local model only", measured, holds)
 }
@@ -89,14 +91,21 @@ fn dry_run(evidence: &Evidence) -> Claim {
 fn create(evidence: &Evidence) -> Claim {
     let (planned, found) = (&evidence.summary_planned_sha256, &evidence.summary_found_sha256);
     let measured = format!("planned {}, on disk {}", short(planned), short(found));
-    claim("as_planned", "What is written is what was planned", measured, !planned.is_empty() && planned == found)
+    claim(
+        "as_planned",
+        "What is written is what was planned",
+        measured,
+        !planned.is_empty() && planned == found,
+    )
 }
 
 fn no_record_no_effect(evidence: &Evidence) -> Claim {
     let answer = &evidence.locked_answer;
     let there = if evidence.locked_file_appeared { "the file appeared" } else { "no file" };
     let later = if evidence.unlocked_file_appeared { "written after unlocking" } else { "never written" };
-    let holds = answer.starts_with("UNAVAILABLE") && !evidence.locked_file_appeared && evidence.unlocked_file_appeared;
+    let holds = answer.starts_with("UNAVAILABLE")
+        && !evidence.locked_file_appeared
+        && evidence.unlocked_file_appeared;
     let measured = format!("journal locked: {answer}, {there}; {later}");
     claim("record_first", "Without a durable record there is no effect", measured, holds)
 }
@@ -109,7 +118,9 @@ fn waits_for_a_person(evidence: &Evidence) -> Claim {
         short(before),
         short(waiting)
     );
-    let holds = evidence.delete_state_before_decision == "AWAITING_APPROVAL" && !before.is_empty() && before == waiting;
+    let holds = evidence.delete_state_before_decision == "AWAITING_APPROVAL"
+        && !before.is_empty()
+        && before == waiting;
     claim("gated", "A delete waits for a person", measured, holds)
 }
 
@@ -163,7 +174,12 @@ fn undo(evidence: &Evidence) -> Claim {
         return claim("undo", "An undo restores the file", "not needed: the person denied".to_owned(), true);
     }
     let measured = format!("{} → {} → {}", short(before), short(after), short(undone));
-    claim("undo", "An undo restores the file", measured, !before.is_empty() && after.is_empty() && before == undone)
+    claim(
+        "undo",
+        "An undo restores the file",
+        measured,
+        !before.is_empty() && after.is_empty() && before == undone,
+    )
 }
 
 fn log(evidence: &Evidence) -> Claim {
@@ -171,7 +187,9 @@ fn log(evidence: &Evidence) -> Claim {
         "{} lines, {} finding(s) against a kept checkpoint of {}",
         evidence.log_lines, evidence.log_findings, evidence.checkpoint_size
     );
-    let holds = evidence.log_findings == 0 && evidence.checkpoint_size > 0 && evidence.log_lines >= evidence.checkpoint_size;
+    let holds = evidence.log_findings == 0
+        && evidence.checkpoint_size > 0
+        && evidence.log_lines >= evidence.checkpoint_size;
     claim("log", "The audit log verifies offline", measured, holds)
 }
 

@@ -49,7 +49,8 @@ fn shown(approval: &Approval) -> anyhow::Result<String> {
     let plan: Value = serde_json::from_str(&approval.plan_json).context("the plan is not JSON")?;
     let mut text = format!("\n  An agent wants to run {}:\n", plan["tool"].as_str().unwrap_or("a tool"));
     for effect in plan["effects"].as_array().into_iter().flatten() {
-        let (kind, target) = (effect["kind"].as_str().unwrap_or("?"), effect["target"].as_str().unwrap_or("?"));
+        let (kind, target) =
+            (effect["kind"].as_str().unwrap_or("?"), effect["target"].as_str().unwrap_or("?"));
         text += &format!("  {kind} {target}\n");
         for line in effect["preview"].as_str().unwrap_or_default().lines() {
             text += &format!("    {}\n", harmless(line));

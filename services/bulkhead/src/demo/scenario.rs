@@ -116,7 +116,11 @@ impl Host for Stage<'_> {
     }
 
     async fn answered(&mut self, turn: u32, response: &GenerateResponse) -> anyhow::Result<()> {
-        say(&format!("  step {turn}: {} answered after {} attempt(s)", response.model, response.attempts.len()));
+        say(&format!(
+            "  step {turn}: {} answered after {} attempt(s)",
+            response.model,
+            response.attempts.len()
+        ));
         self.measure_turn(turn, response).await
     }
 }

@@ -21,7 +21,10 @@ pub(super) const SUMMARY_TEXT: &str = "# Summary\n\n\
 pub(super) async fn install(control: &ControlClient, first_text: &str) -> Result<(), ControlError> {
     let primary = Script::once([
         Step::status_after(429, RetryAfter::Seconds(TOLD_SECONDS)),
-        Step::tools([tool("fs.list", json!({ "path": "." })), tool("fs.read", json!({ "path": first_text }))]),
+        Step::tools([
+            tool("fs.list", json!({ "path": "." })),
+            tool("fs.read", json!({ "path": first_text })),
+        ]),
     ]);
     control.script(PRIMARY, &primary.then(Action::Reset.into())).await?;
     let fallback = Script::once([Step::tools([tool("fs.read", json!({ "path": CREDENTIAL }))])]);

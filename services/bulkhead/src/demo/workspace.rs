@@ -47,7 +47,10 @@ impl Workspace {
         }
         let workspace = Self { root, secret };
         write(&workspace.path(OBSOLETE), include_str!("sample/obsolete-draft.md"))?;
-        write(&workspace.path(CREDENTIAL), &format!("DEPLOY_TARGET=staging\nDEPLOY_KEY={}\n", workspace.secret))?;
+        write(
+            &workspace.path(CREDENTIAL),
+            &format!("DEPLOY_TARGET=staging\nDEPLOY_KEY={}\n", workspace.secret),
+        )?;
         Ok(workspace)
     }
 
@@ -121,7 +124,10 @@ fn copy(from: &Path, to: &Path, copied: &mut usize) -> anyhow::Result<()> {
             copy(&entry.path(), &target, copied)?;
         } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
             *copied += 1;
-            anyhow::ensure!(*copied <= FILES_MAX, "the folder has more than {FILES_MAX} files; choose a smaller one");
+            anyhow::ensure!(
+                *copied <= FILES_MAX,
+                "the folder has more than {FILES_MAX} files; choose a smaller one"
+            );
             fs::copy(entry.path(), target)?;
         }
     }

@@ -79,10 +79,13 @@ impl Stack {
             router_config = stack.write_simulated_config(address)?;
         }
         for service in Service::ALL {
-            let config = if service == Service::ModelRouter { router_config.clone() } else { stack.layout.config() };
+            let config =
+                if service == Service::ModelRouter { router_config.clone() } else { stack.layout.config() };
             let config = config.to_str().context("the data folder's path is not UTF-8")?.to_owned();
             let arguments = ["serve", service.name(), "--config", &config].map(str::to_owned).to_vec();
-            stack.services.push((service, launch(stack.program(service.name(), arguments, &options.environment))));
+            stack
+                .services
+                .push((service, launch(stack.program(service.name(), arguments, &options.environment))));
         }
         for at in 0..stack.services.len() {
             let (service, mut watched) = stack.services[at].clone();
@@ -91,7 +94,12 @@ impl Stack {
         Ok(stack)
     }
 
-    fn program(&self, name: &'static str, arguments: Vec<String>, environment: &[(String, String)]) -> Program {
+    fn program(
+        &self,
+        name: &'static str,
+        arguments: Vec<String>,
+        environment: &[(String, String)],
+    ) -> Program {
         Program { name, arguments, environment: environment.to_vec(), log: self.layout.log(name) }
     }
 
@@ -125,7 +133,8 @@ impl Stack {
         let simulated = include_str!("simulated-models.toml.template")
             .replace("{simulator}", &init::quoted(&format!("http://{simulator}")))
             .replace("{simulated_key}", &init::quoted_path(&key)?);
-        let simulated: toml::Table = toml::from_str(&simulated).context("the simulated models are not valid")?;
+        let simulated: toml::Table =
+            toml::from_str(&simulated).context("the simulated models are not valid")?;
         for key in ["model", "route"] {
             router.remove(key);
         }
@@ -165,11 +174,16 @@ impl Stack {
     }
 
     /// Waits until a service runs again after `earlier`.
-    pub(crate) async fn restarted(&self, service: Service, earlier: ChildState) -> anyhow::Result<ChildState> {
+    pub(crate) async fn restarted(
+        &self,
+        service: Service,
+        earlier: ChildState,
+    ) -> anyhow::Result<ChildState> {
         let found = self.services.iter().find(|(known, _)| *known == service);
         let mut watched = found.map(|(_, state)| state.clone()).context("no such service")?;
         let again = watched.wait_for(|state| state.starts > earlier.starts && state.pid.is_some());
-        let state = tokio::time::timeout(START_TIMEOUT, again).await.context("it was not started again in time")?;
+        let state =
+            tokio::time::timeout(START_TIMEOUT, again).await.context("it was not started again in time")?;
         Ok(*state?)
     }
 

@@ -118,7 +118,12 @@ mod tests {
             before_sha256: before.map(str::to_owned),
             after_sha256: after.map(str::to_owned),
         };
-        Planned { effects: vec![effect], preconditions: vec![], reversibility: Reversibility::Reversible }
+        Planned {
+            effects: vec![effect],
+            preconditions: vec![],
+            reversibility: Reversibility::Reversible,
+            sensitivity: vec![],
+        }
     }
 
     #[test]

@@ -88,7 +88,12 @@ fn planned(
     let sha256 = |content: &Content| content.sha256.clone();
     let (before_sha256, after_sha256) = (before.map(sha256), after.map(sha256));
     let effect = Effect { kind, target, preview, before_sha256, after_sha256 };
-    Planned { effects: vec![effect], preconditions: vec![precondition], reversibility }
+    Planned {
+        effects: vec![effect],
+        preconditions: vec![precondition],
+        reversibility,
+        sensitivity: Vec::new(),
+    }
 }
 
 fn shown(target: &str, before: Option<&Content>, after: Option<&Content>) -> String {

@@ -19,7 +19,12 @@ fn read_only(kind: EffectKind, target: String, preview: String, sha256: Option<S
         .collect();
     let (before_sha256, after_sha256) = (sha256.clone(), sha256);
     let effect = Effect { kind, target, preview, before_sha256, after_sha256 };
-    Planned { effects: vec![effect], preconditions, reversibility: Reversibility::ReadOnly }
+    Planned {
+        effects: vec![effect],
+        preconditions,
+        reversibility: Reversibility::ReadOnly,
+        sensitivity: Vec::new(),
+    }
 }
 
 /// A call that only looks has nothing to take back.

@@ -23,7 +23,12 @@ fn planned(kinds: &[EffectKind], reversibility: Reversibility) -> Planned {
         before_sha256: None,
         after_sha256: None,
     };
-    Planned { effects: kinds.iter().map(effect).collect(), preconditions: Vec::new(), reversibility }
+    Planned {
+        effects: kinds.iter().map(effect).collect(),
+        preconditions: Vec::new(),
+        reversibility,
+        sensitivity: Vec::new(),
+    }
 }
 
 fn seal(caller: &Caller, planned: &Planned) -> Plan {

@@ -132,7 +132,12 @@ fn change(name: &str, before: Option<&str>, after: Option<&str>, reversibility: 
         before_sha256: before.map(sha256_hex),
         after_sha256: after.map(sha256_hex),
     };
-    Planned { effects: vec![effect], preconditions: vec![precondition], reversibility }
+    Planned {
+        effects: vec![effect],
+        preconditions: vec![precondition],
+        reversibility,
+        sensitivity: Vec::new(),
+    }
 }
 
 #[tonic::async_trait]

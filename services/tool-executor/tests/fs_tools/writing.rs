@@ -324,9 +324,12 @@ async fn results_about_labelled_files_carry_the_label() {
     let sandbox = Sandbox::new();
     sandbox.put("prod.env", "KEY=1\n");
     let (id, planned) = (Uuid::now_v7(), sandbox.plan_write("prod.env", "KEY=2\n").await);
+    assert_eq!(planned.sensitivity, [SensitivityLabel::Credentials], "the preview shows the content");
     let output = succeeded(sandbox.apply_write(id, "prod.env", "KEY=2\n", &planned).await);
     assert_eq!(output.sensitivity, [SensitivityLabel::Credentials]);
     assert!(!output.content.contains("KEY") && !output.structured.to_string().contains("KEY"));
+    let undo = sandbox.tool("fs.write").plan_undo(id, &planned, false).await.expect("plans");
+    assert_eq!(undo.sensitivity, [SensitivityLabel::Credentials]);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use bulkhead_proto::approval::v1::{Approval, DecideApprovalRequest, Decision, Ge
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1::ToolUse;
 use bulkhead_proto::tools::v1::{
-    ExecuteToolCallRequest, Execution, ExecutionState, GetExecutionRequest, ToolCall, ToolResult, UndoExecutionRequest,
+    ExecuteToolCallRequest, Execution, ExecutionState, GetExecutionRequest, ToolCall, ToolResult,
+    UndoExecutionRequest,
 };
 use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
@@ -25,7 +26,11 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 impl Stage<'_> {
     /// Runs a call that needs nobody.
-    pub(super) async fn execute(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
+    pub(super) async fn execute(
+        &mut self,
+        context: &RunContext,
+        call: &ToolUse,
+    ) -> anyhow::Result<ToolResult> {
         let execution = self.send(request(context, call)).await?;
         execution.result.context("an execution without a result")
     }
@@ -176,7 +181,8 @@ impl Stage<'_> {
     fn journal(&self) -> anyhow::Result<String> {
         let folder = self.stack.layout().data(Service::ToolExecutor);
         let files = std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path());
-        let journal = files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "sqlite"));
+        let journal =
+            files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "sqlite"));
         let journal = journal.with_context(|| format!("no journal in {}", folder.display()))?;
         journal.to_str().map(str::to_owned).context("the journal's path is not UTF-8")
     }

@@ -12,7 +12,11 @@ const DOWN_TURN: u32 = 2;
 
 impl Stage<'_> {
     /// Compares what the router reports of a turn with what the models received in it.
-    pub(super) async fn measure_turn(&mut self, turn: u32, response: &GenerateResponse) -> anyhow::Result<()> {
+    pub(super) async fn measure_turn(
+        &mut self,
+        turn: u32,
+        response: &GenerateResponse,
+    ) -> anyhow::Result<()> {
         let seen = self.control.requests(None).await?.requests.len();
         if turn == DOWN_TURN {
             self.evidence.down_answered_by.clone_from(&response.model);
@@ -26,7 +30,11 @@ impl Stage<'_> {
     /// Looks for the wait after the 429, and for the secret in every request that any model received.
     pub(super) async fn measure_models(&mut self) -> anyhow::Result<()> {
         let primary = self.control.requests(Some(PRIMARY)).await?.requests;
-        #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "two seconds are exact in a float")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_precision_loss,
+            reason = "two seconds are exact in a float"
+        )]
         let told = TOLD_SECONDS as f64;
         self.evidence.delay_told_seconds = told;
         self.evidence.delay_waited_seconds = first_gap_seconds(&primary);

@@ -34,10 +34,13 @@ impl Stage<'_> {
         let trace_id = self.evidence.trace_id.clone();
         let traced = self.query(QueryEventsRequest { trace_id, ..QueryEventsRequest::default() }).await?;
         self.evidence.trace_events = traced.len();
-        let sources = traced.iter().filter_map(|recorded| recorded.source.as_ref()).map(|source| source.name.clone());
-        self.evidence.trace_sources = sources.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        let sources =
+            traced.iter().filter_map(|recorded| recorded.source.as_ref()).map(|source| source.name.clone());
+        self.evidence.trace_sources =
+            sources.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
 
-        let checkpoint = self.clients.auditor.clone().get_checkpoint(timed(GetCheckpointRequest {})).await?.into_inner();
+        let checkpoint =
+            self.clients.auditor.clone().get_checkpoint(timed(GetCheckpointRequest {})).await?.into_inner();
         self.evidence.checkpoint_size = checkpoint.tree_size;
         std::fs::write(self.stack.layout().root().join(CHECKPOINT), checkpoint.signed_note)?;
         Ok(())
@@ -51,7 +54,10 @@ impl Stage<'_> {
             if events.iter().any(|recorded| kind_of(recorded) == "tool.outcome") {
                 return Ok(());
             }
-            anyhow::ensure!(Instant::now() < until, "the outcome of {execution_id} never reached the audit log");
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the outcome of {execution_id} never reached the audit log"
+            );
             tokio::time::sleep(LOOK_PAUSE).await;
         }
     }
@@ -60,7 +66,8 @@ impl Stage<'_> {
         if subject_id.is_empty() {
             return Ok(Vec::new());
         }
-        self.query(QueryEventsRequest { subject_id: subject_id.to_owned(), ..QueryEventsRequest::default() }).await
+        self.query(QueryEventsRequest { subject_id: subject_id.to_owned(), ..QueryEventsRequest::default() })
+            .await
     }
 
     async fn query(&self, filter: QueryEventsRequest) -> anyhow::Result<Vec<RecordedEvent>> {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::fs::change::{Change, Source};
 use crate::fs::fault::fault;
 use crate::fs::files::{self, Files};
+use crate::fs::path::RelPath;
 use crate::fs::plan;
 use crate::fs::root::Root;
 use crate::fs::run::{self, Ending};
@@ -30,7 +31,14 @@ pub(crate) async fn plan_undo(
 ) -> Result<Planned, ToolFault> {
     let change = Change::of(planned)?;
     let root = files.root(Some(&change.root))?;
-    files::reading(move || plan::undo(&root, id, &change, force)).await
+    let path = change.path.clone();
+    let planned = files::reading(move || plan::undo(&root, id, &change, force)).await?;
+    Ok(labelled(files, &path, planned))
+}
+
+/// Says what the preview is known to contain: it shows the content of the file.
+pub(crate) fn labelled(files: &Files, path: &RelPath, planned: Planned) -> Planned {
+    Planned { sensitivity: files.labels_of(path), ..planned }
 }
 
 /// Takes `origin` back as `id`.

@@ -45,7 +45,9 @@ impl Tool for Delete {
 
     async fn plan(&self, arguments: &Value) -> Result<Planned, ToolFault> {
         let (root, read) = self.files.resolve(SHAPE, arguments)?;
-        files::reading(move || plan::delete(&root, &read.path)).await
+        let path = read.path.clone();
+        let planned = files::reading(move || plan::delete(&root, &path)).await?;
+        Ok(changes::labelled(&self.files, &read.path, planned))
     }
 
     async fn apply(&self, execution_id: Uuid, _: &Value, planned: &Planned) -> Outcome {

@@ -47,7 +47,9 @@ impl Tool for Write {
     async fn plan(&self, arguments: &Value) -> Result<Planned, ToolFault> {
         let (root, read) = self.files.resolve(SHAPE, arguments)?;
         let content = read.content.unwrap_or_default().to_owned();
-        files::reading(move || plan::write(&root, &read.path, &content)).await
+        let path = read.path.clone();
+        let planned = files::reading(move || plan::write(&root, &path, &content)).await?;
+        Ok(changes::labelled(&self.files, &read.path, planned))
     }
 
     async fn apply(&self, execution_id: Uuid, arguments: &Value, planned: &Planned) -> Outcome {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::engine::{Preview, may_show_plan};
 use crate::execution::{CallResult, Execution, Happened, Prepared, State};
 use crate::policy::{Approver, Decision};
-use crate::tool::{Effect, Output, Reversibility, ToolFault};
+use crate::tool::{Effect, Output, Reversibility, SensitivityLabel, ToolFault};
 use crate::toolbox::Entry;
 
 /// See Tool.
@@ -77,7 +77,12 @@ fn plan(prepared: &Prepared) -> pb::Plan {
         policy_decision: decision.into(),
         requirements,
         policy_ids: prepared.policy_ids.clone(),
+        sensitivity: if shown { labels(&prepared.planned.sensitivity) } else { Vec::new() },
     }
+}
+
+fn labels(labels: &[SensitivityLabel]) -> Vec<i32> {
+    labels.iter().map(|label| bulkhead_proto::common::v1::Sensitivity::from(*label).into()).collect()
 }
 
 fn decision(decision: &Decision) -> (pb::PolicyDecision, Vec<pb::ApproverRequirement>) {
@@ -113,13 +118,11 @@ fn result(result: &CallResult, happened: Happened) -> pb::ToolResult {
 }
 
 fn done(output: &Output) -> pb::ToolResult {
-    let sensitivity =
-        output.sensitivity.iter().map(|label| bulkhead_proto::common::v1::Sensitivity::from(*label).into());
     pb::ToolResult {
         content: output.content.clone(),
         structured_json: output.structured.to_string(),
         error: None,
-        sensitivity: sensitivity.collect(),
+        sensitivity: labels(&output.sensitivity),
         untrusted: output.untrusted,
     }
 }
