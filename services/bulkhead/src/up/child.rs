@@ -52,7 +52,8 @@ struct Announcement {
     listening: SocketAddr,
 }
 
-/// Keeps a program running until `stop`. Ends early, with the reason, when restarting cannot help.
+/// Keeps a program running until `stop`. Ends early, with the reason, when even its first start fails; later
+/// ones are tried again, since what ran once can run again.
 pub(super) async fn supervise(
     program: Program,
     state: watch::Sender<ChildState>,
@@ -62,21 +63,28 @@ pub(super) async fn supervise(
     let mut pause = RESTART_PAUSE;
     loop {
         let starts = state.borrow().starts + 1;
-        let (mut child, address) = start(&program).await?;
-        state.send_replace(ChildState { pid: child.id(), address: Some(address), starts });
-        let began = tokio::time::Instant::now();
-        let status = tokio::select! {
-            status = child.wait() => status?,
-            () = stop.cancelled() => return end(child, program.name).await,
+        let started = tokio::select! {
+            started = start(&program) => started,
+            () = stop.cancelled() => return Ok(()),
         };
-        state.send_modify(|state| state.pid = None);
-        if status.code() == Some(i32::from(bulkhead_edge::process::EXIT_CONFIG)) {
-            anyhow::bail!("{} refuses its configuration; see {}", program.name, program.log.display());
-        }
+        let began = tokio::time::Instant::now();
+        let why = match started {
+            Err(error) if starts == 1 => return Err(error),
+            Err(error) => format!("{error:#}"),
+            Ok((mut child, address)) => {
+                state.send_replace(ChildState { pid: child.id(), address: Some(address), starts });
+                let status = tokio::select! {
+                    status = child.wait() => status?,
+                    () = stop.cancelled() => return end(child, program.name).await,
+                };
+                state.send_modify(|state| state.pid = None);
+                format!("{} died ({})", program.name, died(status))
+            }
+        };
         if began.elapsed() > RESTART_PAUSE_MAX {
             pause = RESTART_PAUSE;
         }
-        report(&format!("{} died ({}); starting it again", program.name, died(status)));
+        report(&format!("{why}; starting it again"));
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return Ok(()) }
         pause = (pause * 2).min(RESTART_PAUSE_MAX);
     }
@@ -93,6 +101,8 @@ async fn start(program: &Program) -> anyhow::Result<(Child, SocketAddr)> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
+        // Ctrl-C at the terminal is for the supervisor, which then lets the children drain.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {}", program.name))?;
