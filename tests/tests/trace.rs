@@ -65,8 +65,10 @@ impl Receiver {
 #[tokio::test]
 async fn one_trace_holds_the_spans_of_every_service() -> anyhow::Result<()> {
     let (receiver, endpoint) = Receiver::start().await?;
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
     let mut demo = Command::new(binary(Binary::Shipped)?);
-    demo.args(["demo", "--yes", "--json"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    demo.args(["demo", "--yes", "--json", "--data"]).arg(&data).env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
     let output = tokio::task::spawn_blocking(move || demo.output()).await??;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).context("no report")?;
     assert!(output.status.success(), "{report:#}");
@@ -95,5 +97,30 @@ async fn one_trace_holds_the_spans_of_every_service() -> anyhow::Result<()> {
     let text = format!("{spans:?}");
     assert!(!text.contains("sk-demo-"), "the planted credential is in a span");
     assert!(!text.contains("bhk_"), "a token is in a span");
+
+    for service in ["model-router", "tool-executor", "approval"] {
+        let log = std::fs::read_to_string(data.join("logs").join(format!("{service}.log")))?;
+        let traced = log.lines().filter(|line| belongs_to(line, &trace_id)).count();
+        assert!(traced > 0, "no line of {service} has the trace id and a request id");
+    }
+    let mut texts = Vec::new();
+    for folder in [data.join("logs"), data.join("audit").join("logs")] {
+        for entry in std::fs::read_dir(folder)? {
+            texts.push(std::fs::read_to_string(entry?.path())?);
+        }
+    }
+    assert!(texts.len() >= 6, "only {} files of logs", texts.len());
+    for secret in ["sk-demo-", "bhk_"] {
+        assert!(!texts.iter().any(|text| text.contains(secret)), "{secret}… is in a log");
+    }
     Ok(())
+}
+
+/// Whether a line of a JSON log stands under a span with this trace id and a request id.
+fn belongs_to(line: &str, trace_id: &str) -> bool {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let mut spans = line["spans"].as_array().into_iter().flatten();
+    spans.any(|span| {
+        span["trace_id"] == trace_id && span["request_id"].as_str().is_some_and(|id| id.len() == 36)
+    })
 }

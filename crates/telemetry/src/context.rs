@@ -12,12 +12,13 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// The header of W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
 
-/// Makes `span` a child of the trace in the headers, if they carry one. Call it before the span is entered.
+/// Makes `span` a child of the trace in the headers, if they carry one, and records the trace id in its field
+/// `trace_id`, for the logs. Call it before the span is entered.
 pub fn adopt(span: &Span, headers: &HeaderMap) {
     set_parent(span, &Headers(headers));
 }
 
-/// Makes `span` a child of a stored `traceparent`. Text that is none is ignored: the span starts a trace.
+/// The same for a stored `traceparent`. Text that is none is ignored: the span starts a trace.
 pub fn adopt_traceparent(span: &Span, traceparent: &str) {
     set_parent(span, &Stored(traceparent));
 }
@@ -60,12 +61,12 @@ pub fn trace_id(span: &Span) -> String {
 
 fn set_parent(span: &Span, carrier: &dyn Extractor) {
     let context = extract(carrier);
-    if !context.span().span_context().is_valid() {
-        return;
-    }
-    if let Err(error) = span.set_parent(context) {
+    if context.span().span_context().is_valid()
+        && let Err(error) = span.set_parent(context)
+    {
         tracing::debug!(%error, "the remote trace could not be adopted");
     }
+    span.record("trace_id", trace_id(span));
 }
 
 fn extract(carrier: &dyn Extractor) -> Context {

@@ -111,8 +111,9 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telem
     let logs = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
+        // The whole list: request and trace id stand on the outermost span of a call.
+        .with_current_span(false)
+        .with_span_list(true)
         .with_writer(io::stderr)
         .with_filter(filter);
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("bulkhead")).with_filter(

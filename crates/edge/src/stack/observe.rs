@@ -63,7 +63,6 @@ pub(super) async fn trace(request: Request, next: Next) -> Response {
         otel.status_code = tracing::field::Empty,
     );
     bulkhead_telemetry::adopt(&span, request.headers());
-    span.record("trace_id", bulkhead_telemetry::trace_id(&span));
 
     async move {
         let started = Instant::now();

@@ -93,6 +93,7 @@ impl Engine {
             otel.name = "settle_approval",
             gen_ai.tool.name = %execution.tool,
             gen_ai.tool.call.id = %execution.id,
+            trace_id = tracing::field::Empty,
         );
         bulkhead_telemetry::adopt_traceparent(&span, &execution.trace.traceparent);
         if let Ok(approval) = &found {
