@@ -1,8 +1,9 @@
 //! JSON that two parties can sign: RFC 8785 text, read strictly.
 //!
-//! Promises that two different documents never share a digest. RFC 8785 alone does not: most parsers keep
-//! only one of two equal keys, and integers beyond 2^53 fold into their neighbours. Both are refused
-//! before anything is hashed.
+//! Promises that documents with different values never share a digest. RFC 8785 alone does not: most parsers
+//! keep only one of two equal keys, and integers beyond 2^53 fold into their neighbours. Both are refused
+//! before anything is hashed. What is hashed is what is used: a caller takes the parsed value, never the text
+//! (`1.0` and `1` are one value, and so are fractions that no double tells apart).
 
 mod strict;
 
@@ -79,6 +80,7 @@ mod tests {
             "",
             "{} {}",
             "nul",
+            "-0.0",
         ];
         for text in refused {
             assert!(parse(text).is_err(), "accepted {text}");

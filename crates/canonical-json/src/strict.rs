@@ -77,6 +77,9 @@ impl<'de> Visitor<'de> for Depth {
         if value.abs() >= 9_007_199_254_740_992.0 {
             return Err(E::custom(format!("number {value:e} is beyond 2^53; send it as a string")));
         }
+        if value == 0.0 && value.is_sign_negative() {
+            return Err(E::custom("-0 has no form of its own; send 0"));
+        }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number is not finite"))
     }
 
@@ -94,7 +97,8 @@ impl<'de> Visitor<'de> for Depth {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("key {key:?} stands twice in one object")));
+                // Not named: what a caller sends may be a secret, a key too. The position says where.
+                return Err(A::Error::custom("a key stands twice in one object"));
             }
             let value = entries.next_value_seed(inner)?;
             object.insert(key, value);

@@ -44,6 +44,10 @@ impl AuditService for Probe {
         match request.into_inner().kind.as_str() {
             "panic" => panic!("asked to"),
             "hang" => std::future::pending().await,
+            "large" => Ok(Response::new(QueryEventsResponse {
+                next_page_token: "x".repeat(bulkhead_edge::serve::MESSAGE_BYTES_MAX + 1),
+                ..QueryEventsResponse::default()
+            })),
             "cause" => {
                 let cause = std::io::Error::other("the password is hunter2");
                 Err(Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
@@ -116,7 +120,8 @@ async fn start() -> Fixture {
     };
     let edge = Edge::bind(settings).await.expect("binds");
     let address = edge.address();
-    let routes = Routes::new(AuditServiceServer::new(Probe));
+    let server = AuditServiceServer::new(Probe);
+    let routes = Routes::new(server.max_encoding_message_size(bulkhead_edge::serve::MESSAGE_BYTES_MAX));
     let (readiness, stop) = (Readiness::new(), CancellationToken::new());
     let (ready, shutdown) = (readiness.clone(), stop.clone());
     #[expect(clippy::disallowed_methods, reason = "joined at the end of the test that cares")]
@@ -244,6 +249,14 @@ async fn a_message_beyond_the_limit_is_resource_exhausted() {
     let request = with_token(query(&"x".repeat(5 << 20)), "auditor");
     let status = client.query_events(request).await.expect_err("refused");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_says_what_to_do() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let status = client.query_events(with_token(query("large"), "auditor")).await.expect_err("failed");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "ANSWER_TOO_LARGE"));
 }
 
 #[tokio::test]

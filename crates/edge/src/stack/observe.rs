@@ -1,5 +1,7 @@
 //! Request ids, spans, panics, and the last look at an answer.
 
+mod trailers;
+
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -108,7 +110,9 @@ pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
 pub(super) async fn complete_faults(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let response = next.run(request).await;
-    let Some(status) = response.extensions().get::<Status>() else { return response };
+    let Some(status) = response.extensions().get::<Status>() else {
+        return response.map(|body| Body::new(trailers::Completed::new(body)));
+    };
     if !status.details().is_empty() {
         return response;
     }
