@@ -127,3 +127,12 @@ pub struct Listed {
     /// The execution.
     pub execution: Execution,
 }
+
+/// Some rows of a listing.
+#[derive(Debug)]
+pub struct ListedPage {
+    /// Newest first.
+    pub listed: Vec<Listed>,
+    /// Whether there are older ones.
+    pub more: bool,
+}

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::engine::{Command, Patience, Work};
 use crate::execution::{Request, RunContext, State};
 use crate::policy::Caller;
-use crate::store::{Filter, Listed};
+use crate::store::{Filter, ListedPage};
 use crate::tool::SensitivityLabel;
 use crate::toolbox::Toolbox;
 
@@ -207,11 +207,10 @@ pub(super) fn listing(call: &Call, request: &pb::ListExecutionsRequest) -> Resul
 
 impl Listing {
     /// See ListExecutionsResponse.
-    pub(super) fn answer(&self, found: &[Listed]) -> pb::ListExecutionsResponse {
-        let full = found.len() >= usize::try_from(self.page.size).unwrap_or(usize::MAX);
-        let last = found.last().filter(|_| full);
+    pub(super) fn answer(&self, found: &ListedPage) -> pb::ListExecutionsResponse {
+        let last = found.listed.last().filter(|_| found.more);
         pb::ListExecutionsResponse {
-            executions: found.iter().map(|listed| execution(&listed.execution)).collect(),
+            executions: found.listed.iter().map(|listed| execution(&listed.execution)).collect(),
             next_page_token: last.map_or_else(String::new, |last| page::token(last.seq, &self.filters)),
         }
     }

@@ -1,11 +1,17 @@
 //! Executions as rows.
 
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Listed, StoreError};
+use super::{Listed, ListedPage, StoreError};
 use crate::execution::{Execution, State};
+
+/// A page ends with the record that brings it to this size, in bytes. Together with one more of the largest
+/// it stays below the 8 MiB that callers decode.
+const PAGE_BYTES: usize = 3 << 20;
 
 /// The execution in a row's `record`.
 pub(super) fn read(row: &SqliteRow) -> Result<Execution, StoreError> {
@@ -13,8 +19,23 @@ pub(super) fn read(row: &SqliteRow) -> Result<Execution, StoreError> {
     serde_json::from_str(record).map_err(StoreError::Corrupt)
 }
 
-/// The same with its place.
-pub(super) fn read_listed(row: &SqliteRow) -> Result<Listed, StoreError> {
+/// Takes rows until there are `size` of them or they fill a page; always the first. What stands behind them
+/// is not decoded, and tells only that there is more.
+pub(super) async fn read_page(
+    mut rows: BoxStream<'_, sqlx::Result<SqliteRow>>,
+    size: usize,
+) -> Result<ListedPage, StoreError> {
+    let (mut listed, mut bytes) = (Vec::new(), 0);
+    while listed.len() < size && bytes < PAGE_BYTES {
+        let Some(row) = rows.try_next().await? else { return Ok(ListedPage { listed, more: false }) };
+        bytes += row.try_get::<&str, _>("record")?.len();
+        listed.push(read_listed(&row)?);
+    }
+    Ok(ListedPage { listed, more: rows.next().await.transpose()?.is_some() })
+}
+
+/// An execution with its place.
+fn read_listed(row: &SqliteRow) -> Result<Listed, StoreError> {
     let seq: i64 = row.try_get("seq")?;
     Ok(Listed { seq: seq.try_into().unwrap_or(0), execution: read(row)? })
 }

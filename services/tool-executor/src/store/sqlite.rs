@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::change::{change, claimed, require_room};
-use super::{Claimed, Committed, Filter, Listed, StoreError, rows};
+use super::{Claimed, Committed, Filter, ListedPage, StoreError, rows};
 use crate::execution::{Draft, Execution, Request, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -128,7 +128,7 @@ impl Journal {
         rows.iter().map(rows::read).collect()
     }
 
-    /// At most `size` executions older than the cursor, newest first.
+    /// At most `size` executions older than the cursor, newest first; fewer when they are large.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -137,7 +137,7 @@ impl Journal {
         filter: &Filter,
         before: Option<u64>,
         size: u32,
-    ) -> Result<Vec<Listed>, StoreError> {
+    ) -> Result<ListedPage, StoreError> {
         let mut query: QueryBuilder<Sqlite> =
             QueryBuilder::new("SELECT seq, record FROM executions WHERE tenant = ");
         query.push_bind(filter.tenant.clone());
@@ -153,9 +153,9 @@ impl Journal {
         if let Some(seq) = before.and_then(|seq| i64::try_from(seq).ok()) {
             query.push(" AND seq < ").push_bind(seq);
         }
-        query.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(size));
-        let rows = query.build().fetch_all(self.store.readers()).await?;
-        rows.iter().map(rows::read_listed).collect()
+        query.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(size) + 1);
+        let rows = query.build().fetch(self.store.readers());
+        rows::read_page(rows, usize::try_from(size).unwrap_or(usize::MAX)).await
     }
 
     /// Follows the changes.

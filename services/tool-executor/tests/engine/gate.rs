@@ -273,3 +273,29 @@ async fn listings_are_paged_newest_first() {
     let none = world.client("scribe").list_executions(none).await.expect("lists").into_inner();
     assert!(none.executions.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_executions_ends_early_and_the_next_goes_on() {
+    let world = World::start().await;
+    let letters = 'a'..='z';
+    let names: Vec<String> =
+        letters.clone().flat_map(|a| letters.clone().map(move |b| format!("{a}{b}"))).take(40).collect();
+    for name in names {
+        let done = world.execute(put(&name, &"x".repeat(190_000))).await.expect("runs");
+        assert_eq!(done.state(), State::Succeeded);
+    }
+    let mut request = pb::ListExecutionsRequest::default();
+    let (mut seen, mut pages) = (std::collections::BTreeSet::new(), 0);
+    loop {
+        let page = world.client("scribe").list_executions(request.clone()).await.expect("fits").into_inner();
+        assert!(!page.executions.is_empty(), "an empty page after {pages}");
+        seen.extend(page.executions.into_iter().map(|execution| execution.execution_id));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(seen.len(), 40);
+    assert!(pages > 1, "{pages}");
+}
