@@ -142,16 +142,6 @@ pub struct Usage {
 }
 
 impl Prompt {
-    /// Every text in it, for finding out whether something quotes it.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        let blocks = self.turns.iter().flat_map(|turn| &turn.blocks).filter_map(|block| match block {
-            Block::Text(text) => Some(text.as_str()),
-            Block::ToolResult(result) => Some(result.content.as_str()),
-            Block::ToolUse(_) => None,
-        });
-        std::iter::once(self.system.as_str()).chain(blocks)
-    }
-
     /// The name of the tool that a result answers.
     pub(crate) fn tool_of(&self, id: &str) -> Option<&str> {
         self.turns.iter().flat_map(|turn| &turn.blocks).find_map(|block| match block {

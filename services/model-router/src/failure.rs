@@ -12,7 +12,7 @@ pub struct Failure {
     pub kind: Kind,
     /// HTTP status, or 0 where no response came.
     pub http_status: u16,
-    /// For a person: bounded, without prompts and keys (see [`message`]).
+    /// For a person: our own words, never the provider's (see [`message`]).
     pub message: String,
     /// What the server asked to wait.
     pub server_delay: Option<Duration>,

@@ -243,13 +243,36 @@ fn chat_span(target: &Target) -> Span {
 fn describe(span: &Span, result: &Result<Answer, Failure>) {
     match result {
         Ok(answer) => {
-            span.record("gen_ai.response.model", answer.provider_model.as_str());
+            if is_model_name(&answer.provider_model) {
+                span.record("gen_ai.response.model", answer.provider_model.as_str());
+            }
             span.record("gen_ai.usage.input_tokens", answer.usage.input_tokens);
             span.record("gen_ai.usage.output_tokens", answer.usage.output_tokens);
         }
         Err(failure) => {
             span.record("error.type", failure.kind.as_str());
             span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+/// Whether the provider's word can be the name of a model; any other text might be the prompt's.
+fn is_model_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_names_models_and_quotes_nothing() {
+        for name in ["claude-sonnet-4-5@20250929", "llama3.2:1b", "library/qwen_2.5"] {
+            assert!(is_model_name(name), "{name}");
+        }
+        for text in ["", "Ada Lovelace", "room\ntwelve", &"x".repeat(129)] {
+            assert!(!is_model_name(text), "{text}");
         }
     }
 }

@@ -30,7 +30,8 @@ pub struct Adapter {
     pub(crate) answer: fn(&Value, &Prompt, &Parameters<'_>) -> Result<Answer, Malformed>,
     /// Refines what a status means by the body of the failure.
     pub(crate) failure: fn(Kind, &str) -> Kind,
-    /// Finds the provider's own words in the body of a failure.
+    /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
+    /// prompt and are never passed on.
     pub(crate) message: fn(&Value) -> Option<&str>,
 }
 

@@ -13,7 +13,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one header that carries it and for removing it from what is shown.
+    /// The text, for the one header that carries it.
     #[must_use]
     pub(crate) fn reveal(&self) -> &str {
         &self.0

@@ -1,61 +1,98 @@
-//! What a provider said about a failure, made fit for others to read.
+//! What is said about a provider's failure: our own sentence, never the provider's.
+//!
+//! A provider may quote the prompt in whatever form it likes, so nothing of its text is shown, logged or
+//! stored. Of its answer only a word that stands in [`CODES`] is repeated, and that from our list.
 
-use bulkhead_outbox::redact_text;
+use serde_json::Value;
 
-use crate::chat::Prompt;
-use crate::secret::Secret;
+use super::Kind;
 
-/// Characters that are kept: enough for one sentence and the names in it.
-const CHARS_MAX: usize = 200;
-/// A quotation of this length, in characters, is noticed wherever it begins (see [`quotes`]).
-const WINDOW: usize = 16;
-/// Between the beginnings of two windows.
-const STRIDE: usize = 8;
-/// Stands in place of a message that repeats the prompt.
-const WITHHELD: &str = "the provider's message repeats the prompt and is withheld";
+/// Error types and codes that are documented by the providers; any other word might be a caller's.
+const CODES: [&str; 17] = [
+    // Anthropic, https://docs.anthropic.com/en/api/errors
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "timeout_error",
+    "api_error",
+    "overloaded_error",
+    // OpenAI's words, which servers with its interface repeat.
+    "context_length_exceeded",
+    "insufficient_quota",
+    "invalid_api_key",
+    "model_not_found",
+    "rate_limit_exceeded",
+    "server_error",
+    "service_unavailable",
+];
 
-/// The message, cut, in one line, without credentials; withheld whole when it quotes the prompt.
+/// The sentence about a response that is a failure.
 #[must_use]
-pub fn presentable(raw: &str, prompt: &Prompt, key: Option<&Secret>) -> String {
-    let line: String = raw.split_whitespace().collect::<Vec<_>>().join(" ");
-    let key = key.map(Secret::reveal).filter(|key| !key.is_empty());
-    let without_key = key.map_or_else(|| line.clone(), |key| line.replace(key, "[redacted]"));
-    let message: String = redact_text(&without_key).chars().take(CHARS_MAX).collect();
-    if quotes(&message, prompt) { WITHHELD.to_owned() } else { message }
+pub fn sentence(kind: Kind, http_status: u16, body: &Value) -> String {
+    let meaning = meaning(kind);
+    match code(body) {
+        Some(code) => format!("{meaning} (HTTP {http_status}, {code})"),
+        None => format!("{meaning} (HTTP {http_status})"),
+    }
 }
 
-/// Whether the message shares at least `WINDOW + STRIDE` characters in a row with the prompt.
-fn quotes(message: &str, prompt: &Prompt) -> bool {
-    let chars: Vec<char> = message.chars().collect();
-    let windows: Vec<String> =
-        chars.windows(WINDOW).step_by(STRIDE).map(|window| window.iter().collect()).collect();
-    prompt.texts().any(|text| windows.iter().any(|window| text.contains(window.as_str())))
+/// The provider's code for the failure, else its type, if it is a known word.
+fn code(body: &Value) -> Option<&'static str> {
+    let said = |field| body.pointer(field).and_then(Value::as_str);
+    let known = |word: &str| CODES.into_iter().find(|code| *code == word);
+    said("/error/code").and_then(known).or_else(|| said("/error/type").and_then(known))
+}
+
+fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::RateLimited => "the provider limits the rate of requests",
+        Kind::Overloaded => "the provider is overloaded",
+        Kind::ServerError => "the provider failed",
+        Kind::ServerTimeout => "the provider gave up waiting",
+        Kind::Silence => "no complete answer came in time",
+        Kind::Connect => "the provider cannot be connected to",
+        Kind::NotLocal => "the model's address is not local",
+        Kind::Reset => "the connection ended before the answer",
+        Kind::Malformed => "the answer cannot be used",
+        Kind::Unauthenticated => "the provider does not take the key",
+        Kind::Quota => "the provider's quota or credit is used up",
+        Kind::Forbidden => "the key may not use this model",
+        Kind::NotCleared => "the request is not cleared for this model",
+        Kind::ModelNotFound => "the provider has no such model or endpoint",
+        Kind::InvalidRequest => "the provider refuses the request as invalid",
+        Kind::ContextLength => "the conversation is too long for the model",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Block, Role, Turn};
-
-    fn prompt(text: &str) -> Prompt {
-        let turns = vec![Turn { role: Role::User, blocks: vec![Block::Text(text.into())] }];
-        Prompt { system: String::new(), turns, tools: vec![], max_output_tokens: None, temperature: None }
-    }
+    use serde_json::json;
 
     #[test]
-    fn messages_are_cut_to_one_line_without_keys() {
-        let key = Secret::new("plainkey");
-        let shown =
-            presentable("bad\n  key plainkey and sk-ant-api03-abcdefghijklmnop", &prompt(""), Some(&key));
-        assert_eq!(shown, "bad key [redacted] and [redacted]");
-        assert_eq!(presentable(&"é".repeat(500), &prompt(""), None).chars().count(), 200);
-    }
-
-    #[test]
-    fn a_message_that_quotes_the_prompt_is_withheld() {
-        let prompt = prompt("the patient in room twelve is called Ada Lovelace");
-        let quoting = "invalid: 'patient in room twelve is called Ada'";
-        assert_eq!(presentable(quoting, &prompt, None), WITHHELD);
-        assert_eq!(presentable("messages: the patient", &prompt, None), "messages: the patient");
+    fn known_words_are_repeated_and_nothing_else() {
+        let cases = [
+            (json!({ "error": { "type": "overloaded_error" } }), ", overloaded_error"),
+            (
+                json!({ "error": { "type": "invalid_request_error", "code": "context_length_exceeded" } }),
+                ", context_length_exceeded",
+            ),
+            (
+                json!({ "error": { "type": "invalid_request_error", "code": "Ada Lovelace" } }),
+                ", invalid_request_error",
+            ),
+            (json!({ "error": { "type": "Ada", "message": "room twelve" } }), ""),
+            (json!({ "error": "room twelve" }), ""),
+            (json!({ "error": { "type": ["api_error"] } }), ""),
+            (Value::Null, ""),
+        ];
+        for (body, code) in cases {
+            let expected = format!("the provider is overloaded (HTTP 529{code})");
+            assert_eq!(sentence(Kind::Overloaded, 529, &body), expected, "{body}");
+        }
     }
 }

@@ -88,15 +88,12 @@ impl Exchange<'_> {
         let adapter = self.target.adapter;
         let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let said = (adapter.message)(&json).unwrap_or_default();
-        let shown = message::presentable(said, self.prompt, self.target.key.as_ref());
+        // What was said decides the kind and goes no further.
+        let kind = (adapter.failure)(Kind::of_status(status), said);
         Failure {
-            kind: (adapter.failure)(Kind::of_status(status), said),
+            kind,
             http_status: status,
-            message: if shown.is_empty() {
-                format!("HTTP {status} without a usable explanation")
-            } else {
-                shown
-            },
+            message: message::sentence(kind, status, &json),
             server_delay: delay::read(headers, Timestamp::now()),
         }
     }

@@ -1,6 +1,8 @@
 //! A router in process with everything it talks to, on free ports.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -114,6 +116,36 @@ impl Drop for Router {
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the router panicked");
     }
+}
+
+/// Ends the child when the test ends, however it ends.
+pub(crate) struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).map(drop).expect("killed");
+    }
+}
+
+/// The router's own binary over the configuration in the folder.
+pub(crate) fn child_command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_model-router"));
+    command.arg("--config").arg(folder.join("bulkhead.toml"));
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Starts it and waits until it serves.
+pub(crate) async fn run_child(mut command: Command) -> (Reaped, ModelRouterServiceClient<Peer>) {
+    let mut child = Reaped(command.spawn().expect("starts"));
+    let stdout = child.0.stdout.take().expect("piped");
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map(|_| line)
+    });
+    let line = line.await.expect("joins").expect("a line");
+    let announced: Value = serde_json::from_str(&line).expect("JSON");
+    (child, client(announced["listening"].as_str().expect("an address")))
 }
 
 async fn start(folder: &Path) -> (String, Router) {

@@ -1,15 +1,13 @@
 //! Requests that only local models may see.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Step};
 use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::bench::{
-    Plan, bench, client, closed_port, metadata, on, reason, request, sensitive, story, write_config,
+    Plan, bench, child_command, closed_port, metadata, on, reason, request, run_child, sensitive, story,
+    write_config,
 };
 
 #[tokio::test]
@@ -73,15 +71,6 @@ async fn a_name_that_resolves_to_another_network_is_not_connected_to() {
     assert!(!local.usable && local.retry_time.is_some(), "{local:?}");
 }
 
-/// Ends the child when the test ends, however it ends.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        self.0.kill().and_then(|()| self.0.wait()).map(drop).expect("killed");
-    }
-}
-
 #[tokio::test]
 async fn proxies_of_the_environment_are_not_used() {
     let bench = bench(Plan::default()).await;
@@ -89,24 +78,12 @@ async fn proxies_of_the_environment_are_not_used() {
     let url = format!("http://{}", proxy.local_addr().expect("an address"));
     let folder = tempfile::tempdir().expect("a folder");
     write_config(folder.path(), &bench.simulator.url(), &closed_port().await, &Plan::default());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_model-router"));
-    command
-        .arg("--config")
-        .arg(folder.path().join("bulkhead.toml"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    let mut command = child_command(folder.path());
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env(name, &url);
     }
-    let mut child = Reaped(command.env_remove("NO_PROXY").env_remove("no_proxy").spawn().expect("starts"));
-    let stdout = child.0.stdout.take().expect("piped");
-    let line = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).map(|_| line)
-    });
-    let line = line.await.expect("joins").expect("a line");
-    let announced: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let mut client = client(announced["listening"].as_str().expect("an address"));
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
+    let (_child, mut client) = run_child(command).await;
     for request in [request(), sensitive("default"), on("cloud")] {
         client.generate(request).await.expect("answers without the proxy");
     }

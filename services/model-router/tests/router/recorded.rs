@@ -1,10 +1,15 @@
 //! What is written down, and what must not be.
 
+use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Script, StatusFault, Step};
+use pb::content_block::Block;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{KEY, Plan, attributes, bench, closed_port, on, reason, request, sensitive};
+use crate::bench::{
+    KEY, Plan, attributes, bench, child_command, closed_port, on, reason, request, run_child, sensitive,
+    write_config,
+};
 
 #[tokio::test]
 async fn a_call_is_told_with_its_attempts() {
@@ -64,6 +69,76 @@ async fn neither_prompts_nor_keys_come_out_again() {
         assert!(!text.contains(KEY) && !text.contains("meeting in March"));
     }
     assert!(bench.received("primary").await[0].headers.contains_key("x-api-key"), "the key was used");
+}
+
+/// A conversation with a marked word in each of its parts, and a provider's message that repeats them in
+/// pieces and other spellings.
+fn quoted() -> (pb::GenerateRequest, String) {
+    let block = |block| vec![pb::ContentBlock { block: Some(block) }];
+    let call = pb::ToolUse {
+        tool_use_id: "t1".into(),
+        name: "find".into(),
+        input_json: r#"{"who":"Lovelace"}"#.into(),
+    };
+    let result = pb::ToolResultBlock {
+        tool_use_id: "t1".into(),
+        content: "Mildew\n\tin the\n  Larder".into(),
+        is_error: false,
+    };
+    let mut asked = on("short");
+    asked.system = "Be Quixotic".into();
+    asked.messages.extend([
+        pb::Message { role: pb::Role::Assistant.into(), content: block(Block::ToolUse(call)) },
+        pb::Message { role: pb::Role::User.into(), content: block(Block::ToolResult(result)) },
+    ]);
+    let message = r#"bad: {\"who\":\"Lovelace\"} 'Mildew in the Larder' Quixotic, March"#;
+    (asked, message.to_owned())
+}
+
+const MARKED: [&str; 5] = ["Lovelace", "Mildew", "Larder", "Quixotic", "March"];
+
+fn assert_quotes_nothing(text: &str) {
+    for word in MARKED {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_providers_words_are_never_passed_on() {
+    for status in [400, 401, 500] {
+        let bench = bench(Plan { model: "attempts_max = 1", ..Plan::default() }).await;
+        let (mut asked, message) = quoted();
+        asked.route = "cloud".into();
+        let fault = StatusFault { message: Some(message), ..StatusFault::new(status) };
+        bench.always("primary", Action::Status(fault).into()).await;
+        let told = match bench.generate(asked.clone()).await {
+            Ok(answer) => format!("{:?}", answer.attempts),
+            Err(error) => format!("{error:?} {:?}", error.get_error_details()),
+        };
+        assert!(told.contains("_error)"), "the provider's code is known and told: {told}");
+        assert_quotes_nothing(&told);
+        assert_quotes_nothing(&format!("{:?}", bench.event(&asked.request_id).await));
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_failures_in_our_own_words() {
+    let bench = bench(Plan::default()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write_config(folder.path(), &bench.simulator.url(), &closed_port().await, &Plan::default());
+    let log = folder.path().join("log");
+    let mut command = child_command(folder.path());
+    command.env("RUST_LOG", "info,bulkhead_model_router=trace");
+    command.stderr(std::fs::File::create(&log).expect("created"));
+    let (child, mut client) = run_child(command).await;
+    let (asked, message) = quoted();
+    let fault = StatusFault { message: Some(message), ..StatusFault::new(400) };
+    bench.always("primary", Action::Status(fault).into()).await;
+    client.generate(asked).await.expect_err("refused");
+    drop(child);
+    let log = std::fs::read_to_string(log).expect("readable");
+    assert!(log.contains("refuses the request as invalid (HTTP 400, invalid_request_error)"), "{log}");
+    assert_quotes_nothing(&log);
 }
 
 #[tokio::test]
