@@ -9,6 +9,7 @@ mod anchor;
 mod complete;
 mod order;
 mod report;
+mod senders;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use order::Order;
 use report::{Findings, Where};
 
 pub use report::{CheckpointKind, CheckpointReport, Finding, FindingCode, VerifyReport};
+pub use senders::Senders;
 
 /// What to hold the log against.
 #[derive(Debug, Clone)]
@@ -73,11 +75,24 @@ pub enum VerifyError {
     },
 }
 
-/// Reads the log in `folder` and says what is wrong with it.
+/// Reads the log in `folder` and says what is wrong with it. Its services have the names that `bulkhead up`
+/// gives.
 ///
 /// # Errors
 /// [`VerifyError`] when nothing can be said. What is wrong with the log itself is in the report.
 pub fn verify(folder: &Path, options: &VerifyOptions) -> Result<VerifyReport, VerifyError> {
+    verify_sent_by(Senders::default(), folder, options)
+}
+
+/// The same for a log whose services have other names.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_sent_by(
+    senders: Senders,
+    folder: &Path,
+    options: &VerifyOptions,
+) -> Result<VerifyReport, VerifyError> {
     let layout = Layout::new(folder);
     if !layout.logs().is_dir() {
         return Err(VerifyError::NotALog { path: folder.to_owned() });
@@ -90,7 +105,8 @@ pub fn verify(folder: &Path, options: &VerifyOptions) -> Result<VerifyReport, Ve
     if let Some(path) = &options.checkpoint {
         anchors.load_kept(path, key.as_ref(), &mut findings)?;
     }
-    let read = read(&layout, &mut anchors, options.open_for, &mut findings)?;
+    let stories = Completeness::of(senders);
+    let read = read(&layout, &mut anchors, stories, options.open_for, &mut findings)?;
     anchors.judge(&read, &mut findings);
     Ok(VerifyReport::new(&read, anchors.reports(), findings))
 }
@@ -108,6 +124,7 @@ struct Read {
 fn read(
     layout: &Layout,
     anchors: &mut Anchors,
+    mut stories: Completeness,
     open_for: SignedDuration,
     findings: &mut Findings,
 ) -> Result<Read, VerifyError> {
@@ -117,7 +134,7 @@ fn read(
         findings.add(FindingCode::StrayFile, None, text);
     }
     let mut read = Read { tree: Tree::default(), files: listing.days.len(), end: None, changed: None };
-    let (mut order, mut completeness) = (Order::default(), Completeness::default());
+    let mut order = Order::default();
     let mut noted = Noted { hashes: LeafHashReader::open(&layout.leaf_hashes()), tree: Tree::default() };
     anchors.mark(&read.tree, &noted.tree);
     let mut lines = Lines::of(listing.days).peekable();
@@ -133,11 +150,11 @@ fn read(
         read.tree.push(record_hash(&line.bytes));
         anchors.mark(&read.tree, &noted.tree);
         if let Some(entry) = order.check(&line, &at, findings) {
-            completeness.take(&entry, &at, findings);
+            stories.take(&entry, &at, findings);
         }
         read.end = Some(at);
     }
-    completeness.finish(order.last_time(), open_for, findings);
+    stories.finish(order.last_time(), open_for, findings);
     Ok(read)
 }
 

@@ -2,32 +2,31 @@
 //!
 //! Events of two services reach the log through two outboxes, so an approval may stand behind the effect
 //! that rests on it. The events' own times say which came first; the log's order does only within what one
-//! service sent.
+//! service sent. What another service than its own tells is no part of any story.
+//!
+//! Memory grows with approvals and effects, not with reads and model calls.
 
-use std::collections::HashMap;
+mod approvals;
+mod effects;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::report::{FindingCode as Code, Findings, Where};
+use super::senders::Senders;
 use crate::event::{Entry, Event};
-
-/// How far the clocks of two services may be apart.
-const SKEW_MAX: SignedDuration = SignedDuration::from_mins(1);
+use approvals::Approvals;
+use effects::Effects;
 
 /// Tenant and subject.
 type Key = (String, String);
 
 /// Stories that have begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Completeness {
-    open: HashMap<Key, Begun>,
-    requested: HashMap<Key, String>,
-    approved: HashMap<Key, Approved>,
-    /// Gated effects whose approval has not been seen yet.
-    awaiting: Vec<(Key, Begun)>,
-    /// Which effect an approval was used for.
-    used: HashMap<Key, String>,
+    senders: Senders,
+    effects: Effects,
+    approvals: Approvals,
 }
 
 #[derive(Debug, Clone)]
@@ -39,22 +38,25 @@ struct Begun {
     logged_time: Timestamp,
 }
 
-#[derive(Debug)]
-struct Approved {
-    plan_digest: String,
-    time: Timestamp,
-}
-
 impl Completeness {
+    pub(super) fn of(senders: Senders) -> Self {
+        Self { senders, effects: Effects::default(), approvals: Approvals::default() }
+    }
+
     /// The next line.
     pub(super) fn take(&mut self, entry: &Entry, at: &Where, findings: &mut Findings) {
-        match entry.event.kind.as_str() {
+        let event = &entry.event;
+        if let Some(rightful) = self.senders.rightful(&event.kind, &entry.source) {
+            let text = format!("{} comes from {}; only {rightful} sends it", event.kind, entry.source.name);
+            return findings.add(Code::ForeignSource, Some(at), text);
+        }
+        check_digest(event, at, findings);
+        match event.kind.as_str() {
+            "tool.requested" => self.effects.asked(event, &approval_id(event)),
             "tool.intent" => self.intent(entry, at, findings),
-            "tool.outcome" => drop(self.open.remove(&key(&entry.event))),
-            "approval.requested" => {
-                self.requested.insert(key(&entry.event), digest(&entry.event));
-            }
-            "approval.settled" => self.settled(&entry.event, at, findings),
+            "tool.outcome" => self.effects.ended(event, at, findings),
+            "approval.requested" => self.approvals.requested(event),
+            "approval.settled" => self.approvals.settled(event, at, findings),
             _ => {}
         }
     }
@@ -68,67 +70,35 @@ impl Completeness {
             time: event.time,
             logged_time: entry.logged_time,
         };
-        let approval_id = text(&event.attributes, "approval_id");
+        let approval_id = approval_id(event);
+        self.effects.began(key(event), &approval_id, begun.clone(), findings);
         if !approval_id.is_empty() {
             let approval = (event.principal.tenant.clone(), approval_id);
-            self.gated(approval, begun.clone(), findings);
-        }
-        self.open.entry(key(event)).or_insert(begun);
-    }
-
-    fn gated(&mut self, approval: Key, begun: Begun, findings: &mut Findings) {
-        let used = self.used.entry(approval.clone()).or_insert_with(|| begun.subject_id.clone());
-        if *used != begun.subject_id {
-            let text = format!("approval {} was used for {used} before", approval.1);
-            findings.add(Code::ApprovalReused, Some(&begun.at), text);
-        }
-        match self.approved.get(&approval) {
-            Some(approved) => compare(&approval, approved, &begun, findings),
-            None => self.awaiting.push((approval, begun)),
-        }
-    }
-
-    fn settled(&mut self, event: &Event, at: &Where, findings: &mut Findings) {
-        let (approval, plan_digest) = (key(event), digest(event));
-        if self.requested.get(&approval) != Some(&plan_digest) {
-            let text = format!("approval {} was settled for a plan that was never shown", approval.1);
-            findings.add(Code::RequestMissing, Some(at), text);
-        }
-        if event.outcome == "approved" {
-            self.approved.insert(approval, Approved { plan_digest, time: event.time });
+            self.approvals.used(approval, begun, findings);
         }
     }
 
     /// The end of the log: what is still open must be young.
     pub(super) fn finish(self, end: Option<Timestamp>, open_for: SignedDuration, findings: &mut Findings) {
         let young = |begun: &Begun| end.is_none_or(|end| end.duration_since(begun.logged_time) <= open_for);
-        for (approval, begun) in &self.awaiting {
-            match self.approved.get(approval) {
-                Some(approved) => compare(approval, approved, begun, findings),
-                None => {
-                    let code = if young(begun) { Code::ApprovalAwaited } else { Code::ApprovalMissing };
-                    let text = format!("nothing in the log approves {}: {}", begun.subject_id, approval.1);
-                    findings.add(code, Some(&begun.at), text);
-                }
-            }
-        }
-        let mut open: Vec<&Begun> = self.open.values().collect();
-        open.sort_by_key(|begun| begun.at.sequence);
-        for begun in open {
-            let code = if young(begun) { Code::OpenIntent } else { Code::OutcomeMissing };
+        self.approvals.finish(young, findings);
+        for begun in self.effects.into_open() {
+            let code = if young(&begun) { Code::OpenIntent } else { Code::OutcomeMissing };
             findings.add(code, Some(&begun.at), format!("{} has no outcome", begun.subject_id));
         }
     }
 }
 
-fn compare(approval: &Key, approved: &Approved, begun: &Begun, findings: &mut Findings) {
-    let Begun { at, subject_id, .. } = begun;
-    if approved.plan_digest != begun.plan_digest {
-        let text = format!("approval {} is for another plan than {subject_id}", approval.1);
-        findings.add(Code::ApprovalMismatch, Some(at), text);
-    } else if approved.time.duration_since(begun.time) > SKEW_MAX {
-        let text = format!("approval {} was given after {subject_id} began", approval.1);
-        findings.add(Code::ApprovalMissing, Some(at), text);
+/// Every line of a gated story names the plan: two lines that name none would agree with each other.
+fn check_digest(event: &Event, at: &Where, findings: &mut Findings) {
+    let gated = match event.kind.as_str() {
+        "approval.requested" | "approval.voted" | "approval.settled" | "tool.requested" => true,
+        "tool.intent" => !approval_id(event).is_empty(),
+        _ => false,
+    };
+    if gated && digest(event).is_empty() {
+        let text = format!("{} of {} does not say which plan", event.kind, event.subject_id);
+        findings.add(Code::DigestMissing, Some(at), text);
     }
 }
 
@@ -140,31 +110,43 @@ fn digest(event: &Event) -> String {
     text(&event.attributes, "plan_digest")
 }
 
+fn approval_id(event: &Event) -> String {
+    text(&event.attributes, "approval_id")
+}
+
+/// Empty when the attribute is missing or no text: neither names anything.
 fn text(attributes: &Map<String, Value>, name: &str) -> String {
     attributes.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_edge::PrincipalKind;
     use serde_json::json;
 
     use super::*;
-    use crate::event::tests::entry;
+    use crate::event::tests::{entry, principal};
 
     /// Kind, subject, attributes, and the minute in which it happened and was logged.
     type Line<'a> = (&'a str, &'a str, Value, i8);
 
+    /// Reads lines from their rightful senders.
     fn check(lines: &[Line<'_>]) -> (Vec<Code>, Vec<Code>) {
-        let (mut stories, mut findings) = (Completeness::default(), Findings::default());
+        check_sent(lines, |kind| if kind.starts_with("approval.") { "approval" } else { "tool-executor" })
+    }
+
+    /// A kind may carry the outcome after a space; `approval.settled` alone is `approved`.
+    fn check_sent<'a>(lines: &[Line<'a>], sender: impl Fn(&'a str) -> &str) -> (Vec<Code>, Vec<Code>) {
+        let (mut stories, mut findings) = (Completeness::of(Senders::default()), Findings::default());
         let mut end = None;
         for ((kind, subject, attributes, minute), sequence) in lines.iter().zip(0..) {
             let logged = format!("2026-05-09T12:{minute:02}:00Z");
-            let mut entry = entry(sequence, kind, &logged);
+            let (name, outcome) = kind.split_once(' ').unwrap_or((*kind, ""));
+            let mut entry = entry(sequence, name, &logged);
+            entry.source = principal(PrincipalKind::Service, sender(kind));
             entry.event.time = entry.logged_time;
             entry.event.subject_id = (*subject).to_owned();
-            if *kind == "approval.settled" {
-                entry.event.outcome = "approved".to_owned();
-            }
+            entry.event.outcome = if *kind == "approval.settled" { "approved" } else { outcome }.to_owned();
             entry.event.attributes = attributes.as_object().expect("an object").clone();
             let at = Where { file: "2026-05-09.log".into(), line: sequence + 1, sequence };
             stories.take(&entry, &at, &mut findings);
@@ -240,5 +222,126 @@ mod tests {
         for (lines, code) in cases {
             assert_eq!(check(&lines), (vec![code], vec![]));
         }
+    }
+
+    #[test]
+    fn an_undo_and_an_outcome_that_came_late_are_whole() {
+        let lines = [
+            ("tool.requested", "e1", gated("d1", "a1"), 0),
+            ("approval.requested", "a1", plan("d1"), 0),
+            ("approval.settled", "a1", plan("d1"), 1),
+            ("tool.intent", "e1", gated("d1", "a1"), 2),
+            ("tool.outcome unknown", "e1", plan("d1"), 3),
+            ("tool.outcome succeeded", "e1", plan("d1"), 4),
+            ("tool.intent", "e2", json!({ "plan_digest": "d2", "undo_of": "e1" }), 5),
+            ("tool.outcome succeeded", "e2", plan("d2"), 6),
+            ("tool.dry_run planned", "e3", json!({}), 7),
+        ];
+        assert_eq!(check(&lines), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_never_happened_needs_no_intent() {
+        for outcome in ["failed", "stale", "denied", "expired", "refused", "cancelled"] {
+            let kind = format!("tool.outcome {outcome}");
+            assert_eq!(check(&[(kind.as_str(), "e1", json!({}), 0)]), (vec![], vec![]), "{outcome}");
+        }
+        for outcome in ["succeeded", "unknown", "undone"] {
+            let kind = format!("tool.outcome {outcome}");
+            let lines = [(kind.as_str(), "e1", json!({}), 0)];
+            assert_eq!(check(&lines), (vec![Code::IntentMissing], vec![]), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn an_effect_begins_once() {
+        let lines = [
+            ("tool.intent", "e1", plan("d1"), 0),
+            ("tool.outcome succeeded", "e1", plan("d1"), 1),
+            ("tool.intent", "e1", plan("d1"), 2),
+            ("tool.outcome succeeded", "e1", plan("d1"), 3),
+        ];
+        assert_eq!(check(&lines), (vec![Code::IntentRepeated], vec![]));
+    }
+
+    #[test]
+    fn who_was_asked_cannot_be_passed_by() {
+        let story = |intent: Value| {
+            [
+                ("tool.requested", "e1", gated("d1", "a1"), 0),
+                ("approval.requested", "a2", plan("d1"), 0),
+                ("approval.settled", "a2", plan("d1"), 1),
+                ("tool.intent", "e1", intent, 2),
+                ("tool.outcome succeeded", "e1", plan("d1"), 3),
+            ]
+        };
+        for intent in [plan("d1"), gated("d1", ""), gated("d1", "a2")] {
+            assert_eq!(check(&story(intent.clone())), (vec![Code::ApprovalBypassed], vec![]), "{intent}");
+        }
+    }
+
+    #[test]
+    fn the_first_decision_counts_and_a_second_is_found() {
+        let story = |first: &'static str, second: &'static str| {
+            [
+                ("approval.requested", "a1", plan("d1"), 0),
+                (first, "a1", plan("d1"), 1),
+                (second, "a1", plan("d1"), 2),
+                ("tool.intent", "e1", gated("d1", "a1"), 3),
+                ("tool.outcome succeeded", "e1", plan("d1"), 3),
+            ]
+        };
+        let (approved, denied) = ("approval.settled approved", "approval.settled denied");
+        let both = vec![Code::SettledTwice, Code::ApprovalMissing];
+        assert_eq!(check(&story(denied, approved)), (both, vec![]));
+        assert_eq!(check(&story(approved, denied)), (vec![Code::SettledTwice], vec![]));
+    }
+
+    #[test]
+    fn a_gated_story_names_its_plan_in_every_line() {
+        let story = |shown: Value, settled: Value, intent: Value| {
+            [
+                ("approval.requested", "a1", shown, 0),
+                ("approval.settled", "a1", settled, 1),
+                ("tool.intent", "e1", intent, 2),
+                ("tool.outcome succeeded", "e1", json!({}), 3),
+            ]
+        };
+        let unnamed = || json!({ "plan_digest": null, "approval_id": "a1" });
+        for (shown, settled, intent) in
+            [(json!({}), json!({}), unnamed()), (plan(""), plan(""), gated("", "a1"))]
+        {
+            let expected = vec![Code::DigestMissing; 3];
+            assert_eq!(check(&story(shown, settled, intent)), (expected, vec![]));
+        }
+        for kind in ["tool.requested", "approval.voted"] {
+            assert_eq!(check(&[(kind, "x1", json!({}), 0)]), (vec![Code::DigestMissing], vec![]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn one_approval_is_for_one_intent_even_of_one_subject() {
+        let lines = [
+            ("approval.requested", "a1", plan("d1"), 0),
+            ("approval.settled", "a1", plan("d1"), 1),
+            ("tool.intent", "e1", gated("d1", "a1"), 2),
+            ("tool.intent", "e1", gated("d1", "a1"), 3),
+            ("tool.outcome succeeded", "e1", plan("d1"), 3),
+        ];
+        assert_eq!(check(&lines), (vec![Code::IntentRepeated, Code::ApprovalReused], vec![]));
+    }
+
+    #[test]
+    fn what_another_service_tells_proves_nothing() {
+        let lines = [
+            ("approval.requested", "a1", plan("d1"), 0),
+            ("approval.settled", "a1", plan("d1"), 1),
+            ("tool.intent", "e1", gated("d1", "a1"), 2),
+            ("tool.outcome succeeded", "e1", plan("d1"), 40),
+        ];
+        let forged = vec![Code::ForeignSource, Code::ForeignSource, Code::ApprovalMissing];
+        assert_eq!(check_sent(&lines, |_| "tool-executor"), (forged, vec![]));
+        let forged = vec![Code::ForeignSource, Code::ForeignSource];
+        assert_eq!(check_sent(&lines, |_| "approval"), (forged, vec![]));
     }
 }

@@ -113,8 +113,20 @@ pub enum FindingCode {
     ApprovalMismatch,
     /// Two effects rest on one approval.
     ApprovalReused,
+    /// An effect for which a person was asked began without that person's approval.
+    ApprovalBypassed,
+    /// An approval was settled again.
+    SettledTwice,
     /// A decision without the request that says what was shown.
     RequestMissing,
+    /// A line of a gated story does not name its plan.
+    DigestMissing,
+    /// An effect has an outcome and no beginning.
+    IntentMissing,
+    /// An effect began again.
+    IntentRepeated,
+    /// An event from another service than the one whose it is.
+    ForeignSource,
     /// Note: the last line has no end.
     TornTail,
     /// Note: an effect that may still be going on.

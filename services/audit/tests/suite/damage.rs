@@ -7,7 +7,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead_audit::checkpoint::LogKey;
-use bulkhead_audit::verify::{FindingCode as Code, VerifyError, VerifyOptions, VerifyReport, verify};
+use bulkhead_audit::verify::{
+    FindingCode as Code, Senders, VerifyError, VerifyOptions, VerifyReport, verify, verify_sent_by,
+};
 use ed25519_dalek::SigningKey;
 
 use crate::support::{Folder, ORIGIN, SEED};
@@ -269,6 +271,15 @@ async fn lines_after_the_checkpoint_are_told_and_a_missing_key_too() {
     let notes: Vec<_> = report.notes.iter().map(|note| note.code).collect();
     assert!(report.verified, "{report}");
     assert_eq!(notes, [Code::SignatureUnchecked, Code::UncheckedTail]);
+}
+
+#[tokio::test]
+async fn events_of_an_unexpected_sender_are_found_whoever_is_expected() {
+    let folder = Folder::filled(&[("2026-05-09T12:00:00Z", 1..2)]).await;
+    assert!(check(folder.path(), None).verified, "`tool-executor` sends `tool.read`");
+    let renamed = Senders { tool_executor: "hands".into(), ..Senders::default() };
+    let report = verify_sent_by(renamed, folder.path(), &VerifyOptions::default()).expect("reads");
+    assert_eq!(found(&report), [at(Code::ForeignSource, 1)]);
 }
 
 #[tokio::test]
