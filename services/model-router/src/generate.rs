@@ -8,14 +8,14 @@ use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::Catalog;
 use crate::chat::Answer;
 use crate::clearance::Clearance;
 use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
 use crate::plan::{Excluded, Plan, Planned};
 use crate::record::CallRecord;
-use crate::schedule::{GiveUp, Next, Situation};
+use crate::schedule::{self, GiveUp, Next, Situation, Slot};
 use crate::upstream::{Brief, Target};
 
 /// Told to callers when no better time is known.
@@ -77,19 +77,24 @@ impl Run<'_> {
     /// Tries the planned models in order until one answers.
     pub(crate) async fn follow(mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
         let plan = plan(self.catalog, route, self.clearance.is_local_only())?;
-        for planned in &plan.planned {
-            if let ControlFlow::Break(end) = self.try_model(planned).await {
+        for (at, planned) in plan.planned.iter().enumerate() {
+            let models_left = plan.planned.len() - at;
+            if let ControlFlow::Break(end) = self.try_model(planned, models_left).await {
                 return end;
             }
         }
         Err(self.unanswered(route))
     }
 
-    async fn try_model(&mut self, planned: &Planned) -> ControlFlow<Result<Answered, Unanswered>> {
+    async fn try_model(
+        &mut self,
+        planned: &Planned,
+        models_left: usize,
+    ) -> ControlFlow<Result<Answered, Unanswered>> {
         let mut pause = Duration::ZERO;
         for attempts in 1..=planned.attempts_max {
             let Some(waited) = self.take_turn(planned, attempts > 1, pause).await else { break };
-            let failure = match self.attempt(planned.index, waited).await {
+            let failure = match self.attempt(planned.index, waited, models_left).await {
                 Ok(answer) => {
                     return ControlFlow::Break(Ok(Answered { model: planned.name.clone(), answer }));
                 }
@@ -144,17 +149,22 @@ impl Run<'_> {
         }
     }
 
-    async fn attempt(&mut self, index: usize, waited: Duration) -> Result<Answer, Failure> {
+    async fn attempt(
+        &mut self,
+        index: usize,
+        waited: Duration,
+        models_left: usize,
+    ) -> Result<Answer, Failure> {
         let Some(entry) = self.catalog.model(index) else { return Err(not_cleared()) };
-        let timeout = entry.request_timeout.min(self.remaining());
+        let slot = schedule::slot(entry.request_timeout, self.remaining(), models_left);
         let span = chat_span(entry.upstream.target());
         let started = Instant::now();
         self.record.begin(&entry.name, waited, Timestamp::now());
-        let brief = Brief { timeout, attempt_id: Uuid::now_v7().simple().to_string() };
+        let brief = Brief { timeout: slot.timeout, attempt_id: Uuid::now_v7().simple().to_string() };
         let called = entry.upstream.call(self.clearance, brief).instrument(span.clone()).await;
         let result = called.unwrap_or_else(|| Err(not_cleared()));
         describe(&span, &result);
-        self.note(index, entry, timeout, &result);
+        self.note(index, slot, &result);
         self.record.end(Attempt {
             model: entry.name.clone(),
             failure: result.as_ref().err().cloned(),
@@ -166,10 +176,10 @@ impl Run<'_> {
     }
 
     /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
-    fn note(&self, index: usize, entry: &Entry, timeout: Duration, result: &Result<Answer, Failure>) {
+    fn note(&self, index: usize, slot: Slot, result: &Result<Answer, Failure>) {
         match result {
             Ok(_) => self.catalog.health().answered(index),
-            Err(failure) if failure.kind == Kind::Silence && timeout < entry.request_timeout => {}
+            Err(failure) if failure.kind == Kind::Silence && !slot.is_telling => {}
             Err(failure) => self.catalog.health().failed(index, failure, Instant::now()),
         }
     }

@@ -1,8 +1,16 @@
-//! What to do after a failed attempt. Pure: the clock, the dice and the budget are arguments.
+//! How long an attempt may take, and what to do after a failed one. Pure: the clock, the dice and the budget
+//! are arguments.
 
 use std::time::Duration;
 
 use crate::failure::{Course, Failure};
+
+/// The least that an attempt gets while the caller has it: with less no model answers, and the whole chain
+/// would be asked in vain.
+const ATTEMPT_MIN: Duration = Duration::from_secs(1);
+/// Silence of this length tells of the model and not of a caller in a hurry: half of what the first of three
+/// models gets of the edge's default deadline of 30 s.
+const TELLING_SILENCE: Duration = Duration::from_secs(5);
 
 /// The waits that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,25 @@ pub enum GiveUp {
     Rejected,
     /// The caller's time is over.
     Deadline,
+}
+
+/// The time of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// It is cut short after this.
+    pub timeout: Duration,
+    /// Whether silence for all of it counts as the model's ill health.
+    pub is_telling: bool,
+}
+
+/// Shares what is left of the caller's time among the models that could still be asked, this one included,
+/// so that one that hangs leaves time for the next.
+#[must_use]
+pub fn slot(request_timeout: Duration, remaining: Duration, models_left: usize) -> Slot {
+    let models_left = u32::try_from(models_left).unwrap_or(u32::MAX).max(1);
+    let share = (remaining / models_left).max(ATTEMPT_MIN).min(remaining);
+    let timeout = request_timeout.min(share);
+    Slot { timeout, is_telling: timeout >= request_timeout.min(TELLING_SILENCE) }
 }
 
 impl Policy {
@@ -112,6 +139,32 @@ mod tests {
 
     fn retry(millis: u64) -> Next {
         Next::RetryAfter(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_model_gets_its_share_of_the_callers_time() {
+        let cases = [
+            // The shipped defaults: 120 s an attempt, 30 s a call, a chain of three that all hang.
+            (120_000, 30_000, 3, 10_000, true),
+            (120_000, 20_000, 2, 10_000, true),
+            (120_000, 10_000, 1, 10_000, true),
+            (120_000, 600_000, 2, 120_000, true),
+            // A short limit of its own is all that the model was promised.
+            (300, 30_000, 3, 300, true),
+            (300, 200, 1, 200, false),
+            // A caller in a hurry: never less than the least, nor more than there is.
+            (120_000, 14_997, 3, 4_999, false),
+            (120_000, 2_000, 3, 1_000, false),
+            (120_000, 600, 3, 600, false),
+            (120_000, 0, 3, 0, false),
+            (120_000, 6_000, 0, 6_000, true),
+        ];
+        for (request, remaining, models_left, timeout, is_telling) in cases {
+            let millis = Duration::from_millis;
+            let expected = Slot { timeout: millis(timeout), is_telling };
+            let given = slot(millis(request), millis(remaining), models_left);
+            assert_eq!(given, expected, "{request} {remaining} {models_left}");
+        }
     }
 
     #[test]

@@ -111,6 +111,24 @@ async fn silence_is_cut_short_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_silent_model_leaves_time_for_the_next_and_is_known_by_then() {
+    // Shipped defaults but for the caller, who has less than one attempt may take.
+    let bench = bench(Plan { settings: "", ..Plan::default() }).await;
+    bench.always("primary", Action::Silence.into()).await;
+    let ask = || async {
+        let mut timed = tonic::Request::new(on("cloud"));
+        timed.set_timeout(Duration::from_secs(11));
+        bench.client.clone().generate(timed).await.expect("the next one answers").into_inner()
+    };
+    let told = [("primary", "TIMEOUT", 0), ("fallback", "", 200)];
+    for answer in futures::future::join_all((0..5).map(|_| ask())).await {
+        assert_eq!(story(&answer.attempts), told);
+    }
+    assert_eq!(bench.explain("cloud", None).await.excluded[0].reason, "MARKED_UNUSABLE");
+    assert_eq!(story(&ask().await.attempts), [("fallback", "", 200)], "nobody waits for it again");
+}
+
+#[tokio::test]
 async fn a_refused_port_is_tried_again_and_then_left() {
     let bench = bench(Plan { primary_url: Some(closed_port().await), ..Plan::default() }).await;
     let answer = bench.generate(request()).await.expect("answers");
