@@ -9,6 +9,12 @@ const TRICKLE_PER_SECOND: f64 = 0.5;
 /// The most that can be saved, and what a new model starts with.
 const SAVINGS_MAX: f64 = 10.0;
 
+/// One retry, paid for. Made by [`Budget::try_withdraw`] alone and used up by the attempt; a retry that is
+/// then not made is not paid back.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Paid(());
+
 /// The budget of one model, over all requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
@@ -29,16 +35,15 @@ impl Budget {
         self.savings = (self.savings + DEPOSIT).min(SAVINGS_MAX);
     }
 
-    /// Whether a retry can be paid for now.
-    #[must_use]
-    pub fn affords(&self, now: Instant) -> bool {
-        self.at(now) >= 1.0
-    }
-
-    /// Pays for a retry.
-    pub fn withdraw(&mut self, now: Instant) {
+    /// Pays for a retry, if it can be paid for now.
+    pub fn try_withdraw(&mut self, now: Instant) -> Option<Paid> {
         self.settle(now);
-        self.savings = (self.savings - 1.0).max(0.0);
+        let left = self.savings - 1.0;
+        if left < 0.0 {
+            return None;
+        }
+        self.savings = left;
+        Some(Paid(()))
     }
 
     fn settle(&mut self, now: Instant) {
@@ -63,8 +68,7 @@ mod tests {
         let mut retries = 0;
         for _ in 0..1_000 {
             budget.deposit(now);
-            if budget.affords(now) {
-                budget.withdraw(now);
+            if budget.try_withdraw(now).is_some() {
                 retries += 1;
             }
         }
@@ -76,11 +80,11 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         for _ in 0..10 {
-            assert!(budget.affords(now));
-            budget.withdraw(now);
+            assert!(budget.try_withdraw(now).is_some());
         }
-        assert!(!budget.affords(now));
-        assert!(!budget.affords(now + Duration::from_millis(1_900)));
-        assert!(budget.affords(now + Duration::from_millis(2_100)));
+        for (millis, paid) in [(0, false), (1_900, false), (2_100, true), (2_200, false)] {
+            let later = now + Duration::from_millis(millis);
+            assert_eq!(budget.try_withdraw(later).is_some(), paid, "after {millis} ms");
+        }
     }
 }

@@ -8,6 +8,7 @@ use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
+use crate::budget::Paid;
 use crate::catalog::Catalog;
 use crate::chat::Answer;
 use crate::clearance::Clearance;
@@ -92,8 +93,9 @@ impl Run<'_> {
         models_left: usize,
     ) -> ControlFlow<Result<Answered, Unanswered>> {
         let mut pause = Duration::ZERO;
+        let mut retry = None;
         for attempts in 1..=planned.attempts_max {
-            let Some(waited) = self.take_turn(planned, attempts > 1, pause).await else { break };
+            let Some(waited) = self.take_turn(planned, retry.take(), pause).await else { break };
             let failure = match self.attempt(planned.index, waited, models_left).await {
                 Ok(answer) => {
                     return ControlFlow::Break(Ok(Answered { model: planned.name.clone(), answer }));
@@ -111,7 +113,7 @@ impl Run<'_> {
                 "an attempt failed"
             );
             match next {
-                Next::RetryAfter(wait) => pause = wait,
+                Next::RetryAfter(wait, paid) => (pause, retry) = (wait, Some(paid)),
                 Next::NextModel => break,
                 Next::GiveUp(GiveUp::Rejected) => return ControlFlow::Break(Err(Unanswered::Rejected)),
                 Next::GiveUp(GiveUp::Deadline) => return ControlFlow::Break(Err(Unanswered::Deadline)),
@@ -122,7 +124,7 @@ impl Run<'_> {
 
     /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
     /// that is too late, or it was marked in the meantime.
-    async fn take_turn(&self, planned: &Planned, is_retry: bool, pause: Duration) -> Option<Duration> {
+    async fn take_turn(&self, planned: &Planned, retry: Option<Paid>, pause: Duration) -> Option<Duration> {
         let began = Instant::now();
         let mut pause = pause;
         loop {
@@ -138,7 +140,7 @@ impl Run<'_> {
             }
             let due = held.max(pause.saturating_sub(now.duration_since(began)));
             if due.is_zero() || bulkhead_failpoint::active("router.skip_delay") {
-                let taken = self.catalog.health().begin(planned.index, is_retry, now);
+                let taken = self.catalog.health().begin(planned.index, retry, now);
                 return taken.then(|| began.elapsed());
             }
             if due >= self.remaining() {
@@ -185,15 +187,15 @@ impl Run<'_> {
     }
 
     fn next(&self, planned: &Planned, attempts: u32, failure: &Failure) -> Next {
-        let now = Instant::now();
-        self.catalog.policy().next(&Situation {
+        let situation = Situation {
             failure,
             attempts,
             attempts_max: planned.attempts_max,
             remaining: self.remaining(),
-            budget_allows: self.catalog.health().state(planned.index, now).affords_retry(now),
             random: rand::random(),
-        })
+        };
+        let pay = || self.catalog.health().pay_retry(planned.index, Instant::now());
+        self.catalog.policy().next(&situation, pay)
     }
 
     fn remaining(&self) -> Duration {

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Paid};
 use crate::failure::{Course, Failure, Kind};
 
 /// How long an unlucky model is left alone.
@@ -82,18 +82,12 @@ impl ModelState {
         self.delayed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// Whether its budget has a retry left.
-    #[must_use]
-    pub fn affords_retry(&self, now: Instant) -> bool {
-        self.budget.affords(now)
-    }
-
-    /// An attempt begins. After an open circuit it is the one probe.
-    pub fn begin(&mut self, is_retry: bool, now: Instant, policy: &HealthPolicy) {
-        if is_retry {
-            self.budget.withdraw(now);
-        } else {
-            self.budget.deposit(now);
+    /// An attempt begins: a retry that is paid for, or a first one. After an open circuit it is the one
+    /// probe.
+    pub fn begin(&mut self, retry: Option<Paid>, now: Instant, policy: &HealthPolicy) {
+        match retry {
+            Some(Paid { .. }) => {}
+            None => self.budget.deposit(now),
         }
         if self.open_until.is_some() {
             self.probe_until = Some(now + policy.probe);
@@ -147,14 +141,20 @@ impl Health {
         self.lock().get(model).copied().unwrap_or_else(|| ModelState::new(now))
     }
 
+    /// Pays for a retry out of the model's budget, in one step for all requests; none when it has nothing
+    /// left.
+    pub fn pay_retry(&self, model: usize, now: Instant) -> Option<Paid> {
+        self.lock().get_mut(model)?.budget.try_withdraw(now)
+    }
+
     /// Takes the right to make an attempt; false when somebody else took the probe in between.
     #[must_use]
-    pub fn begin(&self, model: usize, is_retry: bool, now: Instant) -> bool {
+    pub fn begin(&self, model: usize, retry: Option<Paid>, now: Instant) -> bool {
         let mut states = self.lock();
         let Some(state) = states.get_mut(model).filter(|state| state.block(now).is_none()) else {
             return false;
         };
-        state.begin(is_retry, now, &self.policy);
+        state.begin(retry, now, &self.policy);
         true
     }
 
@@ -180,6 +180,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     const POLICY: HealthPolicy = HealthPolicy {
@@ -229,7 +231,7 @@ mod tests {
 
         let later = now + POLICY.circuit_open;
         assert_eq!(state.block(later), None);
-        state.begin(false, later, &POLICY);
+        state.begin(None, later, &POLICY);
         assert_eq!(state.block(later), Some(Block::Probed(later + POLICY.probe)));
         let mut failed = state;
         failed.failed(&failure(Kind::ServerError), later, &POLICY);
@@ -256,9 +258,26 @@ mod tests {
         for _ in 0..3 {
             health.failed(0, &failure(Kind::Connect), now);
         }
-        assert!(!health.begin(0, false, now));
+        assert!(!health.begin(0, None, now));
         let later = now + POLICY.circuit_open;
-        assert!(health.begin(0, false, later));
-        assert!(!health.begin(0, false, later));
+        assert!(health.begin(0, None, later));
+        assert!(!health.begin(0, None, later));
+    }
+
+    #[test]
+    fn decisions_at_the_same_time_do_not_share_a_payment() {
+        let now = Instant::now();
+        let health = Health::new(1, POLICY, now);
+        let start = Barrier::new(50);
+        let decide = || {
+            start.wait();
+            let paid = (0..4).map(|_| health.pay_retry(0, now)).filter(Option::is_some);
+            paid.count()
+        };
+        let retries: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..50).map(|_| scope.spawn(decide)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("counts")).sum()
+        });
+        assert_eq!(retries, 10, "the savings of a new model, whoever asks for them");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::budget::Paid;
 use crate::failure::{Course, Failure};
 
 /// The least that an attempt gets while the caller has it: with less no model answers, and the whole chain
@@ -34,17 +35,15 @@ pub struct Situation<'a> {
     pub attempts_max: u32,
     /// Time left for the caller.
     pub remaining: Duration,
-    /// Whether the model's retry budget has a retry left.
-    pub budget_allows: bool,
     /// In [0, 1).
     pub random: f64,
 }
 
 /// The next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The same model, after this wait.
-    RetryAfter(Duration),
+    /// The same model, after this wait, with a retry that is paid for already: others decide meanwhile.
+    RetryAfter(Duration, Paid),
     /// The next model, now.
     NextModel,
     /// Nothing more can be done.
@@ -80,9 +79,10 @@ pub fn slot(request_timeout: Duration, remaining: Duration, models_left: usize) 
 }
 
 impl Policy {
-    /// The next step after a failure.
+    /// The next step after a failure. `pay` takes a retry out of the model's budget; it is asked only when
+    /// nothing else stands against one.
     #[must_use]
-    pub fn next(&self, situation: &Situation<'_>) -> Next {
+    pub fn next(&self, situation: &Situation<'_>, pay: impl FnOnce() -> Option<Paid>) -> Next {
         let retries_max = match situation.failure.kind.course() {
             Course::EndRequest => return Next::GiveUp(GiveUp::Rejected),
             _ if situation.remaining.is_zero() => return Next::GiveUp(GiveUp::Deadline),
@@ -90,13 +90,15 @@ impl Policy {
             Course::Retry { retries_max } => retries_max.unwrap_or(u32::MAX),
         };
         let retries = situation.attempts.saturating_sub(1);
-        if retries >= retries_max || situation.attempts >= situation.attempts_max || !situation.budget_allows
-        {
+        if retries >= retries_max || situation.attempts >= situation.attempts_max {
             return Next::NextModel;
         }
         let wait = self.wait(situation.failure.server_delay, retries, situation.random);
         let patient = situation.failure.server_delay.is_none_or(|delay| delay <= self.patience);
-        if patient && wait < situation.remaining { Next::RetryAfter(wait) } else { Next::NextModel }
+        if !patient || wait >= situation.remaining {
+            return Next::NextModel;
+        }
+        pay().map_or(Next::NextModel, |paid| Next::RetryAfter(wait, paid))
     }
 
     /// Full jitter (Brooker, "Exponential Backoff And Jitter") under a doubling bound. A server's delay is a
@@ -112,7 +114,10 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::budget::Budget;
     use crate::failure::Kind;
 
     const POLICY: Policy = Policy {
@@ -127,18 +132,20 @@ mod tests {
     }
 
     fn situation(failure: &Failure) -> Situation<'_> {
-        Situation {
-            failure,
-            attempts: 1,
-            attempts_max: 3,
-            remaining: Duration::from_secs(60),
-            budget_allows: true,
-            random: 0.5,
-        }
+        Situation { failure, attempts: 1, attempts_max: 3, remaining: Duration::from_secs(60), random: 0.5 }
+    }
+
+    fn paid() -> Option<Paid> {
+        let now = Instant::now();
+        Budget::new(now).try_withdraw(now)
+    }
+
+    fn next(situation: &Situation<'_>) -> Next {
+        POLICY.next(situation, paid)
     }
 
     fn retry(millis: u64) -> Next {
-        Next::RetryAfter(Duration::from_millis(millis))
+        Next::RetryAfter(Duration::from_millis(millis), paid().expect("a new budget"))
     }
 
     #[test]
@@ -174,7 +181,7 @@ mod tests {
             [(1, 0.5, 100), (2, 0.5, 200), (3, 0.5, 400), (30, 0.5, 2_500), (2, 0.0, 0)]
         {
             let at = Situation { attempts, attempts_max: 99, random, ..situation(&failure) };
-            assert_eq!(POLICY.next(&at), retry(millis), "attempt {attempts}");
+            assert_eq!(next(&at), retry(millis), "attempt {attempts}");
         }
     }
 
@@ -182,32 +189,43 @@ mod tests {
     fn a_servers_delay_is_a_floor_and_wins() {
         for (random, millis) in [(0.0, 2_000), (0.5, 2_100)] {
             let failure = failure(Kind::RateLimited, Some(2_000));
-            assert_eq!(POLICY.next(&Situation { random, ..situation(&failure) }), retry(millis));
+            assert_eq!(next(&Situation { random, ..situation(&failure) }), retry(millis));
         }
         let at_once = failure(Kind::RateLimited, Some(0));
-        assert_eq!(POLICY.next(&Situation { random: 0.0, ..situation(&at_once) }), retry(0));
+        assert_eq!(next(&Situation { random: 0.0, ..situation(&at_once) }), retry(0));
     }
 
     #[test]
     fn a_delay_beyond_patience_or_deadline_moves_on_at_once() {
         let patient = failure(Kind::RateLimited, Some(10_000));
-        assert_eq!(POLICY.next(&Situation { random: 0.0, ..situation(&patient) }), retry(10_000));
+        assert_eq!(next(&Situation { random: 0.0, ..situation(&patient) }), retry(10_000));
         let impatient = failure(Kind::RateLimited, Some(10_001));
-        assert_eq!(POLICY.next(&situation(&impatient)), Next::NextModel);
+        assert_eq!(next(&situation(&impatient)), Next::NextModel);
         let late = failure(Kind::RateLimited, Some(3_000));
         let remaining = Duration::from_secs(3);
-        assert_eq!(POLICY.next(&Situation { remaining, ..situation(&late) }), Next::NextModel);
+        assert_eq!(next(&Situation { remaining, ..situation(&late) }), Next::NextModel);
         let remaining = Duration::from_millis(50);
         let own = failure(Kind::ServerError, None);
-        assert_eq!(POLICY.next(&Situation { remaining, ..situation(&own) }), Next::NextModel);
+        assert_eq!(next(&Situation { remaining, ..situation(&own) }), Next::NextModel);
     }
 
     #[test]
     fn attempts_and_budget_bound_the_retries() {
         let failure = failure(Kind::ServerError, None);
-        assert_eq!(POLICY.next(&Situation { attempts: 2, ..situation(&failure) }), retry(200));
-        assert_eq!(POLICY.next(&Situation { attempts: 3, ..situation(&failure) }), Next::NextModel);
-        assert_eq!(POLICY.next(&Situation { budget_allows: false, ..situation(&failure) }), Next::NextModel);
+        assert_eq!(next(&Situation { attempts: 2, ..situation(&failure) }), retry(200));
+        assert_eq!(next(&Situation { attempts: 3, ..situation(&failure) }), Next::NextModel);
+        assert_eq!(POLICY.next(&situation(&failure), || None), Next::NextModel);
+    }
+
+    #[test]
+    fn nothing_is_paid_for_a_retry_that_is_not_made() {
+        let cases =
+            [(Kind::ServerError, None, 3), (Kind::RateLimited, Some(10_001), 1), (Kind::Quota, None, 1)];
+        for (kind, delay_ms, attempts) in cases {
+            let failure = failure(kind, delay_ms);
+            let at = Situation { attempts, ..situation(&failure) };
+            assert_eq!(POLICY.next(&at, || panic!("paid for {at:?}")), Next::NextModel);
+        }
     }
 
     #[test]
@@ -222,9 +240,9 @@ mod tests {
             (Kind::Malformed, 2, Next::NextModel),
             (Kind::Connect, 2, retry(200)),
         ];
-        for (kind, attempts, next) in cases {
+        for (kind, attempts, expected) in cases {
             let failure = failure(kind, None);
-            assert_eq!(POLICY.next(&Situation { attempts, ..situation(&failure) }), next, "{kind:?}");
+            assert_eq!(next(&Situation { attempts, ..situation(&failure) }), expected, "{kind:?}");
         }
     }
 
@@ -233,10 +251,10 @@ mod tests {
         for kind in [Kind::ServerError, Kind::Silence, Kind::Unauthenticated] {
             let failure = failure(kind, None);
             let over = Situation { remaining: Duration::ZERO, ..situation(&failure) };
-            assert_eq!(POLICY.next(&over), Next::GiveUp(GiveUp::Deadline));
+            assert_eq!(next(&over), Next::GiveUp(GiveUp::Deadline));
         }
         let failure = failure(Kind::InvalidRequest, None);
         let over = Situation { remaining: Duration::ZERO, ..situation(&failure) };
-        assert_eq!(POLICY.next(&over), Next::GiveUp(GiveUp::Rejected));
+        assert_eq!(next(&over), Next::GiveUp(GiveUp::Rejected));
     }
 }

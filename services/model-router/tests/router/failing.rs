@@ -56,6 +56,20 @@ async fn transient_failures_are_retried_on_the_same_model() {
 }
 
 #[tokio::test]
+async fn a_crowd_retries_no_more_than_the_budget_allows() {
+    let settings = "retry_base_ms = 50\ncircuit_failures = 1000";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    bench.always("primary", Step::status(500).after_ms(100)).await;
+    let started = Instant::now();
+    let calls = 200;
+    futures::future::join_all((0..calls).map(|_| bench.generate(on("short")))).await;
+    let trickle = usize::try_from(started.elapsed().as_secs()).expect("seconds") / 2 + 1;
+    let retries = bench.counts().await[0] - calls;
+    let allowed = 10 + calls / 5 + trickle;
+    assert!(retries <= allowed, "{retries} retries, where {allowed} are allowed");
+}
+
+#[tokio::test]
 async fn a_model_that_stays_down_loses_the_request_to_the_next() {
     let bench = bench(Plan::default()).await;
     bench.always("primary", Step::status(500)).await;
