@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::chain;
-use crate::{Mistakes, Settings};
+use crate::tokens::TokenFileError;
+use crate::{Mistakes, PeerError, ServeError, Settings};
 
 /// Told the address once the service is bound.
 pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
@@ -65,8 +66,27 @@ where
     telemetry.shutdown();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => stopped(service, error.as_ref(), 1),
+        Err(error) => {
+            let code = if is_configuration(error.as_ref()) { EXIT_CONFIG } else { 1 };
+            stopped(service, error.as_ref(), code)
+        }
     }
+}
+
+/// Whether what ended a service is a file or an address that its configuration names.
+fn is_configuration(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TokenFileError>() || error.is::<PeerError>() {
+            return true;
+        }
+        cause = match error.downcast_ref::<ServeError>() {
+            // It shows its cause as itself.
+            Some(ServeError::Tokens(error)) => Some(error),
+            _ => error.source(),
+        };
+    }
+    false
 }
 
 fn announce(service: &str, address: SocketAddr) {

@@ -14,13 +14,14 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bulkhead_proto::{DESCRIPTORS, rules};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
 
-use crate::stack::{Gate, TimeoutRange, guard, observe};
+use crate::stack::{Gate, TimeoutRange, guard, open, receive};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks, TokenTable};
 
@@ -77,6 +78,7 @@ impl Edge {
             unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
             stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
             message_bytes_max: MESSAGE_BYTES_MAX,
+            stopping: CancellationToken::new(),
         };
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
@@ -104,12 +106,13 @@ impl Edge {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let reflection = reflection(self.settings.reflection)?;
-        let open = reflection.add_service(health).into_axum_router().reset_fallback();
-        let router = guard(services.into_axum_router().reset_fallback(), &self.gate)
-            .merge(observe(open))
+        let gate = Gate { stopping: tasks.stopping(), ..self.gate };
+        let described = reflection(self.settings.reflection)?.add_service(health);
+        let all = guard(services.into_axum_router().reset_fallback(), &gate)
+            .merge(open(described.into_axum_router().reset_fallback(), &gate))
             .merge(probes(readiness.clone()))
             .fallback(unknown);
+        let router = receive(all);
         report_health(reporter, service_names, readiness, &tasks);
 
         let (broken, stopping) = (tasks.broken(), tasks.stopping());

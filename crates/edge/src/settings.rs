@@ -1,4 +1,5 @@
-//! Configuration: one TOML file, one table a service, every mistake reported at once.
+//! Configuration: one TOML file, one table a service. Of the shape (unknown keys, wrong types) the first mistake
+//! is reported, of the values all at once.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -67,7 +68,8 @@ impl Settings {
         let name = path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|error| one(&name, format!("cannot be read: {error}")))?;
-        let mut file: toml::Table = toml::from_str(&text).map_err(|error| one(&name, error))?;
+        let mut file: toml::Table =
+            toml::from_str(&text).map_err(|error| one(&name, located(&error, &text)))?;
         for key in file.keys().filter(|key| !TABLES.contains(&key.as_str())) {
             mistakes.add(key, format!("is no table that Bulkhead knows; there are {}", TABLES.join(", ")));
         }
@@ -91,6 +93,13 @@ impl Settings {
         let key = format!("[{service}] in {}", path.display());
         toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| one(&key, error.message()))
     }
+}
+
+/// Where a file is no TOML, and why. The line itself is not shown: it may hold a secret.
+fn located(error: &toml::de::Error, text: &str) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.get(..start).unwrap_or(text).lines().count().max(1);
+    format!("line {line}: {}", error.message())
 }
 
 fn one(key: &str, problem: impl fmt::Display) -> Mistakes {

@@ -15,8 +15,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use bulkhead_proto::rules::MethodRule;
+use tokio_util::sync::CancellationToken;
 
 use crate::TokenTable;
+
+/// Headers of one request, in bytes: names, values and path. Tokens and traces need a fraction of it.
+pub(crate) const HEADERS_BYTES_MAX: usize = 16 << 10;
 
 /// What the stack decides by.
 #[derive(Debug, Clone)]
@@ -31,6 +35,8 @@ pub struct Gate {
     pub stream_timeout: TimeoutRange,
     /// Largest message that is decoded, in bytes; only named here, for the error.
     pub message_bytes_max: usize,
+    /// Ends streams when the service stops.
+    pub stopping: CancellationToken,
 }
 
 /// A default, and a bound on what a caller may ask for.
@@ -42,7 +48,7 @@ pub struct TimeoutRange {
     pub max: Duration,
 }
 
-/// Puts the whole stack in front of the contract's services.
+/// Puts the stack in front of the contract's services.
 pub fn guard(services: Router, gate: &Gate) -> Router {
     // `layer` wraps what is there already, so the innermost stands first.
     services
@@ -50,12 +56,21 @@ pub fn guard(services: Router, gate: &Gate) -> Router {
         .layer(from_fn_with_state(gate.clone(), admit::authorise))
         .layer(from_fn_with_state(gate.clone(), admit::identify))
         .layer(from_fn(observe::catch_panics))
+        .layer(from_fn(admit::speak_grpc))
         .layer(from_fn_with_state(gate.clone(), observe::complete_faults))
-        .layer(from_fn(observe::trace))
-        .layer(from_fn(observe::assign_request_id))
+        .layer(from_fn_with_state(gate.clone(), observe::trace))
 }
 
-/// What health, reflection and the HTTP probes pass: everything but identity.
-pub fn observe(open: Router) -> Router {
-    open.layer(from_fn(observe::catch_panics)).layer(from_fn(observe::assign_request_id))
+/// What health and reflection pass: no identity, but the same answers and the same bounds.
+pub fn open(services: Router, gate: &Gate) -> Router {
+    services
+        .layer(from_fn_with_state(gate.clone(), deadline::bound_stream))
+        .layer(from_fn(observe::catch_panics))
+        .layer(from_fn(admit::speak_grpc))
+        .layer(from_fn_with_state(gate.clone(), observe::complete_faults))
+}
+
+/// What every request passes first, known path or not.
+pub fn receive(all: Router) -> Router {
+    all.layer(from_fn(admit::bound_headers)).layer(from_fn(observe::assign_request_id))
 }

@@ -6,13 +6,23 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long what serves a connection may take to be dropped once it was told to.
+const ABORT_BOUND: Duration = Duration::from_secs(2);
+
 /// The background tasks of one service. A task that panics stops the service: it is restarted whole
 /// rather than left running without its outbox or its sweeper.
+///
+/// A stop has three steps: open calls may finish ([`Tasks::stopping`]), then what serves connections is
+/// dropped and the tasks end, then those end that carry away what the others left
+/// ([`Tasks::spawn_last`]).
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
+    last: TaskTracker,
     connections: TaskTracker,
     stop: CancellationToken,
+    stop_last: CancellationToken,
+    abort: CancellationToken,
     broken: CancellationToken,
 }
 
@@ -25,9 +35,24 @@ impl Tasks {
 
     /// Runs `task` until it ends; it should end soon after [`Tasks::stopping`].
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let running = self.tracker.spawn(task);
+        self.watch(&self.tracker, name, task);
+    }
+
+    /// Runs `task` until it ends; it should end soon after [`Tasks::stopping_last`], when every other task
+    /// has ended and left nothing more to carry away.
+    pub fn spawn_last(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.watch(&self.last, name, task);
+    }
+
+    fn watch(
+        &self,
+        tracker: &TaskTracker,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let running = tracker.spawn(task);
         let broken = self.broken.clone();
-        self.tracker.spawn(async move {
+        tracker.spawn(async move {
             if let Err(error) = running.await {
                 tracing::error!(task = name, %error, "a background task panicked; the service stops");
                 broken.cancel();
@@ -35,10 +60,23 @@ impl Tasks {
         });
     }
 
-    /// Serves one connection. Not waited for by [`Tasks::finish`]: draining has a bound of its own, and a
-    /// panic here has already been answered inside the stack.
+    /// Serves a connection or one call on it, until it ends or the drain limit has passed. A panic here has
+    /// already been answered inside the stack.
     pub(crate) fn spawn_connection(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.connections.spawn(task);
+        let abort = self.abort.clone();
+        self.connections.spawn(async move {
+            tokio::select! { () = task => {}, () = abort.cancelled() => {} }
+        });
+    }
+
+    /// Drops what still serves a connection, handlers included, so that whatever they leave behind is left
+    /// while there are still tasks to take it.
+    pub(crate) async fn abort_connections(&self) {
+        self.abort.cancel();
+        self.connections.close();
+        if tokio::time::timeout(ABORT_BOUND, self.connections.wait()).await.is_err() {
+            tracing::warn!("some connections could not be dropped in time");
+        }
     }
 
     /// Resolves when the service begins to stop.
@@ -47,18 +85,30 @@ impl Tasks {
         self.stop.clone()
     }
 
+    /// Resolves when every task but the last ones has ended.
+    #[must_use]
+    pub fn stopping_last(&self) -> CancellationToken {
+        self.stop_last.clone()
+    }
+
     /// Resolves when a task has panicked.
     #[must_use]
     pub fn broken(&self) -> CancellationToken {
         self.broken.clone()
     }
 
-    /// Asks every task to end and waits for them, for at most `bound`.
+    /// Asks every task to end and waits for them, for at most `bound` in each of the two steps.
     pub async fn finish(&self, bound: Duration) {
         self.stop.cancel();
-        self.tracker.close();
-        if tokio::time::timeout(bound, self.tracker.wait()).await.is_err() {
-            tracing::warn!(bound_ms = %bound.as_millis(), "some background tasks did not end in time");
-        }
+        ended(&self.tracker, bound).await;
+        self.stop_last.cancel();
+        ended(&self.last, bound).await;
+    }
+}
+
+async fn ended(tracker: &TaskTracker, bound: Duration) {
+    tracker.close();
+    if tokio::time::timeout(bound, tracker.wait()).await.is_err() {
+        tracing::warn!(bound_ms = %bound.as_millis(), "some background tasks did not end in time");
     }
 }

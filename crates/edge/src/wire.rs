@@ -27,7 +27,7 @@ pub fn read_timestamp(time: ProtoTimestamp, field: &str, violations: &mut Violat
         .contains(&time.nanos)
         .then(|| Timestamp::new(time.seconds, time.nanos).ok())
         .flatten();
-    violations.require(read.is_some(), field, "must be a time between the years 1 and 9999");
+    violations.require(read.is_some(), field, "must be a time between the year 1 and 9999-12-30T22:00:00Z");
     read
 }
 

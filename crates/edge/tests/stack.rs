@@ -22,7 +22,22 @@ use tonic_types::StatusExt as _;
 
 /// What the handlers do is told by the request.
 #[derive(Clone)]
-struct Probe;
+struct Probe(Tasks);
+
+/// Runs a task when it is dropped, as a handler's record of a call does.
+struct LastWords(Tasks, CancellationToken);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let said = self.1.clone();
+        self.0.spawn("last words", async move { said.cancel() });
+    }
+}
+
+/// Set by the handler that will be dropped in the drain, once it runs.
+static ENTERED: std::sync::LazyLock<CancellationToken> = std::sync::LazyLock::new(CancellationToken::new);
+/// Set by what that handler leaves behind.
+static SAID: std::sync::LazyLock<CancellationToken> = std::sync::LazyLock::new(CancellationToken::new);
 
 type Events = Pin<Box<dyn Stream<Item = Result<TailEventsResponse, Status>> + Send>>;
 
@@ -44,6 +59,11 @@ impl AuditService for Probe {
         match request.into_inner().kind.as_str() {
             "panic" => panic!("asked to"),
             "hang" => std::future::pending().await,
+            "last words" => {
+                let _record = LastWords(self.0.clone(), SAID.clone());
+                ENTERED.cancel();
+                std::future::pending().await
+            }
             "large" => Ok(Response::new(QueryEventsResponse {
                 next_page_token: "x".repeat(bulkhead_edge::serve::MESSAGE_BYTES_MAX + 1),
                 ..QueryEventsResponse::default()
@@ -76,6 +96,8 @@ impl AuditService for Probe {
         }))
     }
 }
+
+const STREAM_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The running fixture.
 struct Fixture {
@@ -114,20 +136,21 @@ async fn start() -> Fixture {
         tokens,
         unary_timeout: Duration::from_secs(20),
         unary_timeout_max: Duration::from_secs(60),
-        stream_timeout: Duration::from_millis(300),
+        stream_timeout: STREAM_TIMEOUT,
         drain_timeout: Duration::from_millis(500),
         reflection: true,
     };
     let edge = Edge::bind(settings).await.expect("binds");
     let address = edge.address();
-    let server = AuditServiceServer::new(Probe);
+    let tasks = Tasks::new();
+    let server = AuditServiceServer::new(Probe(tasks.clone()));
     let routes = Routes::new(server.max_encoding_message_size(bulkhead_edge::serve::MESSAGE_BYTES_MAX));
     let (readiness, stop) = (Readiness::new(), CancellationToken::new());
     let (ready, shutdown) = (readiness.clone(), stop.clone());
     #[expect(clippy::disallowed_methods, reason = "joined at the end of the test that cares")]
     let served = tokio::spawn(async move {
         let names = &["bulkhead.audit.v1.AuditService"];
-        edge.serve(routes, names, ready, Tasks::new(), async move { shutdown.cancelled().await }).await
+        edge.serve(routes, names, ready, tasks, async move { shutdown.cancelled().await }).await
     });
     let channel = Channel::from_shared(format!("http://{address}")).expect("a uri").connect_lazy();
     Fixture { address, channel, readiness, stop, served, _folder: folder }
@@ -266,6 +289,69 @@ async fn bytes_that_are_no_message_are_the_callers_fault() {
     assert_eq!(response.headers()["grpc-status"], "3");
 }
 
+#[tokio::test]
+async fn frames_that_are_none_are_the_callers_fault() {
+    let fixture = start().await;
+    let bodies: [&'static [u8]; 4] = [b"", b"\0\0\0\0\x09\x0a", b"\x01\0\0\0\0", b"\x07\0\0\0\0"];
+    for body in bodies {
+        let response = raw(&fixture, bytes::Bytes::from_static(body), None).await;
+        assert_eq!(response.headers()["grpc-status"], "3", "{body:?}: {:?}", response.headers());
+    }
+}
+
+#[tokio::test]
+async fn compression_is_refused_by_name() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone())
+        .send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let status = client.query_events(with_token(query("x"), "auditor")).await.expect_err("refused");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "COMPRESSION_UNSUPPORTED"));
+}
+
+#[tokio::test]
+async fn headers_beyond_the_limit_are_resource_exhausted() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let mut request = with_token(query(""), "auditor");
+    request.metadata_mut().insert("x-padding", "x".repeat(20 << 10).parse().expect("a header"));
+    let status = client.query_events(request).await.expect_err("refused");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "HEADERS_TOO_LARGE"));
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_answered_in_http_and_with_a_request_id() {
+    let fixture = start().await;
+    let path = "/bulkhead.audit.v1.AuditService/QueryEvents";
+    assert_eq!(get(fixture.address, path).await, 405);
+    let post = http::Request::post(format!("http://{}{path}", fixture.address))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::new(bytes::Bytes::from_static(b"{}")))
+        .expect("a request");
+    assert_eq!(http2().request(post).await.expect("an answer").status(), 415);
+    let unknown = http::Request::get(format!("http://{}/nope", fixture.address))
+        .body(http_body_util::Full::new(bytes::Bytes::new()))
+        .expect("a request");
+    let answer = http2().request(unknown).await.expect("an answer");
+    assert_eq!(answer.status(), 404);
+    assert!(answer.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_is_closed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let fixture = start().await;
+    let mut silent = tokio::net::TcpStream::connect(fixture.address).await.expect("connects");
+    let mut slow = tokio::net::TcpStream::connect(fixture.address).await.expect("connects");
+    slow.write_all(b"PRI * HT").await.expect("sent");
+    for stream in [&mut silent, &mut slow] {
+        let closed =
+            tokio::time::timeout(Duration::from_secs(30), stream.read(&mut [0; 64])).await.expect("in time");
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    assert_eq!(get(fixture.address, "/healthz").await, 200);
+}
+
 /// Sends bytes as they are to QueryEvents.
 async fn raw(
     fixture: &Fixture,
@@ -322,6 +408,38 @@ async fn a_stop_drains_within_its_bound() {
     let served = tokio::time::timeout(Duration::from_secs(10), fixture.served).await.expect("in time");
     served.expect("no panic").expect("a clean end");
     drop(hanging);
+}
+
+#[tokio::test]
+async fn what_a_call_leaves_when_the_drain_drops_it_is_done() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    #[expect(clippy::disallowed_methods, reason = "an open call for the drain to drop; joined below")]
+    let open =
+        tokio::spawn(async move { client.query_events(with_token(query("last words"), "auditor")).await });
+    tokio::time::timeout(Duration::from_secs(10), ENTERED.cancelled()).await.expect("the call is open");
+    fixture.stop.cancel();
+    let served = tokio::time::timeout(Duration::from_secs(20), fixture.served).await.expect("in time");
+    served.expect("no panic").expect("a clean end");
+    assert!(SAID.is_cancelled(), "the dropped call's task did not run");
+    open.await.expect("no panic").expect_err("it was dropped");
+}
+
+#[tokio::test]
+async fn an_open_health_watch_does_not_delay_a_stop() {
+    let fixture = start().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(fixture.channel.clone());
+    let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+    let mut watch = health.watch(request).await.expect("opens").into_inner();
+    watch.message().await.expect("answers").expect("a status");
+    let ended = async { while let Ok(Some(_)) = watch.message().await {} };
+    fixture.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the watch ends");
+    tokio::time::timeout(Duration::from_secs(5), fixture.served)
+        .await
+        .expect("in time")
+        .expect("no panic")
+        .expect("ends");
 }
 
 /// Asks until the status is the expected one; health follows readiness in a task of its own.

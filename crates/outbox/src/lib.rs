@@ -79,7 +79,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts delivering to the audit service. What an earlier process left is sent first.
+    /// Starts delivering to the audit service. What an earlier process left is sent first. Ends after every
+    /// other task, with one last delivery of what those left.
     #[must_use]
     pub fn start(store: Store, limit: Limit, audit: Peer, readiness: Readiness, tasks: &Tasks) -> Self {
         let (confirm, delivered) = watch::channel(0);
@@ -91,7 +92,7 @@ impl Outbox {
             confirm,
             limit,
         };
-        tasks.spawn("outbox", delivery.run(Arc::clone(&wake), tasks.stopping()));
+        tasks.spawn_last("outbox", delivery.run(Arc::clone(&wake), tasks.stopping_last()));
         Self { store, limit, wake, delivered }
     }
 
@@ -241,17 +242,24 @@ impl Delivery {
             failures,
             "events wait in the outbox"
         );
-        if let DeliveryError::Send(status) = error
-            && PeerFailure::of(status) == PeerFailure::Refused
-        {
-            self.readiness.unmet(CONDITION, "the audit service refuses our events; see the log");
+        match error {
+            DeliveryError::Read(_) | DeliveryError::Remove(_) | DeliveryError::Decode(_) => {
+                self.readiness.unmet(CONDITION, "the outbox cannot be read or written; see the log");
+            }
+            DeliveryError::Send(status) if PeerFailure::of(status) == PeerFailure::Refused => {
+                self.readiness.unmet(CONDITION, "the audit service refuses our events; see the log");
+            }
+            DeliveryError::Send(_) if self.is_full().await => {
+                let why = "the outbox is full; the audit service must take its events first";
+                self.readiness.unmet(CONDITION, why);
+            }
+            DeliveryError::Send(_) => {}
         }
-        let waiting =
-            sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox").fetch_one(self.store.readers()).await;
-        if waiting.is_ok_and(|waiting| waiting >= self.limit.0) {
-            self.readiness
-                .unmet(CONDITION, "the outbox is full; the audit service must take its events first");
-        }
+    }
+
+    async fn is_full(&self) -> bool {
+        let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox");
+        count.fetch_one(self.store.readers()).await.is_ok_and(|waiting| waiting >= self.limit.0)
     }
 }
 

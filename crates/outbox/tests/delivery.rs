@@ -131,6 +131,48 @@ async fn a_full_outbox_refuses_and_drops_nothing() {
 }
 
 #[tokio::test]
+async fn what_the_last_tasks_leave_is_still_delivered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    let audit = Audit::default();
+    audit.serve(listener).await;
+    let tasks = Tasks::new();
+    let outbox = outbox(folder.path(), address, 100, &tasks).await;
+    let stopping = tasks.stopping();
+    tasks.spawn("a call that ends while the service stops", async move {
+        stopping.cancelled().await;
+        append(&outbox, "test.last_words").await.expect("stored");
+    });
+    tasks.finish(SOON).await;
+    assert_eq!(audit.kinds(), ["test.last_words"]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_told_to_whoever_asks_for_readiness() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    Audit::default().serve(listener).await;
+    let store = Store::open(&folder.path().join("store.sqlite"), &MIGRATIONS).await.expect("opens");
+    let peer =
+        dial_with(&format!("http://{address}"), Credentials::new("t").expect("a token")).expect("dials");
+    let readiness = Readiness::new();
+    let outbox = Outbox::start(store.clone(), Limit(100), peer, readiness.clone(), &Tasks::new());
+    let gone = store.writer().write(|connection| {
+        Box::pin(async move {
+            sqlx::query("DROP TABLE outbox").execute(connection).await.map_err(EnqueueError::Store)?;
+            Ok::<_, AppendError>(())
+        })
+    });
+    gone.await.expect("dropped");
+    outbox.wake();
+    let mut problems = readiness.subscribe();
+    let told = tokio::time::timeout(SOON, problems.wait_for(|unmet| unmet.contains_key("audit_outbox")));
+    assert!(told.await.expect("in time").is_ok());
+}
+
+#[tokio::test]
 async fn what_an_earlier_process_left_is_sent_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");

@@ -2,15 +2,44 @@
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::header::AUTHORIZATION;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use tonic::Code;
 use tracing::Span;
 
-use super::Gate;
 use super::observe::answer;
+use super::{Gate, HEADERS_BYTES_MAX};
 use crate::Fault;
 use crate::tokens::Identity;
+
+/// Refuses headers that no honest caller sends, before anything is made of them.
+pub(super) async fn bound_headers(request: Request, next: Next) -> Response {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let bytes = fields.sum::<usize>() + request.uri().path().len();
+    if bytes > HEADERS_BYTES_MAX {
+        let fault = Fault::new(Code::ResourceExhausted, "HEADERS_TOO_LARGE");
+        return answer(
+            fault
+                .saying(format!("the headers of a request may have at most {HEADERS_BYTES_MAX} bytes"))
+                .with("bytes_max", HEADERS_BYTES_MAX),
+        );
+    }
+    next.run(request).await
+}
+
+/// Answers in HTTP what is no gRPC at all.
+pub(super) async fn speak_grpc(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")], "this is a gRPC method\n")
+            .into_response();
+    }
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(|value| value.starts_with("application/grpc")) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send content-type application/grpc\n").into_response();
+    }
+    next.run(request).await
+}
 
 /// Turns the credential into an identity, or answers UNAUTHENTICATED. Says the same for a missing and for
 /// an unknown token, and never repeats what was sent.

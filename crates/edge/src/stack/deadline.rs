@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Code;
 
 use super::observe::{answer, request_id};
@@ -20,9 +21,14 @@ use super::{Gate, TimeoutRange};
 use crate::tokens::Identity;
 use crate::{Call, Fault};
 
+/// How soon a stream that a stopping service ended may be opened again: a restart takes about as long.
+const STOP_RETRY_DELAY: Duration = Duration::from_secs(1);
+
 /// Reads `grpc-timeout`, gives the handler its [`Call`], and ends what takes longer.
 pub(super) async fn bound(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let streaming = gate.rules.get(request.uri().path()).is_some_and(|rule| rule.server_streaming);
+    let rule = gate.rules.get(request.uri().path());
+    let streaming = rule.is_some_and(|rule| rule.server_streaming);
+    let mutating = rule.is_some_and(|rule| rule.mutating);
     let range = if streaming { gate.stream_timeout } else { gate.unary_timeout };
     let timeout = match timeout(request.headers(), range) {
         Ok(timeout) => timeout,
@@ -36,15 +42,26 @@ pub(super) async fn bound(State(gate): State<Gate>, mut request: Request, next: 
     request.extensions_mut().insert(Call { identity, request_id: id, deadline });
 
     match tokio::time::timeout(timeout, next.run(request)).await {
-        Ok(response) if streaming => response.map(|body| Body::new(AgeLimited::new(body, deadline))),
+        Ok(response) if streaming => limited(response, deadline, gate.stopping),
         Ok(response) => response,
-        Err(_elapsed) => answer(exceeded(timeout)),
+        Err(_elapsed) => answer(exceeded(timeout, mutating)),
     }
 }
 
-fn exceeded(timeout: Duration) -> Fault {
+/// The age limit for streams that need no identity.
+pub(super) async fn bound_stream(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let deadline = Instant::now() + gate.stream_timeout.default;
+    limited(next.run(request).await, deadline, gate.stopping)
+}
+
+fn limited(response: Response, deadline: Instant, stopping: CancellationToken) -> Response {
+    response.map(|body| Body::new(AgeLimited::new(body, deadline, stopping)))
+}
+
+fn exceeded(timeout: Duration, mutating: bool) -> Fault {
+    let advice = if mutating { "; the same request_id, sent again, finds what was begun" } else { "" };
     Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
-        .saying(format!("not finished within {} ms; ask for the outcome by request id", timeout.as_millis()))
+        .saying(format!("not finished within {} ms{advice}", timeout.as_millis()))
         .with("timeout_ms", timeout.as_millis())
 }
 
@@ -77,16 +94,36 @@ fn parse(text: &str) -> Option<Duration> {
     }
 }
 
-/// A stream that ends with DEADLINE_EXCEEDED at its deadline, so that its reader knows it was cut.
+/// A stream that ends at its deadline, or when the service stops, with trailers that say so: its reader must
+/// know that it was cut.
 struct AgeLimited {
     body: Body,
     expiry: Pin<Box<Sleep>>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
 }
 
 impl AgeLimited {
-    fn new(body: Body, deadline: Instant) -> Self {
-        Self { body, expiry: Box::pin(tokio::time::sleep_until(deadline.into())), ended: false }
+    fn new(body: Body, deadline: Instant, stopping: CancellationToken) -> Self {
+        Self {
+            body,
+            expiry: Box::pin(tokio::time::sleep_until(deadline.into())),
+            stopping: Box::pin(stopping.cancelled_owned()),
+            ended: false,
+        }
+    }
+
+    /// Why the stream must end now.
+    fn end(&mut self, context: &mut Context<'_>) -> Option<Fault> {
+        if self.expiry.as_mut().poll(context).is_ready() {
+            let fault = Fault::new(Code::DeadlineExceeded, "STREAM_AGE_LIMIT");
+            return Some(fault.saying("the stream reached its age limit; call again to go on"));
+        }
+        if self.stopping.as_mut().poll(context).is_ready() {
+            let fault = Fault::new(Code::Unavailable, "SERVICE_STOPPING").retry_after(STOP_RETRY_DELAY);
+            return Some(fault.saying("the service is stopping; call again to go on"));
+        }
+        None
     }
 }
 
@@ -101,17 +138,21 @@ impl HttpBody for AgeLimited {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.expiry.as_mut().poll(context).is_ready() {
-            self.ended = true;
-            let mut trailers = HeaderMap::new();
-            let fault = Fault::new(Code::DeadlineExceeded, "STREAM_AGE_LIMIT");
-            let status = fault.saying("the stream reached its age limit; call again to go on").into_status();
-            return Poll::Ready(match status.add_header(&mut trailers) {
-                Ok(()) => Some(Ok(Frame::trailers(trailers))),
-                Err(status) => Some(Err(axum::Error::new(status))),
-            });
+        // What there is comes first, so that a short answer is never cut.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
         }
-        Pin::new(&mut self.body).poll_frame(context)
+        let Some(fault) = self.end(context) else { return Poll::Pending };
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(match fault.into_status().add_header(&mut trailers) {
+            Ok(()) => Some(Ok(Frame::trailers(trailers))),
+            Err(status) => Some(Err(axum::Error::new(status))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
     }
 }
 

@@ -19,8 +19,14 @@ use super::Gate;
 use crate::Fault;
 use crate::fault::chain;
 
+/// How a gRPC message is compressed.
+const GRPC_ENCODING: &str = "grpc-encoding";
+
 /// Carries the id of a call, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// In logs and spans, for what is not part of the contract.
+const UNKNOWN: &str = "unknown";
 
 /// The id under which a call is logged everywhere.
 #[derive(Debug, Clone)]
@@ -48,9 +54,11 @@ pub(super) fn request_id<B>(request: &http::Request<B>) -> String {
 }
 
 /// Opens the span of the call under the caller's trace, and logs one line when it is answered.
-pub(super) async fn trace(request: Request, next: Next) -> Response {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
-    let (service, method) = path.split_once('/').unwrap_or((path.as_str(), ""));
+pub(super) async fn trace(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    // Only names of the contract: a path may be anything, of any length.
+    let rule = gate.rules.get(request.uri().path());
+    let path = rule.map_or_else(|| UNKNOWN.to_owned(), |rule| rule.path().trim_start_matches('/').to_owned());
+    let (service, method) = path.split_once('/').unwrap_or((UNKNOWN, UNKNOWN));
     let span = tracing::info_span!(
         "rpc",
         otel.name = %path,
@@ -78,13 +86,19 @@ pub(super) async fn trace(request: Request, next: Next) -> Response {
 
 fn log_answer(response: &Response, started: Instant) {
     let latency_ms = started.elapsed().as_secs_f64() * 1_000.0;
-    let status = response.extensions().get::<Status>();
-    let code = status.map_or(Code::Ok, Status::code);
+    match response.extensions().get::<Status>() {
+        Some(status) if status.code() != Code::Ok => log_fault(status, latency_ms),
+        _ => {
+            Span::current().record("rpc.grpc.status_code", i32::from(Code::Ok));
+            tracing::info!(latency_ms, "answered");
+        }
+    }
+}
+
+/// Logs an error under the current span, with the cause that is never sent.
+fn log_fault(status: &Status, latency_ms: f64) {
+    let code = status.code();
     Span::current().record("rpc.grpc.status_code", i32::from(code));
-    let Some(status) = status.filter(|status| status.code() != Code::Ok) else {
-        tracing::info!(latency_ms, "answered");
-        return;
-    };
     let cause = std::error::Error::source(status).map(|cause| chain(cause, ": "));
     let (message, cause) = (status.message(), cause.as_deref());
     if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable) {
@@ -106,31 +120,42 @@ pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
     })
 }
 
-/// Gives the errors that tonic itself answers the shape that the contract promises.
+/// Gives the errors that tonic itself answers the shape that the contract promises. Our own carry details;
+/// what has none comes from tonic.
 pub(super) async fn complete_faults(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    let compressed = request.headers().get(GRPC_ENCODING).is_some_and(|encoding| encoding != "identity");
     let response = next.run(request).await;
-    let Some(status) = response.extensions().get::<Status>() else {
-        return response.map(|body| Body::new(trailers::Completed::new(body)));
-    };
-    if !status.details().is_empty() {
-        return response;
+    match response.extensions().get::<Status>() {
+        None => response.map(|body| Body::new(trailers::Completed::new(body, Span::current()))),
+        Some(status) if status.details().is_empty() => answer(completed(status, &path, compressed, &gate)),
+        Some(_) => response,
     }
+}
+
+fn completed(status: &Status, path: &str, compressed: bool, gate: &Gate) -> Fault {
     match status.code() {
-        Code::OutOfRange => answer(
-            Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
-                .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
-                .with("bytes_max", gate.message_bytes_max),
-        ),
-        Code::Unimplemented => answer(
+        Code::OutOfRange => Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
+            .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
+            .with("bytes_max", gate.message_bytes_max),
+        Code::Unimplemented if compressed => Fault::new(Code::Unimplemented, "COMPRESSION_UNSUPPORTED")
+            .saying("compressed messages are not accepted; send with grpc-encoding identity"),
+        Code::Unimplemented if gate.rules.contains_key(path) => {
             Fault::new(Code::Unimplemented, "RPC_NOT_IMPLEMENTED")
                 .saying(format!("{path} is part of the contract and not implemented yet"))
-                .with("rpc", path.trim_start_matches('/')),
-        ),
-        code => {
-            let fault = Fault::new(code, "UNSPECIFIED_FAILURE").saying(status.message().to_owned());
-            answer(fault.because(status.clone()))
+                .with("rpc", path.trim_start_matches('/'))
         }
+        Code::Unimplemented => {
+            Fault::new(Code::Unimplemented, "UNKNOWN_RPC").saying("there is no such method")
+        }
+        // tonic blames itself for a frame that is missing, cut short or flagged wrongly.
+        Code::Internal => Fault::new(Code::InvalidArgument, "MALFORMED_REQUEST")
+            .saying("the body is not one whole gRPC message")
+            .because(status.clone()),
+        Code::NotFound => {
+            Fault::new(Code::NotFound, "UNKNOWN_SERVICE").saying("there is no such service here")
+        }
+        code => Fault::new(code, "UNSPECIFIED_FAILURE").saying(status.message()).because(status.clone()),
     }
 }
 

@@ -2,23 +2,46 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Code, Status};
+use tracing::Span;
 
 use crate::Fault;
 use crate::serve::MESSAGE_BYTES_MAX;
 
-/// A body whose trailers say what the contract promises. tonic finds out that an answer is too large only
-/// while it writes it, and then says OUT_OF_RANGE without any detail.
-pub(super) struct Completed(Body);
+/// A body whose trailers say what the contract promises, and whose errors are logged under the call's span.
+/// tonic finds out that an answer is too large only while it writes it, and then says OUT_OF_RANGE without any
+/// detail.
+pub(super) struct Completed {
+    body: Body,
+    span: Span,
+    started: Instant,
+}
 
 impl Completed {
-    pub(super) fn new(body: Body) -> Self {
-        Self(body)
+    pub(super) fn new(body: Body, span: Span) -> Self {
+        Self { body, span, started: Instant::now() }
+    }
+
+    fn complete(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(data) => return data,
+        };
+        let Some(told) = Status::from_header_map(&trailers).filter(|told| told.code() != Code::Ok) else {
+            return Frame::trailers(trailers);
+        };
+        let latency_ms = self.started.elapsed().as_secs_f64() * 1_000.0;
+        self.span.in_scope(|| super::log_fault(&told, latency_ms));
+        if told.code() == Code::OutOfRange && told.details().is_empty() {
+            return too_large(trailers);
+        }
+        Frame::trailers(trailers)
     }
 }
 
@@ -30,29 +53,20 @@ impl HttpBody for Completed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(context));
-        Poll::Ready(frame.map(|frame| frame.map(complete)))
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.complete(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 
-fn complete(frame: Frame<Bytes>) -> Frame<Bytes> {
-    let trailers = match frame.into_trailers() {
-        Ok(trailers) => trailers,
-        Err(data) => return data,
-    };
-    let told = Status::from_header_map(&trailers);
-    let oversized = told.is_some_and(|told| told.code() == Code::OutOfRange && told.details().is_empty());
-    if !oversized {
-        return Frame::trailers(trailers);
-    }
+fn too_large(trailers: HeaderMap) -> Frame<Bytes> {
     let fault = Fault::new(Code::ResourceExhausted, "ANSWER_TOO_LARGE")
         .saying(format!(
             "the answer has more than {MESSAGE_BYTES_MAX} bytes; ask for less, as with a smaller page_size"

@@ -1,0 +1,42 @@
+//! What a service says of a configuration that cannot work, and how it exits.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use bulkhead_tests::{Binary, binary};
+
+/// `EX_CONFIG` of sysexits.h.
+const EXIT_CONFIG: i32 = 78;
+
+fn serve(folder: &Path, config: &str) -> anyhow::Result<Output> {
+    let file = folder.join("bulkhead.toml");
+    std::fs::write(&file, config)?;
+    Ok(Command::new(binary(Binary::Shipped)?).args(["serve", "audit", "--config"]).arg(file).output()?)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_missing_token_file_is_named_and_restarting_does_not_help() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().display();
+    let config = format!(
+        "[audit]\ndata = \"{data}/audit\"\nlog_key = \"{data}/log.key\"\n\
+         [audit.edge]\nlisten = \"127.0.0.1:0\"\ntokens = \"{data}/no-such-tokens.toml\"\n"
+    );
+    let output = serve(folder.path(), &config)?;
+    assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{}", said(&output));
+    assert!(said(&output).contains("no-such-tokens.toml"), "{}", said(&output));
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_located_without_repeating_its_line() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let output = serve(folder.path(), "[audit]\ndata = \"x\"\npassword = \"hunter2\" oops\n")?;
+    assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{}", said(&output));
+    assert!(said(&output).contains("line 3") && !said(&output).contains("hunter2"), "{}", said(&output));
+    Ok(())
+}
