@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::LineError;
 
 pub use appender::Clock;
+pub(crate) use files::check_regular;
 pub(crate) use leaf_hashes::Reader as LeafHashReader;
 pub use lines::ReadError;
 pub use open::{OpenError, Settings};

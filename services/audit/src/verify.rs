@@ -19,7 +19,7 @@ use tlog_tiles::record_hash;
 
 use crate::checkpoint::{CheckpointError, KeyError, PinnedKey};
 use crate::log::lines::{self, Lines, RawLine};
-use crate::log::{Layout, LeafHashReader, ReadError};
+use crate::log::{Layout, LeafHashReader, ReadError, check_regular};
 use crate::merkle::Tree;
 use anchor::Anchors;
 use complete::Completeness;
@@ -133,6 +133,11 @@ fn read(
         let text = format!("{} is not a daily file of the log; it was not read", stray.display());
         findings.add(FindingCode::StrayFile, None, text);
     }
+    for impostor in &listing.impostors {
+        let text =
+            format!("{} has the name of a daily file and is none; it was not read", impostor.display());
+        findings.add(FindingCode::NotAFile, None, text);
+    }
     let mut read = Read { tree: Tree::default(), files: listing.days.len(), end: None, changed: None };
     let mut order = Order::default();
     let mut noted = Noted { hashes: LeafHashReader::open(&layout.leaf_hashes()), tree: Tree::default() };
@@ -185,7 +190,7 @@ impl Noted {
 }
 
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
-    match std::fs::read(path) {
+    match check_regular(path).and_then(|()| std::fs::read(path)) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError { path: path.to_owned(), source }),

@@ -77,6 +77,7 @@ impl DayFiles {
     /// Opens a day's file; a new one is made durable before it holds anything.
     fn begin(&self, day: Date) -> Result<DayFile, AppendFailure> {
         let path = self.folder.join(file_name(day));
+        check_regular(&path).map_err(AppendFailure::NotWritten)?;
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(path);
         let file = opened.map_err(AppendFailure::NotWritten)?;
         let length = file.metadata().map_err(AppendFailure::NotWritten)?.len();
@@ -92,6 +93,18 @@ impl DayFile {
             Ok(()) => AppendFailure::NotWritten(error),
             Err(worse) => AppendFailure::Broken(worse),
         }
+    }
+}
+
+/// Refuses what is there and is no regular file: opening a pipe waits for somebody at its other end.
+pub(crate) fn check_regular(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tlog_tiles::{HASH_SIZE, Hash};
 
+use super::files::check_regular;
+
 /// Writes the file. After a failure it stays short until the next start writes it anew.
 #[derive(Debug)]
 pub(crate) struct LeafHashes {
@@ -61,7 +63,8 @@ pub(crate) struct Reader(Option<BufReader<File>>);
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Self {
-        Self(File::open(path).ok().map(BufReader::new))
+        let opened = check_regular(path).and_then(|()| File::open(path));
+        Self(opened.ok().map(BufReader::new))
     }
 }
 

@@ -45,29 +45,35 @@ pub(crate) struct Listing {
     pub(crate) days: Vec<(Date, PathBuf)>,
     /// Names that belong to no day.
     pub(crate) strays: Vec<PathBuf>,
+    /// Names of days that are no regular files: folders, links, pipes. Reading one could lead elsewhere, or
+    /// wait for ever.
+    pub(crate) impostors: Vec<PathBuf>,
 }
 
-/// Lists the folder. One that does not exist is an empty log.
+/// Lists the folder. One that does not exist is an empty log. Follows no links.
 ///
 /// # Errors
 /// [`ReadError`].
 pub(crate) fn list(folder: &Path) -> Result<Listing, ReadError> {
     let failed = |source| ReadError { path: folder.to_owned(), source };
-    let mut listing = Listing { days: Vec::new(), strays: Vec::new() };
+    let mut listing = Listing { days: Vec::new(), strays: Vec::new(), impostors: Vec::new() };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
         Err(error) => return Err(failed(error)),
     };
     for entry in entries {
-        let path = entry.map_err(failed)?.path();
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
         match day_of(&path) {
-            Some(day) => listing.days.push((day, path)),
+            Some(day) if entry.file_type().map_err(failed)?.is_file() => listing.days.push((day, path)),
+            Some(_) => listing.impostors.push(path),
             None => listing.strays.push(path),
         }
     }
     listing.days.sort();
     listing.strays.sort();
+    listing.impostors.sort();
     Ok(listing)
 }
 
@@ -224,6 +230,18 @@ mod tests {
             fs::write(folder.path().join(name), b"").expect("writes");
         }
         let listing = list(folder.path()).expect("lists");
-        assert_eq!((listing.days.len(), listing.strays.len()), (1, 4));
+        assert_eq!((listing.days.len(), listing.strays.len(), listing.impostors.len()), (1, 4, 0));
+    }
+
+    #[test]
+    fn only_regular_files_are_days() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let named = |day: &str| folder.path().join(format!("{day}.log"));
+        fs::write(named("2026-05-08"), b"a\n").expect("writes");
+        fs::create_dir(named("2026-05-09")).expect("a folder");
+        std::os::unix::fs::symlink(named("2026-05-08"), named("2026-05-10")).expect("links");
+        let listing = list(folder.path()).expect("lists");
+        assert_eq!(listing.days.len(), 1);
+        assert_eq!(listing.impostors, [named("2026-05-09"), named("2026-05-10")]);
     }
 }

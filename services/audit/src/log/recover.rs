@@ -12,7 +12,7 @@ use tlog_tiles::record_hash;
 use tokio::sync::mpsc;
 
 use super::Layout;
-use super::files::sync_folder;
+use super::files::{check_regular, sync_folder};
 use super::leaf_hashes::{Draft, LeafHashes};
 use super::lines::{self, Lines, RawLine, ReadError};
 use crate::checkpoint::{Checkpoint, CheckpointError, LogKey};
@@ -34,6 +34,12 @@ pub enum RecoverError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A day of the log is a folder, a link or a pipe.
+    #[error("{path} has the name of a daily file and is no regular file; restore the file, or move it away")]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
     },
     /// There are lines, and nothing that says which.
     #[error(
@@ -100,6 +106,9 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(layout: &Layout, key: &LogKey, covered: Head) -> Result<Recovered, RecoverError> {
     let signed = read_checkpoint(&layout.checkpoint(), key)?;
     let listing = lines::list(&layout.logs())?;
+    if let Some(path) = listing.impostors.first() {
+        return Err(RecoverError::NotAFile { path: path.clone() });
+    }
     for stray in &listing.strays {
         tracing::warn!(path = %stray.display(), "not a daily file of the log; left alone");
     }
@@ -116,7 +125,7 @@ pub(crate) fn recover(layout: &Layout, key: &LogKey, covered: Head) -> Result<Re
 }
 
 fn read_checkpoint(path: &Path, key: &LogKey) -> Result<Option<Head>, RecoverError> {
-    let note = match std::fs::read(path) {
+    let note = match check_regular(path).and_then(|()| std::fs::read(path)) {
         Ok(note) => note,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ReadError { path: path.to_owned(), source }.into()),

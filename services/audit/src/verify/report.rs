@@ -89,6 +89,8 @@ pub enum FindingCode {
     TimeReversed,
     /// An event id that stands in the log already.
     DuplicateEvent,
+    /// A folder, a link or a pipe under the name of a day.
+    NotAFile,
     /// There is no checkpoint in the folder.
     CheckpointMissing,
     /// The checkpoint in the folder is none.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use bulkhead_audit::verify::{
 };
 use ed25519_dalek::SigningKey;
 
-use crate::support::{Folder, ORIGIN, SEED};
+use crate::support::{Folder, ORIGIN, SEED, make_fifo};
 
 const FIRST: &str = "2026-05-09";
 const SECOND: &str = "2026-05-10";
@@ -257,6 +258,31 @@ async fn a_file_under_the_name_of_another_day_is_found() {
     fs::rename(folder.file(SECOND), folder.file("2026-05-11")).expect("renames");
     let report = check(folder.path(), None);
     assert_eq!(found(&report)[0], (Code::WrongDay, Some("2026-05-11.log"), Some(1)), "{report}");
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_found_and_never_waited_for() {
+    let folder = log().await;
+    make_fifo(&folder.file("2026-05-11"));
+    fs::create_dir(folder.file("2026-05-12")).expect("a folder");
+    std::os::unix::fs::symlink(folder.file(FIRST), folder.file("2026-05-13")).expect("links");
+    fs::remove_file(folder.layout().leaf_hashes()).expect("removes");
+    make_fifo(&folder.layout().leaf_hashes());
+    let report = bounded(folder.path()).expect("reads");
+    assert_eq!(found(&report), [(Code::NotAFile, None, None); 3], "{report}");
+    assert_eq!((report.tree_size, report.file_count), (6, 2));
+
+    fs::remove_file(folder.layout().checkpoint()).expect("removes");
+    make_fifo(&folder.layout().checkpoint());
+    assert!(matches!(bounded(folder.path()), Err(VerifyError::Read(_))));
+}
+
+/// Verifies, but not for ever.
+fn bounded(folder: &Path) -> Result<VerifyReport, VerifyError> {
+    let (send, receive) = std::sync::mpsc::channel();
+    let folder = folder.to_owned();
+    std::thread::spawn(move || drop(send.send(verify(&folder, &VerifyOptions::default()))));
+    receive.recv_timeout(Duration::from_secs(20)).expect("in time")
 }
 
 #[tokio::test]

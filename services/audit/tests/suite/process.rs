@@ -15,7 +15,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use crate::support::{Installation, by, client, request, sent};
+use crate::support::{Installation, by, client, make_fifo, request, sent};
 
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,14 +159,34 @@ async fn what_was_acknowledged_survives_a_kill() {
 async fn a_second_process_on_the_same_folder_does_not_start() {
     let installation = Installation::new();
     let first = Process::start(&installation);
-    let second = tokio::process::Command::new(env!("CARGO_BIN_EXE_audit"))
+    let told = refusal(&installation).await;
+    assert!(told.contains("in use by another instance"), "{told}");
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_folder_in_the_place_of_a_day_is_a_refusal_and_not_a_wait() {
+    let installation = Installation::new();
+    drop(Process::start(&installation));
+    let day = installation.data().join("logs/2026-05-09.log");
+    make_fifo(&day);
+    let told = refusal(&installation).await;
+    assert!(told.contains("2026-05-09.log has the name of a daily file and is no regular file"), "{told}");
+
+    std::fs::remove_file(&day).expect("removes");
+    std::fs::create_dir(&day).expect("a folder");
+    let told = refusal(&installation).await;
+    assert!(told.contains("2026-05-09.log has the name of a daily file and is no regular file"), "{told}");
+}
+
+/// What a process says that does not start.
+async fn refusal(installation: &Installation) -> String {
+    let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_audit"))
         .arg("--config")
         .arg(installation.config())
         .kill_on_drop(true)
         .output();
-    let second = tokio::time::timeout(PATIENCE, second).await.expect("it ends").expect("runs");
-    assert!(!second.status.success());
-    let told = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(told.contains("in use by another instance"), "{told}");
-    drop(first);
+    let refused = tokio::time::timeout(PATIENCE, refused).await.expect("it ends").expect("runs");
+    assert!(!refused.status.success());
+    String::from_utf8_lossy(&refused.stderr).into_owned()
 }

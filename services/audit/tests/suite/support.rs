@@ -65,6 +65,11 @@ pub(crate) fn batch(numbers: impl IntoIterator<Item = u128>) -> Batch {
     Batch { events, source: principal(PrincipalKind::Service, "tool-executor") }
 }
 
+pub(crate) fn make_fifo(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+}
+
 impl Folder {
     pub(crate) fn new() -> Self {
         let noon = "2026-05-09T12:00:00Z".parse().expect("a time");
