@@ -1,5 +1,7 @@
 //! Asking people, through the approval service.
 
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use bulkhead_edge::peer::{self, Peer, PeerFailure};
@@ -7,7 +9,7 @@ use bulkhead_edge::wire;
 use bulkhead_grant::SignedGrant;
 use bulkhead_proto::approval::v1 as pb;
 use bulkhead_proto::approval::v1::approval_service_client::ApprovalServiceClient;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::execution::Execution;
 use crate::policy::Approver;
@@ -26,9 +28,12 @@ pub struct Approvals {
 /// Why people could not be asked, or their answer could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
-    /// The service was not reached; the same question may work later.
+    /// The service was not reached, or said itself that it did nothing; the same question may work later.
+    #[error("the approval service cannot be asked now: {}", .0.message())]
+    NotAsked(#[source] Box<Status>),
+    /// There was no answer, and the question may have arrived; the same question may be answered later.
     #[error("the approval service did not answer: {}", .0.message())]
-    Unavailable(#[source] Box<Status>),
+    NoAnswer(#[source] Box<Status>),
     /// It does not know the approval.
     #[error("the approval service does not know this approval")]
     Lost,
@@ -38,6 +43,18 @@ pub enum ApprovalError {
     /// It answered without an approval.
     #[error("the approval service answered without an approval")]
     Empty,
+}
+
+impl ApprovalError {
+    /// Whether it says something of the service, and not of this one question.
+    #[must_use]
+    pub fn is_of_the_service(&self) -> bool {
+        match self {
+            Self::NotAsked(status) => status.source().is_some(),
+            Self::NoAnswer(_) => true,
+            Self::Lost | Self::Refused(_) | Self::Empty => false,
+        }
+    }
 }
 
 /// An approval as the executor sees it.
@@ -106,6 +123,12 @@ impl Approvals {
         read(answered.map_err(failed)?.into_inner().approval)
     }
 
+    /// How long people have.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        self.expires_in
+    }
+
     /// How an approval stands.
     ///
     /// # Errors
@@ -134,9 +157,20 @@ fn failed(status: Status) -> ApprovalError {
         return ApprovalError::Lost;
     }
     match PeerFailure::of(&status) {
-        PeerFailure::Unavailable => ApprovalError::Unavailable(Box::new(status)),
+        PeerFailure::Unavailable if did_nothing(&status) => ApprovalError::NotAsked(Box::new(status)),
+        PeerFailure::Unavailable => ApprovalError::NoAnswer(Box::new(status)),
         PeerFailure::Refused => ApprovalError::Refused(Box::new(status)),
     }
+}
+
+/// Whether the question certainly did not arrive, or was turned away by the service itself.
+fn did_nothing(status: &Status) -> bool {
+    let Some(cause) = status.source() else {
+        return matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+    };
+    let causes = std::iter::successors(Some(cause), |cause| (*cause).source());
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    causes.filter_map(|cause| cause.downcast_ref()).any(refused)
 }
 
 fn read(approval: Option<pb::Approval>) -> Result<Approval, ApprovalError> {
@@ -169,4 +203,36 @@ fn reason(votes: &[pb::Vote]) -> String {
         format!("{name}: {}", vote.reason)
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_edge::peer::{Credentials, dial_with};
+
+    #[tokio::test]
+    async fn where_nobody_listens_nobody_was_asked() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let endpoint = format!("http://{}", port.expect("a port that was free"));
+        let peer = dial_with(&endpoint, Credentials::new("t").expect("a token")).expect("an address");
+        let approvals = Approvals::new(peer, Duration::from_secs(5), Duration::from_secs(60));
+        let failed = approvals.get("x").await.expect_err("nobody listens");
+        assert!(matches!(failed, ApprovalError::NotAsked(_)), "{failed:?}");
+    }
+
+    #[test]
+    fn only_a_clear_no_means_that_nobody_was_asked() {
+        let table = [
+            (Status::unavailable("draining"), true),
+            (Status::resource_exhausted("too many"), true),
+            (Status::deadline_exceeded("late"), false),
+            (Status::cancelled("late"), false),
+            (Status::internal("a bug"), false),
+            (Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))), false),
+        ];
+        for (status, nobody) in table {
+            let told = format!("{status:?}");
+            assert_eq!(matches!(failed(status), ApprovalError::NotAsked(_)), nobody, "{told}");
+        }
+    }
 }

@@ -11,8 +11,10 @@ mod prepare;
 mod recover;
 mod resolve;
 mod submit;
+mod waiting;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,9 +82,16 @@ pub enum EngineError {
     /// The journal failed, or refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// People could not be asked; nothing happened.
-    #[error("people could not be asked")]
-    Approval(#[from] ApprovalError),
+    /// People could not be asked, or are not known to have been; nothing happened. The plan is recorded, and
+    /// they will be asked.
+    #[error("people are not known to have been asked about {id}")]
+    NotAsked {
+        /// What is recorded.
+        id: Uuid,
+        /// Why.
+        #[source]
+        source: ApprovalError,
+    },
     /// There is none that this caller may see.
     #[error("there is no execution {id}")]
     NotFound {
@@ -138,7 +147,14 @@ impl Engine {
 /// Executions that a worker of this process has in hand. The journal's compare and set keeps a second
 /// worker from doing harm; this keeps it from trying.
 #[derive(Debug, Clone, Default)]
-struct InHand(Arc<Mutex<HashSet<Uuid>>>);
+struct InHand(Arc<Hands>);
+
+#[derive(Debug, Default)]
+struct Hands {
+    held: Mutex<HashSet<Uuid>>,
+    /// One was let go.
+    freed: Notify,
+}
 
 /// One execution in hand, until dropped.
 #[derive(Debug)]
@@ -150,13 +166,26 @@ struct Held {
 impl InHand {
     /// Takes an execution, unless another worker has it.
     fn take(&self, id: Uuid) -> Option<Held> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(id).then(|| Held { id, among: self.clone() })
+    }
+
+    /// Takes an execution once no other worker has it.
+    async fn wait_for(&self, id: Uuid) -> Held {
+        loop {
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if let Some(held) = self.take(id) {
+                return held;
+            }
+            freed.await;
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.among.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.among.0.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.among.0.freed.notify_waiters();
     }
 }

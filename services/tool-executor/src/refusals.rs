@@ -152,6 +152,17 @@ pub(crate) fn outcome(outcome: Outcome) -> (Step, CallResult) {
     }
 }
 
+/// Nobody is known to have been asked for as long as people have to decide.
+pub(crate) fn never_asked(tool: &str) -> ToolFault {
+    fault(
+        K::ApprovalExpired,
+        format!(
+            "Nobody could be asked about this call of {tool} in time: the approval service did not answer. \
+             Nothing was done. Call again with a new request_id if it is still needed, or go on without it."
+        ),
+    )
+}
+
 fn expired(tool: &str) -> ToolFault {
     fault(
         K::ApprovalExpired,

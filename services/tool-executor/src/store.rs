@@ -11,6 +11,7 @@ mod sqlite;
 
 use bulkhead_outbox::EnqueueError;
 use bulkhead_sqlite::WriteError;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::execution::{Execution, State};
@@ -135,4 +136,15 @@ pub struct ListedPage {
     pub listed: Vec<Listed>,
     /// Whether there are older ones.
     pub more: bool,
+}
+
+/// An execution that waits for people, without its plan.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Which.
+    pub id: Uuid,
+    /// The approval that was asked for; none: it is not known whether people were asked.
+    pub approval_id: Option<String>,
+    /// When it was recorded.
+    pub create_time: Timestamp,
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bulkhead_edge::fault::chain;
 use jiff::Timestamp;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{Engine, EngineError, Held};
 use crate::approvals::{Approval, ApprovalError, Ruling};
-use crate::execution::{Draft, Execution, State, Step};
+use crate::execution::{Draft, Execution, Step};
 use crate::permit::{self, Approved, NotRedeemed, Permit};
 use crate::policy::Question;
 use crate::refusals;
@@ -61,41 +61,22 @@ impl Engine {
         }
     }
 
-    async fn look_at_all(&self) -> Result<usize, EngineError> {
-        let waiting = self.journal().all_in(State::AwaitingApproval).await?;
-        let count = waiting.len();
-        for execution in waiting {
-            let Some(held) = self.0.in_hand.take(execution.id) else { continue };
-            let approval_id = execution.approval_id.as_deref().unwrap_or_default();
-            match self.0.parts.approvals.get(approval_id).await {
-                Ok(approval) => {
-                    self.saw(approval.revision);
-                    if !matches!(approval.ruling, Ruling::Pending) {
-                        self.take_up(execution, Ok(approval), held);
-                    }
-                }
-                Err(ApprovalError::Lost) => self.take_up(execution, Err(ApprovalError::Lost), held),
-                Err(error @ ApprovalError::Unavailable(_)) => return Err(error.into()),
-                // One approval that cannot be read does not stand in the way of the others.
-                Err(error @ (ApprovalError::Refused(_) | ApprovalError::Empty)) => {
-                    let error = chain(&error, ": ");
-                    tracing::error!(execution_id = %execution.id, approval_id, error, "cannot look a decision up");
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    /// Settles one execution in a task of its own, in the trace that asked for it.
-    fn take_up(&self, execution: Execution, found: Result<Approval, ApprovalError>, held: Held) {
+    /// A span in the trace that asked.
+    pub(super) fn span(&self, name: &'static str, execution: &Execution) -> Span {
         let span = tracing::info_span!(
             "settle_approval",
-            otel.name = "settle_approval",
+            otel.name = name,
             gen_ai.tool.name = %execution.tool,
             gen_ai.tool.call.id = %execution.id,
             trace_id = tracing::field::Empty,
         );
         bulkhead_telemetry::adopt_traceparent(&span, &execution.trace.traceparent);
+        span
+    }
+
+    /// Settles one execution in a task of its own, in the trace that asked for it.
+    pub(super) fn take_up(&self, execution: Execution, found: Result<Approval, ApprovalError>, held: Held) {
+        let span = self.span("settle_approval", &execution);
         if let Ok(approval) = &found {
             bulkhead_telemetry::link_traceparent(&span, &approval.decision_traceparent);
         }
@@ -203,7 +184,7 @@ impl Engine {
 
     async fn follow_changes(&self, after: u64) -> Result<(), ApprovalError> {
         let mut changes = self.0.parts.approvals.watch(after).await?;
-        let broken = |status| ApprovalError::Unavailable(Box::new(status));
+        let broken = |status| ApprovalError::NoAnswer(Box::new(status));
         while let Some(change) = changes.message().await.map_err(broken)? {
             if let Some(approval) = change.approval {
                 self.saw(approval.revision);

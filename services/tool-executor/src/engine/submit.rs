@@ -101,7 +101,7 @@ impl Engine {
     /// [`EngineError`].
     pub async fn preview(&self, command: Command) -> Result<Preview, EngineError> {
         let target = self.target(&command).await?;
-        let mut execution = open(&command, &target);
+        let mut execution = open(Uuid::now_v7(), &command, &target);
         let fault = match self.prepare(&mut execution, &target).await {
             Ok(verdict) => match permit::clear(&verdict) {
                 Clearance::Refused { may_plan: false } => Some(refusals::policy(&execution.tool, false)),
@@ -115,21 +115,36 @@ impl Engine {
     }
 
     async fn submit(&self, command: Command, request: Request) -> Result<Execution, EngineError> {
-        let known = match self.journal().claim(&request).await? {
-            Claimed::Seen(id) => Some(self.recorded(id).await?),
-            Claimed::New => None,
+        let (id, known) = match self.journal().claim(&request).await? {
+            Claimed::Seen(id) => (id, true),
+            Claimed::New => (Uuid::now_v7(), false),
         };
-        // Only what nobody could be asked about yet is taken up again; the rest is as it is.
-        if let Some(execution) = known.as_ref().filter(|known| known.state != State::Planned) {
-            return Ok(execution.clone());
+        // Only what nobody is known to have been asked about is planned again; the rest is as it is.
+        let settled = |known: &Execution| known.state != State::Planned;
+        if known && let Some(known) = self.journal().find(id).await?.filter(settled) {
+            return Ok(known);
         }
+        let held = self.0.in_hand.wait_for(id).await;
         let target = self.target(&command).await?;
-        let mut draft = match known {
-            Some(planned) => Draft::of(planned),
-            None => Draft { before: Before::Absent(request), execution: open(&command, &target) },
+        let draft = if known {
+            Draft::of(self.recorded(id).await?)
+        } else {
+            Draft { before: Before::Absent(request), execution: open(id, &command, &target) }
         };
+        if known && settled(&draft.execution) {
+            return Ok(draft.execution);
+        }
+        let submitted = self.advance(draft, &target).await;
+        drop(held);
+        // Whatever waits now, the resolver looks after.
+        self.0.wake.notify_one();
+        submitted
+    }
+
+    /// Plans, asks the policy, and acts on its word.
+    async fn advance(&self, mut draft: Draft, target: &Target) -> Result<Execution, EngineError> {
         let recorded = draft.execution.plan_digest().map(str::to_owned);
-        match self.prepare_guarded(&mut draft.execution, &target).await? {
+        match self.prepare_guarded(&mut draft.execution, target).await? {
             Ok(verdict) => match permit::clear(&verdict) {
                 Clearance::Permitted(permit) => self.permitted(draft, permit).await,
                 Clearance::NeedsApproval(approvers) => {
@@ -195,7 +210,7 @@ pub fn may_show_plan(decision: &Decision) -> bool {
     !matches!(decision, Decision::Deny)
 }
 
-fn open(command: &Command, target: &Target) -> Execution {
+fn open(id: Uuid, command: &Command, target: &Target) -> Execution {
     let (tool, undo_of) = match (&command.work, target) {
         (Work::Call { tool, .. }, _) => (tool.clone(), None),
         (Work::Undo { of, .. }, Target::Undo { original, .. }) => (original.tool.clone(), Some(*of)),
@@ -213,7 +228,7 @@ fn open(command: &Command, target: &Target) -> Execution {
         },
         call_id: command.call_id.clone(),
     };
-    Execution::open(Uuid::now_v7(), opening, Timestamp::now())
+    Execution::open(id, opening, Timestamp::now())
 }
 
 fn not_undoable(execution: &Execution, fault: ToolFault) -> EngineError {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
-    /// Recorded, no approval asked yet.
+    /// Recorded; whether people have been asked is not known yet, and they will be.
     Planned,
     /// A person has been asked.
     AwaitingApproval,
@@ -63,7 +63,7 @@ pub enum Step {
     Refuse,
     /// A person said no.
     Deny,
-    /// Nobody decided in time.
+    /// Nobody decided in time, or nobody could be asked for so long.
     Expire,
     /// The world changed since the plan.
     GoStale,
@@ -97,7 +97,7 @@ pub fn transition(from: Option<State>, step: Step) -> Result<State, IllegalTrans
         (Some(S::Running), Step::LoseTrack) => Ok(S::Unknown),
         (None | Some(S::Planned | S::AwaitingApproval), Step::Refuse) => Ok(S::Refused),
         (Some(S::AwaitingApproval), Step::Deny) => Ok(S::Denied),
-        (Some(S::AwaitingApproval), Step::Expire) => Ok(S::Expired),
+        (Some(S::Planned | S::AwaitingApproval), Step::Expire) => Ok(S::Expired),
         (None | Some(S::Planned | S::AwaitingApproval | S::Running), Step::GoStale) => Ok(S::Stale),
         (Some(S::Succeeded), Step::Undo) => Ok(S::Undone),
         (from, step) => Err(IllegalTransition { from, step }),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bulkhead_edge::Fault;
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 use crate::approvals::ApprovalError;
 use crate::engine::EngineError;
@@ -24,7 +25,7 @@ pub(super) fn of(error: EngineError) -> Status {
 fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::Store(error) => store(error),
-        EngineError::Approval(error) => approval(error),
+        EngineError::NotAsked { id, source } => not_asked(id, source),
         EngineError::NotFound { id } => Fault::new(Code::NotFound, "EXECUTION_NOT_FOUND")
             .saying(format!("there is no execution {id} that you may see"))
             .with("execution_id", id),
@@ -70,16 +71,29 @@ fn store(error: StoreError) -> Fault {
     }
 }
 
-fn approval(error: ApprovalError) -> Fault {
-    match error {
-        error @ (ApprovalError::Unavailable(_) | ApprovalError::Lost | ApprovalError::Empty) => {
+/// Nothing was done in any case; what is told apart is whether people may be looking at it already.
+fn not_asked(id: Uuid, error: ApprovalError) -> Fault {
+    let fault = match &error {
+        ApprovalError::NotAsked(_) => Fault::new(Code::Unavailable, "APPROVAL_UNAVAILABLE")
+            .saying(
+                "people cannot be asked now, so nothing was done; the call is recorded and will be put to them \
+                 when they can be asked; the same request_id finds it",
+            )
+            .retry_after(APPROVAL_RETRY_DELAY),
+        ApprovalError::NoAnswer(_) | ApprovalError::Empty => {
             Fault::new(Code::Unavailable, "APPROVAL_UNAVAILABLE")
-                .saying("people could not be asked, so nothing was done; send the same request_id again")
+                .saying(
+                    "the approval service did not answer, so it is not known whether people were asked; nothing \
+                     was done; the call is recorded and they will be asked again, once; the same request_id \
+                     finds it",
+                )
                 .retry_after(APPROVAL_RETRY_DELAY)
-                .because(error)
         }
-        error @ ApprovalError::Refused(_) => Fault::new(Code::Internal, "APPROVAL_REFUSED")
-            .saying("the approval service refuses this executor, so nothing was done; tell the operator")
-            .because(error),
-    }
+        ApprovalError::Refused(_) | ApprovalError::Lost => Fault::new(Code::Internal, "APPROVAL_REFUSED")
+            .saying(
+                "the approval service refuses this executor, so nothing was done; tell the operator; the call \
+                 is recorded and will be put to people if it is taken before its time is over",
+            ),
+    };
+    fault.with("execution_id", id).because(error)
 }

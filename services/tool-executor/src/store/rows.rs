@@ -2,11 +2,12 @@
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Listed, ListedPage, StoreError};
+use super::{Listed, ListedPage, StoreError, Waiting};
 use crate::execution::{Execution, State};
 
 /// A page ends with the record that brings it to this size, in bytes. Together with one more of the largest
@@ -38,6 +39,18 @@ pub(super) async fn read_page(
 fn read_listed(row: &SqliteRow) -> Result<Listed, StoreError> {
     let seq: i64 = row.try_get("seq")?;
     Ok(Listed { seq: seq.try_into().unwrap_or(0), execution: read(row)? })
+}
+
+/// What waits, without its record.
+pub(super) fn read_waiting(row: &SqliteRow) -> Result<Waiting, StoreError> {
+    let undecodable = |error| sqlx::Error::Decode(error);
+    let id: &str = row.try_get("execution_id")?;
+    let create_time = Timestamp::from_millisecond(row.try_get("create_time_ms")?);
+    Ok(Waiting {
+        id: id.parse().map_err(|error| undecodable(Box::new(error)))?,
+        approval_id: row.try_get("approval_id")?,
+        create_time: create_time.map_err(|error| undecodable(Box::new(error)))?,
+    })
 }
 
 /// Writes a new execution.

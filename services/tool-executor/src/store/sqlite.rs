@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::change::{change, claimed, require_room};
-use super::{Claimed, Committed, Filter, ListedPage, StoreError, rows};
+use super::{Claimed, Committed, Filter, ListedPage, StoreError, Waiting, rows};
 use crate::execution::{Draft, Execution, Request, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -126,6 +126,21 @@ impl Journal {
             .fetch_all(self.store.readers())
             .await?;
         rows.iter().map(rows::read).collect()
+    }
+
+    /// Everything that waits for people, oldest first. Without the plans, which are large and many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT execution_id, CASE state WHEN 'PLANNED' THEN NULL ELSE COALESCE(approval_id, '') END \
+             AS approval_id, create_time_ms FROM executions \
+             WHERE state IN ('PLANNED', 'AWAITING_APPROVAL') ORDER BY seq",
+        )
+        .fetch_all(self.store.readers())
+        .await?;
+        rows.iter().map(rows::read_waiting).collect()
     }
 
     /// At most `size` executions older than the cursor, newest first; fewer when they are large.

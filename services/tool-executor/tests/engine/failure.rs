@@ -19,6 +19,11 @@ fn assert_retryable(status: &Status, code: Code, expected: &str) {
     assert!(retry.retry_delay.is_some_and(|delay| delay > Duration::ZERO));
 }
 
+/// The execution that an error tells of.
+fn named(status: &Status) -> String {
+    status.get_details_error_info().expect("ErrorInfo").metadata["execution_id"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_durable_record_no_effect() {
     let world = World::start().await;
@@ -83,11 +88,14 @@ async fn nobody_to_ask_means_not_done_and_the_same_request_asks_again() {
     assert_retryable(&refused, Code::Unavailable, "APPROVAL_UNAVAILABLE");
     assert_eq!(world.execute(put("b", "free")).await.expect("ungated").state(), State::Succeeded);
 
-    // The world moves on; what is asked for in the end is the plan of then.
+    // The world moves on, and the same request plans again; what is asked for in the end is the plan of then.
     world.write("a", "two");
+    let refused = world.execute(request.clone()).await.expect_err("refused");
+    assert_retryable(&refused, Code::Unavailable, "APPROVAL_UNAVAILABLE");
     world.approvals.set_down(false);
-    let asked = world.execute(request).await.expect("asks");
-    assert_eq!(asked.state(), State::AwaitingApproval);
+    let asked = world.until(&named(&refused), State::AwaitingApproval).await;
+    let again = world.execute(request).await.expect("replays");
+    assert_eq!((again.state(), &again.execution_id), (State::AwaitingApproval, &asked.execution_id));
     assert!(asked.plan.expect("a plan").effects[0].preview.contains("two"));
     world.approvals.approve(&asked.approval_id, "bob");
     world.until(&asked.execution_id, State::Succeeded).await;
@@ -141,4 +149,53 @@ async fn a_caller_who_goes_away_changes_nothing() {
     world.until(&begun.execution_id, State::Succeeded).await;
     let again = world.execute(request).await.expect("replays");
     assert_eq!((again.state(), world.begun()), (State::Succeeded, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_whose_answer_was_lost_is_asked_once_and_runs_without_its_caller() {
+    let world = World::start_with("approval_timeout_ms = 200").await;
+    world.write("a", "one");
+    world.approvals.set_mute(true);
+    let unanswered = world.execute(drop_note("a")).await.expect_err("no answer");
+    assert_retryable(&unanswered, Code::Unavailable, "APPROVAL_UNAVAILABLE");
+    assert!(unanswered.message().contains("not known"), "{}", unanswered.message());
+    let id = named(&unanswered);
+    assert_eq!(world.get(&id).await.state(), State::Planned);
+    assert_eq!(world.approvals.all().len(), 1);
+
+    // The person decides; nobody calls again.
+    world.approvals.approve(&world.approvals.all()[0].approval_id, "bob");
+    world.approvals.set_mute(false);
+    world.until(&id, State::Succeeded).await;
+    assert_eq!((world.read("a"), world.begun(), world.approvals.all().len()), (None, 1, 1));
+    world.until_told(&id, &["tool.requested", "tool.intent", "tool.outcome succeeded"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_never_asked_is_asked_later_without_the_caller() {
+    let world = World::start().await;
+    world.write("a", "one");
+    world.approvals.set_down(true);
+    let refused = world.execute(drop_note("a")).await.expect_err("refused");
+    assert!(refused.message().contains("recorded"), "{}", refused.message());
+    world.approvals.set_down(false);
+    let asked = world.until(&named(&refused), State::AwaitingApproval).await;
+    world.approvals.approve(&asked.approval_id, "bob");
+    world.until(&asked.execution_id, State::Succeeded).await;
+    assert_eq!(world.begun(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_could_be_asked_about_expires() {
+    let world = World::start_with("approval_expires_in_ms = 1000").await;
+    world.write("a", "one");
+    world.approvals.set_down(true);
+    let request = drop_note("a");
+    let id = named(&world.execute(request.clone()).await.expect_err("refused"));
+    let expired = world.until(&id, State::Expired).await;
+    assert_eq!(error_kind(&expired), "APPROVAL_EXPIRED");
+    world.until_told(&id, &["tool.outcome expired"]).await;
+    world.approvals.set_down(false);
+    assert_eq!(world.execute(request).await.expect("replays").state(), State::Expired);
+    assert_eq!((world.read("a").as_deref(), world.begun()), (Some("one"), 0));
 }

@@ -13,6 +13,7 @@ use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
@@ -25,6 +26,8 @@ pub(crate) struct Approvals(Arc<ApprovalState>);
 #[derive(Default)]
 struct ApprovalState {
     down: AtomicBool,
+    /// True: questions are taken and not answered.
+    mute: watch::Sender<bool>,
     asked: Mutex<Vec<(String, approval::Approval)>>,
 }
 
@@ -33,6 +36,11 @@ pub(crate) const SEED: [u8; 32] = [7; 32];
 impl Approvals {
     pub(crate) fn set_down(&self, down: bool) {
         self.0.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Takes questions, and keeps its answers to itself.
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.0.mute.send_replace(mute);
     }
 
     pub(crate) fn all(&self) -> Vec<approval::Approval> {
@@ -116,13 +124,32 @@ impl ApprovalService for Approvals {
         request: Request<approval::CreateApprovalRequest>,
     ) -> Result<Response<approval::CreateApprovalResponse>, Status> {
         self.check_up()?;
-        let request = request.into_inner();
+        let created = self.take(request.into_inner());
+        self.0.mute.subscribe().wait_for(|mute| !mute).await.expect("the fake lives");
+        Ok(Response::new(approval::CreateApprovalResponse { approval: Some(created) }))
+    }
+
+    async fn get_approval(
+        &self,
+        request: Request<approval::GetApprovalRequest>,
+    ) -> Result<Response<approval::GetApprovalResponse>, Status> {
+        self.check_up()?;
+        let id = request.into_inner().approval_id;
+        let found = self.all().into_iter().find(|approval| approval.approval_id == id);
+        let found = found.ok_or_else(|| Fault::new(Code::NotFound, "APPROVAL_NOT_FOUND").into_status())?;
+        Ok(Response::new(approval::GetApprovalResponse { approval: Some(found) }))
+    }
+}
+
+impl Approvals {
+    /// The same question twice is one question.
+    fn take(&self, request: approval::CreateApprovalRequest) -> approval::Approval {
         let mut asked = self.lock();
         let open = |a: &approval::Approval| {
             a.state() == approval::ApprovalState::Pending && a.plan_digest == request.plan_digest
         };
         if let Some((_, found)) = asked.iter().find(|(id, a)| *id == request.request_id || open(a)) {
-            return Ok(Response::new(approval::CreateApprovalResponse { approval: Some(found.clone()) }));
+            return found.clone();
         }
         assert_eq!(request.plan_digest, bulkhead_canonical_json::sha256_hex(&request.plan_json));
         bulkhead_canonical_json::parse_canonical(&request.plan_json).expect("a canonical plan");
@@ -139,18 +166,7 @@ impl ApprovalService for Approvals {
             ..approval::Approval::default()
         };
         asked.push((request.request_id, created.clone()));
-        Ok(Response::new(approval::CreateApprovalResponse { approval: Some(created) }))
-    }
-
-    async fn get_approval(
-        &self,
-        request: Request<approval::GetApprovalRequest>,
-    ) -> Result<Response<approval::GetApprovalResponse>, Status> {
-        self.check_up()?;
-        let id = request.into_inner().approval_id;
-        let found = self.all().into_iter().find(|approval| approval.approval_id == id);
-        let found = found.ok_or_else(|| Fault::new(Code::NotFound, "APPROVAL_NOT_FOUND").into_status())?;
-        Ok(Response::new(approval::GetApprovalResponse { approval: Some(found) }))
+        created
     }
 }
 

@@ -199,3 +199,31 @@ async fn kills_in_the_middle_of_many_writes_leave_each_done_or_not_done() {
         assert_eq!(intents()[0], "tool.intent");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_the_question_and_its_answer_loses_nothing() {
+    let world = World::idle().await;
+    world.write("a.md", "one\n");
+    let binary = Binary::start(&world);
+    world.approvals.set_mute(true);
+    let mut client = client_of(binary.address, "scribe");
+    let request = of("fs.write", &json!({ "path": "a.md", "content": "two\n" }));
+    let torn = async { client.execute_tool_call(within(request, BOUND)).await.is_err() };
+    let kill = async {
+        crate::world::until("asked", || !world.approvals.all().is_empty(), || ()).await;
+        binary.kill();
+    };
+    let (torn, ()) = tokio::join!(torn, kill);
+    assert!(torn, "the caller is never answered");
+    world.approvals.approve(&world.approvals.all()[0].approval_id, "bob");
+    world.approvals.set_mute(false);
+
+    let binary = Binary::start(&world);
+    let mut client = client_of(binary.address, "scribe");
+    let listed = client.list_executions(pb::ListExecutionsRequest::default()).await.expect("lists");
+    let listed = listed.into_inner().executions.remove(0);
+    binary.until(&listed.execution_id, State::Succeeded).await;
+    assert_eq!((world.read("a.md").as_deref(), world.approvals.all().len()), (Some("two\n"), 1));
+    let story = ["tool.requested", "tool.intent", "tool.outcome succeeded"];
+    world.until_told(&listed.execution_id, &story).await;
+}
