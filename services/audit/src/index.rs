@@ -18,6 +18,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, SqliteConnection};
 
+use crate::log::private;
+
 pub use filter::{Filter, Place};
 pub(crate) use row::Row;
 pub(crate) use writer::IndexWriter;
@@ -50,10 +52,11 @@ impl Index {
     }
 
     async fn connect(path: &Path) -> Result<(IndexWriter, Self), sqlx::Error> {
+        // SQLite gives the files beside the index its mode.
+        private::open(path)?;
         // Without syncs: what a power failure damages is built anew.
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Off)
             .busy_timeout(BUSY_TIMEOUT);
@@ -66,7 +69,7 @@ impl Index {
         }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true))
             .await?;
         Ok((IndexWriter::new(connection), Self { readers }))
     }

@@ -9,6 +9,7 @@ mod files;
 mod leaf_hashes;
 pub(crate) mod lines;
 mod open;
+pub(crate) mod private;
 mod recover;
 mod signer;
 mod stage;

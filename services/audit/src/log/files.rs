@@ -2,17 +2,15 @@
 //!
 //! Promises that a failed append leaves nothing behind, or says that it cannot know.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
 use super::lines::file_name;
-
-/// Lines tell who did what with which tool: for the owner and the owner's group.
-const MODE: u32 = 0o640;
+use super::private;
 
 /// Why lines were not appended.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +58,7 @@ impl DayFiles {
     /// Whether the disk takes a write again: tries one beside the log, as large as a line.
     pub(crate) fn probe(&self) -> io::Result<()> {
         let path = self.folder.with_extension("probe");
-        let probe = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+        let probe = private::draft(&path)?;
         let tried = probe.write_all_at(&[0; 1 << 16], 0).and_then(|()| probe.sync_data());
         std::fs::remove_file(&path)?;
         tried
@@ -78,8 +76,7 @@ impl DayFiles {
     fn begin(&self, day: Date) -> Result<DayFile, AppendFailure> {
         let path = self.folder.join(file_name(day));
         check_regular(&path).map_err(AppendFailure::NotWritten)?;
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(path);
-        let file = opened.map_err(AppendFailure::NotWritten)?;
+        let file = private::open(&path).map_err(AppendFailure::NotWritten)?;
         let length = file.metadata().map_err(AppendFailure::NotWritten)?.len();
         file.sync_all().and_then(|()| sync_folder(&self.folder)).map_err(AppendFailure::Broken)?;
         Ok(DayFile { day, file, length })

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tlog_tiles::{HASH_SIZE, Hash};
 
 use super::files::check_regular;
+use super::private;
 
 /// Writes the file. After a failure it stays short until the next start writes it anew.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let path = path.with_extension("new");
-        Ok(Self { file: BufWriter::new(File::create(&path)?), path })
+        Ok(Self { file: BufWriter::new(private::draft(&path)?), path })
     }
 
     pub(crate) fn push(&mut self, leaf: Hash) -> io::Result<()> {

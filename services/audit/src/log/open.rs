@@ -12,7 +12,7 @@ use super::appender::{Appender, Files, QUEUE_LENGTH};
 use super::files::DayFiles;
 use super::recover::{Recovered, lock, recover, replay};
 use super::signer::Signer;
-use super::{Clock, Layout, Log, RecoverError, SignError};
+use super::{Clock, Layout, Log, RecoverError, SignError, private};
 use crate::checkpoint::LogKey;
 use crate::index::{Index, IndexWriter};
 
@@ -102,7 +102,7 @@ impl Log {
 
 fn take(layout: &Layout) -> Result<std::fs::File, OpenError> {
     let path = layout.folder().to_owned();
-    let locked = std::fs::create_dir_all(layout.logs()).and_then(|()| lock(&layout.lock()));
+    let locked = private::make_folder(&layout.logs()).and_then(|()| lock(&layout.lock()));
     locked.map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => OpenError::InUse { path },
         _ => OpenError::Folder { path, source },

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use tlog_tiles::record_hash;
 use tokio::sync::mpsc;
 
-use super::Layout;
 use super::files::{check_regular, sync_folder};
 use super::leaf_hashes::{Draft, LeafHashes};
 use super::lines::{self, Lines, RawLine, ReadError};
+use super::{Layout, private};
 use crate::checkpoint::{Checkpoint, CheckpointError, LogKey};
 use crate::event::{Entry, LineError};
 use crate::index::Row;
@@ -277,7 +277,7 @@ pub(crate) fn replay(layout: &Layout, sequence: u64, rows: &mpsc::Sender<Row>) -
 
 /// Opens and locks the folder for this process. The kernel lets go when the process dies, however it dies.
 pub(crate) fn lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = private::open(path)?;
     file.try_lock()?;
     Ok(file)
 }

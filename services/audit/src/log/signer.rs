@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::files::sync_folder;
+use super::private;
 use crate::checkpoint::{CheckpointError, LogKey};
 use crate::merkle::Head;
 
@@ -141,7 +142,7 @@ async fn until(due: Option<Instant>) {
 /// Replaces a file in one step: after a crash there is the old one or the new one, whole.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = File::create(&draft)?;
+    let mut file = private::draft(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

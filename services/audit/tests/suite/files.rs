@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use bulkhead_audit::checkpoint::{Checkpoint, LogKey};
-use bulkhead_audit::log::{AppendError, OpenError, Receipt, RecoverError};
+use bulkhead_audit::log::{AppendError, Layout, OpenError, Receipt, RecoverError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -210,6 +212,60 @@ async fn events_that_the_index_did_not_take_are_not_acknowledged_and_not_stored_
     assert_eq!(open.append([2, 3]).await.expect("appends"), Receipt { tree_size: 3, duplicates: 1 });
     assert_eq!(open.sequences().await, [0, 1, 2]);
     open.close().await;
+}
+
+#[tokio::test]
+async fn everything_is_for_its_owner_only() {
+    let folder = Folder::new();
+    // A service's start makes its data folder itself.
+    let layout = Layout::new(&folder.path().join("data/audit"));
+    let modes = || modes_under(&folder.path().join("data"));
+    let open = folder.try_open_at(&layout).await.expect("opens");
+    open.append(1..3).await.expect("appends");
+    let running = modes();
+    open.close().await;
+    // Files are made anew at a start, too.
+    let open = folder.try_open_at(&layout).await.expect("opens");
+    open.append(3..4).await.expect("appends");
+    open.log.checkpoint().await.expect("signs");
+    for found in [running, modes()] {
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "audit",
+            "audit/checkpoint",
+            "audit/index.sqlite",
+            "audit/index.sqlite-shm",
+            "audit/index.sqlite-wal",
+            "audit/leaf-hashes",
+            "audit/lock",
+            "audit/logs",
+            "audit/logs/2026-05-09.log",
+        ];
+        assert_eq!(names, expected);
+        for (name, mode) in &found {
+            let private = if ["audit", "audit/logs"].contains(&name.as_str()) { 0o700 } else { 0o600 };
+            assert_eq!(mode & 0o777, private, "{name} has {mode:o}");
+        }
+    }
+    assert_eq!(fs::metadata(folder.path().join("data")).expect("looks").permissions().mode() & 0o777, 0o700);
+    open.close().await;
+}
+
+/// Names and modes of all there is, in order.
+fn modes_under(root: &Path) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("lists") {
+            let path = entry.expect("a name").path();
+            let metadata = fs::symlink_metadata(&path).expect("looks");
+            let name = path.strip_prefix(root).expect("below").to_str().expect("text").to_owned();
+            found.push((name, metadata.permissions().mode()));
+            folders.extend(metadata.is_dir().then_some(path));
+        }
+    }
+    found.sort();
+    found
 }
 
 #[tokio::test]

@@ -97,15 +97,19 @@ impl Folder {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Open, OpenError> {
+        self.try_open_at(&self.layout()).await
+    }
+
+    pub(crate) async fn try_open_at(&self, layout: &Layout) -> Result<Open, OpenError> {
         let clock = Arc::clone(&self.clock);
         let settings = Settings {
-            layout: self.layout(),
+            layout: layout.clone(),
             key: LogKey::from_seed(ORIGIN, SEED),
             clock: Clock::new(move || *clock.lock().expect("the clock")),
         };
         let tasks = Tasks::new();
         let (log, index) = Log::open(settings, Readiness::new(), tasks.clone()).await?;
-        Ok(Open { log, query: Query::new(index, self.layout()), tasks })
+        Ok(Open { log, query: Query::new(index, layout.clone()), tasks })
     }
 
     pub(crate) async fn open(&self) -> Open {
