@@ -22,6 +22,8 @@ fn said(output: &Output) -> String {
 fn a_missing_token_file_is_named_and_restarting_does_not_help() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().display();
+    // 32 zero bytes: the one file that is right.
+    std::fs::write(folder.path().join("log.key"), format!("{}=\n", "A".repeat(43)))?;
     let config = format!(
         "[audit]\ndata = \"{data}/audit\"\nlog_key = \"{data}/log.key\"\n\
          [audit.edge]\nlisten = \"127.0.0.1:0\"\ntokens = \"{data}/no-such-tokens.toml\"\n"
