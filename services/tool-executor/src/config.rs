@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::engine::EngineSettings;
 use crate::fs::{FsConfig, LabelInput, RootInput};
+use crate::store::Limits;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -22,8 +23,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Public keys of the approval service, one a file.
     pub grant_keys: Vec<PathBuf>,
-    /// Events that may wait for the audit service.
-    pub outbox_limit: Limit,
+    /// What may wait for others.
+    pub limits: Limits,
     /// The audit service.
     pub audit: PeerSettings,
     /// The approval service.
@@ -54,6 +55,8 @@ struct Input {
     grant_keys: Vec<PathBuf>,
     #[serde(default = "defaults::outbox_events_max")]
     outbox_events_max: i64,
+    #[serde(default = "defaults::pending_max_per_principal")]
+    pending_max_per_principal: i64,
     #[serde(default = "defaults::audit_confirm_timeout_ms")]
     audit_confirm_timeout_ms: u64,
     #[serde(default = "defaults::approval_timeout_ms")]
@@ -74,6 +77,12 @@ mod defaults {
     /// At about 1 KiB an event, 10 MiB and an hour of a busy agent.
     pub(super) fn outbox_events_max() -> i64 {
         bulkhead_outbox::Limit::default().0
+    }
+
+    /// A hundred: more than people decide in an hour, and one agent in a loop neither buries the others' calls
+    /// nor fills the disk with its plans (at most a few MiB each).
+    pub(super) fn pending_max_per_principal() -> i64 {
+        100
     }
 
     /// Five seconds: a healthy audit service confirms within a few milliseconds, a caller waits for thirty.
@@ -113,7 +122,10 @@ impl Config {
             data: input.data,
             policy: input.policy,
             grant_keys: input.grant_keys,
-            outbox_limit: Limit(input.outbox_events_max),
+            limits: Limits {
+                outbox: Limit(input.outbox_events_max),
+                pending_per_principal: input.pending_max_per_principal,
+            },
             audit: input.audit.into(),
             approval: ApprovalSettings {
                 peer: input.approval.into(),
@@ -149,6 +161,10 @@ impl Input {
                 "outbox_events_max",
                 format!("{value} must be 2 to 10000000 (events); a call needs room for two"),
             );
+        }
+        if !(1..=100_000).contains(&self.pending_max_per_principal) {
+            let value = self.pending_max_per_principal;
+            mistakes.add("pending_max_per_principal", format!("{value} must be 1 to 100000 (calls)"));
         }
         if self.grant_keys.is_empty() {
             mistakes.add(

@@ -98,13 +98,13 @@ pub async fn serve_tools(
 
     let edge = Edge::bind(config.edge).await?;
     let store = store::open(&config.data.join(JOURNAL)).await?;
-    let limit = config.outbox_limit;
-    let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
+    let limits = config.limits;
+    let outbox = Outbox::start(store.clone(), limits.outbox, audit, readiness.clone(), &tasks);
     let engine = Engine::new(Parts {
         toolbox,
         policy,
         keys,
-        journal: Journal::new(store, outbox, limit, readiness.clone()),
+        journal: Journal::new(store, outbox, limits, readiness.clone()),
         approvals: Approvals::new(approval, config.approval.timeout, config.approval.expires_in),
         tasks: tasks.clone(),
         settings: config.engine,

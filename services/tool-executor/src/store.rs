@@ -2,14 +2,14 @@
 //!
 //! Promises that a change which was answered `Ok` is on disk, together with its audit event; that a change
 //! is made only to what was read (compare and set on state and revision); that a request id makes one
-//! execution; that an approval starts one effect; that an execution is taken back once; and that an intent
+//! execution; that an approval starts one effect; that an execution is taken back once; that nobody has more waiting for people than the limit; and that an intent
 //! is taken only when there is room in the outbox for its outcome as well.
 
 mod change;
 mod rows;
 mod sqlite;
 
-use bulkhead_outbox::EnqueueError;
+use bulkhead_outbox::{EnqueueError, Limit};
 use bulkhead_sqlite::WriteError;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -48,6 +48,14 @@ pub enum StoreError {
     OutboxFull {
         /// How many wait.
         waiting: i64,
+    },
+    /// The principal has as much waiting for people as it may have.
+    #[error("{pending} calls of {principal} wait for people; no more are taken")]
+    TooManyPending {
+        /// Whose.
+        principal: String,
+        /// How many wait.
+        pending: i64,
     },
     /// It certainly was not written, or could not be read.
     #[error("the journal is not available")]
@@ -147,4 +155,13 @@ pub struct Waiting {
     pub approval_id: Option<String>,
     /// When it was recorded.
     pub create_time: Timestamp,
+}
+
+/// How much is kept for others to deal with.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events that may wait for the audit service; the outbox's own limit.
+    pub outbox: Limit,
+    /// Calls of one principal that may wait for people.
+    pub pending_per_principal: i64,
 }

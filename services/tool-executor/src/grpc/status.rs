@@ -14,6 +14,8 @@ use crate::store::StoreError;
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// A service that restarts is back within a few seconds.
 const APPROVAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// People take their time; asking more often only fills the log.
+const PEOPLE_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// The outbox drains as soon as the audit service answers.
 const OUTBOX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,17 @@ fn store(error: StoreError) -> Fault {
             .saying("too many audit events wait for delivery, so nothing was done; try again later")
             .with("waiting", waiting)
             .retry_after(OUTBOX_RETRY_DELAY),
+        StoreError::TooManyPending { principal, pending } => Fault::new(
+            Code::ResourceExhausted,
+            "TOO_MANY_PENDING",
+        )
+        .saying(
+            "too many of your calls wait for people, so this one was not recorded; wait until they are \
+                     decided",
+        )
+        .with("principal", principal)
+        .with("pending", pending)
+        .retry_after(PEOPLE_RETRY_DELAY),
         error @ StoreError::Unavailable(_) => Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
             .saying("the journal cannot be written or read now, so nothing was done; try again")
             .retry_after(STORE_RETRY_DELAY)

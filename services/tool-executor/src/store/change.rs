@@ -4,14 +4,14 @@ use bulkhead_outbox::{EventDraft, Limit, Outbox};
 use bulkhead_sqlite::{self as sqlite, Claim, Scope};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Claimed, Committed, StoreError, rows};
+use super::{Claimed, Committed, Limits, StoreError, rows};
 use crate::execution::{Before, Draft, Execution, Request, State, Step, transition};
 
 /// Makes the change, or none of it.
 pub(super) async fn change(
     connection: &mut SqliteConnection,
     outbox: Outbox,
-    limit: Limit,
+    limits: Limits,
     draft: Draft,
     event: Option<EventDraft>,
 ) -> Result<Committed, StoreError> {
@@ -21,11 +21,14 @@ pub(super) async fn change(
     {
         return Ok(Committed::Replayed(id));
     }
+    if before.is_absent() && execution.state == State::Planned {
+        require_place(connection, limits.pending_per_principal, &execution).await?;
+    }
     let was_running = matches!(before, Before::Is { state: State::Running, .. });
     if event.is_some() && !was_running {
         // An intent promises an outcome, so it needs room for both.
         let needed = if execution.state == State::Running { 2 } else { 1 };
-        require_room(connection, limit, needed).await?;
+        require_room(connection, limits.outbox, needed).await?;
     }
     if execution.state == State::Running {
         require_original(connection, &execution).await?;
@@ -108,6 +111,23 @@ pub(super) async fn require_room(
         return Err(StoreError::OutboxFull { waiting });
     }
     Ok(())
+}
+
+/// Refuses when the principal has as much waiting for people as it may have.
+async fn require_place(
+    connection: &mut SqliteConnection,
+    limit: i64,
+    execution: &Execution,
+) -> Result<(), StoreError> {
+    let principal = execution.principal().to_string();
+    let pending: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM executions \
+         WHERE principal = ? AND state IN ('PLANNED', 'AWAITING_APPROVAL')",
+    )
+    .bind(&principal)
+    .fetch_one(connection)
+    .await?;
+    if pending < limit { Ok(()) } else { Err(StoreError::TooManyPending { principal, pending }) }
 }
 
 /// An undo may start only while its original stands and no other undo of it runs.

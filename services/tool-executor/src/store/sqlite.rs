@@ -1,7 +1,7 @@
 //! The journal on SQLite.
 
 use bulkhead_edge::Readiness;
-use bulkhead_outbox::{EventDraft, Limit, NotAcknowledged, Outbox};
+use bulkhead_outbox::{EventDraft, NotAcknowledged, Outbox};
 use bulkhead_sqlite::{OpenError, Store};
 use sqlx::migrate::Migrator;
 use sqlx::{QueryBuilder, Sqlite};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::change::{change, claimed, require_room};
-use super::{Claimed, Committed, Filter, ListedPage, StoreError, Waiting, rows};
+use super::{Claimed, Committed, Filter, Limits, ListedPage, StoreError, Waiting, rows};
 use crate::execution::{Draft, Execution, Request, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -28,7 +28,7 @@ pub type Changes = watch::Receiver<u64>;
 pub struct Journal {
     store: Store,
     outbox: Outbox,
-    limit: Limit,
+    limits: Limits,
     readiness: Readiness,
     changes: Arc<watch::Sender<u64>>,
 }
@@ -42,10 +42,10 @@ pub(crate) async fn open(path: &Path) -> Result<Store, OpenError> {
 }
 
 impl Journal {
-    /// Over a store and the outbox that lives in it. `limit` is the outbox's own.
+    /// Over a store and the outbox that lives in it. `limits.outbox` is the outbox's own.
     #[must_use]
-    pub fn new(store: Store, outbox: Outbox, limit: Limit, readiness: Readiness) -> Self {
-        Self { store, outbox, limit, readiness, changes: Arc::new(watch::Sender::new(0)) }
+    pub fn new(store: Store, outbox: Outbox, limits: Limits, readiness: Readiness) -> Self {
+        Self { store, outbox, limits, readiness, changes: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Makes a change and stores its event, in one transaction, durably.
@@ -54,11 +54,11 @@ impl Journal {
     /// [`StoreError`]; unless it is `OutcomeUnknown`, nothing was changed.
     pub async fn commit(&self, draft: Draft, event: Option<EventDraft>) -> Result<Committed, StoreError> {
         let outbox = self.outbox.clone();
-        let limit = self.limit;
+        let limits = self.limits;
         let written = self
             .store
             .writer()
-            .write(move |connection| Box::pin(change(connection, outbox, limit, draft, event)))
+            .write(move |connection| Box::pin(change(connection, outbox, limits, draft, event)))
             .await;
         self.report(&written);
         let committed = written?;
@@ -73,7 +73,7 @@ impl Journal {
     /// [`StoreError`].
     pub async fn tell(&self, event: EventDraft) -> Result<(), StoreError> {
         let outbox = self.outbox.clone();
-        let limit = self.limit;
+        let limit = self.limits.outbox;
         let written = self
             .store
             .writer()

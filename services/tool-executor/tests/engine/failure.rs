@@ -199,3 +199,31 @@ async fn what_nobody_could_be_asked_about_expires() {
     assert_eq!(world.execute(request).await.expect("replays").state(), State::Expired);
     assert_eq!((world.read("a").as_deref(), world.begun()), (Some("one"), 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_people_busy_without_limit() {
+    let world = World::start_with("pending_max_per_principal = 2").await;
+    for name in ["a", "b", "c"] {
+        world.write(name, "one");
+    }
+    // One waits for a decision, one for being asked.
+    let first = world.execute(drop_note("a")).await.expect("asks");
+    world.approvals.set_down(true);
+    let second = drop_note("b");
+    let refused = world.execute(second.clone()).await.expect_err("refused");
+    assert_retryable(&refused, Code::Unavailable, "APPROVAL_UNAVAILABLE");
+    let third = drop_note("c");
+    let refused = world.execute(third.clone()).await.expect_err("too many");
+    assert_retryable(&refused, Code::ResourceExhausted, "TOO_MANY_PENDING");
+    assert_eq!(world.execute(put("d", "free")).await.expect("ungated").state(), State::Succeeded);
+    let mut other = world.client("other");
+    let others = other.execute_tool_call(within(drop_note("c"), Duration::from_secs(10))).await;
+    assert_eq!(reason(&others.expect_err("down")), "APPROVAL_UNAVAILABLE");
+
+    // A replay adds nothing, and a decision makes room.
+    world.approvals.set_down(false);
+    world.execute(second).await.expect("replays");
+    world.approvals.deny(&first.approval_id, "no");
+    world.until(&first.execution_id, State::Denied).await;
+    assert_eq!(world.execute(third).await.expect("asks").state(), State::AwaitingApproval);
+}
