@@ -76,7 +76,7 @@ pub async fn serve(
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
-    let recorder = Recorder::new(store, outbox, tasks.clone(), config.outbox_events_max);
+    let recorder = Recorder::start(store, outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
     let service = Service { catalog, recorder, replay: Replay::new() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };

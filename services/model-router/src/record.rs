@@ -4,10 +4,12 @@
 //! once its event is stored, and that a call whose caller went away leaves one too. The event holds
 //! counts, names and times, never a prompt or an answer.
 
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_edge::Tasks;
+use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_outbox::{EnqueueError, EventDraft, Outbox};
 use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
+use upkeep::Conditions;
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
 /// lack of room.
@@ -60,6 +63,7 @@ pub(crate) struct Recorder {
     outbox: Outbox,
     tasks: Tasks,
     waiting_max: i64,
+    conditions: Conditions,
     calls: Arc<Semaphore>,
 }
 
@@ -85,25 +89,41 @@ pub(crate) struct Ending {
 }
 
 impl Recorder {
-    pub(crate) fn new(store: Store, outbox: Outbox, tasks: Tasks, waiting_max: i64) -> Self {
-        Self { store, outbox, tasks, waiting_max, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+    /// Takes calls while the store works and fewer than `waiting_max` events wait, and keeps the readiness
+    /// true about both.
+    pub(crate) fn start(
+        store: Store,
+        outbox: Outbox,
+        waiting_max: i64,
+        readiness: Readiness,
+        tasks: Tasks,
+    ) -> Self {
+        let conditions = Conditions::new(readiness);
+        tasks.spawn("upkeep", upkeep::run(store.clone(), conditions.clone(), tasks.stopping()));
+        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        Self { store, outbox, tasks, waiting_max, conditions, calls }
     }
 
     /// Reserves room for a call's event.
     pub(crate) async fn open(&self, draft: EventDraft, facts: Facts) -> Result<CallRecord, RecordError> {
-        let permit =
-            Arc::clone(&self.calls).try_acquire_owned().map_err(|_closed_or_none| RecordError::Busy)?;
-        let count = "SELECT COALESCE(MAX(seq) - MIN(seq) + 1, 0) FROM outbox";
-        let waiting = sqlx::query_scalar::<_, i64>(count).fetch_one(self.store.readers()).await?;
-        if waiting >= self.waiting_max {
-            return Err(RecordError::Full { waiting });
-        }
+        let permit = self.reserve().await.inspect_err(|error| self.conditions.failed(error))?;
+        self.conditions.has_room();
         Ok(CallRecord {
             open: Some(Open { draft, facts, permit, began: Instant::now() }),
             recorder: self.clone(),
             attempts: Vec::new(),
             running: None,
         })
+    }
+
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, RecordError> {
+        let permit =
+            Arc::clone(&self.calls).try_acquire_owned().map_err(|_closed_or_none| RecordError::Busy)?;
+        let waiting = waiting(&self.store).await?;
+        if waiting >= self.waiting_max {
+            return Err(RecordError::Full { waiting });
+        }
+        Ok(permit)
     }
 
     /// Writes in a task of its own, so that it is finished whoever stops waiting for it.
@@ -114,15 +134,27 @@ impl Recorder {
     ) -> oneshot::Receiver<Result<i64, RecordError>> {
         let (reply, written) = oneshot::channel();
         let outbox = self.outbox.clone();
+        let conditions = self.conditions.clone();
         self.tasks.spawn("model-call-event", async move {
             let result = outbox.append::<RecordError>(draft).await;
             drop(permit);
+            match &result {
+                Ok(_) => conditions.written(),
+                Err(error) => conditions.failed(error),
+            }
             if let Err(Err(error)) = reply.send(result) {
                 tracing::error!(error = bulkhead_edge::fault::chain(&error, ": "), "an event was not stored");
             }
         });
         written
     }
+}
+
+/// How many events wait for the audit service. Rows leave only from the front, so the ends of the range tell
+/// the count without a scan.
+async fn waiting(store: &Store) -> Result<i64, sqlx::Error> {
+    let count = "SELECT COALESCE(MAX(seq) - MIN(seq) + 1, 0) FROM outbox";
+    sqlx::query_scalar(count).fetch_one(store.readers()).await
 }
 
 /// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceC
 use bulkhead_provider_sim::{ControlClient, RecordedRequest, Running, Script, Simulator, Step};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -56,7 +58,10 @@ pub(crate) struct Bench {
     pub(crate) control: ControlClient,
     pub(crate) client: ModelRouterServiceClient<Peer>,
     pub(crate) events: Arc<Mutex<Vec<audit::Event>>>,
+    /// While set, the audit service takes nothing.
+    pub(crate) audit_is_down: Arc<AtomicBool>,
     pub(crate) folder: TempDir,
+    address: String,
     // Dropped in this order: the router before those it talks to.
     _router: Router,
     _running: JoinSet<()>,
@@ -67,8 +72,9 @@ pub(crate) struct Bench {
 pub(crate) async fn bench(plan: Plan) -> Bench {
     let mut running = JoinSet::new();
     let events = Arc::default();
-    let audit = audit_service(Arc::clone(&events), &mut running).await;
-    assemble(plan, &audit, events, running).await
+    let is_down = Arc::default();
+    let audit = audit_service(Arc::clone(&events), Arc::clone(&is_down), &mut running).await;
+    Bench { audit_is_down: is_down, ..assemble(plan, &audit, events, running).await }
 }
 
 /// The same with another audit service.
@@ -89,6 +95,8 @@ async fn assemble(
     Bench {
         control: ControlClient::new(simulator.address()).expect("a client"),
         client: client(&address),
+        audit_is_down: Arc::default(),
+        address,
         simulator,
         events,
         folder,
@@ -198,7 +206,7 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
     write("bulkhead.toml", &text);
 }
 
-struct Log(Arc<Mutex<Vec<audit::Event>>>);
+struct Log(Arc<Mutex<Vec<audit::Event>>>, Arc<AtomicBool>);
 
 #[tonic::async_trait]
 impl AuditService for Log {
@@ -206,15 +214,23 @@ impl AuditService for Log {
         &self,
         request: Request<audit::AppendEventsRequest>,
     ) -> Result<Response<audit::AppendEventsResponse>, Status> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("down"));
+        }
         self.0.lock().expect("not poisoned").extend(request.into_inner().events);
         Ok(Response::new(audit::AppendEventsResponse::default()))
     }
 }
 
-async fn audit_service(events: Arc<Mutex<Vec<audit::Event>>>, running: &mut JoinSet<()>) -> String {
+async fn audit_service(
+    events: Arc<Mutex<Vec<audit::Event>>>,
+    is_down: Arc<AtomicBool>,
+    running: &mut JoinSet<()>,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let server = tonic::transport::Server::builder().add_service(AuditServiceServer::new(Log(events)));
+    let server =
+        tonic::transport::Server::builder().add_service(AuditServiceServer::new(Log(events, is_down)));
     running.spawn(async move {
         server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("serves");
     });
@@ -266,6 +282,28 @@ impl Bench {
     pub(crate) async fn explain(&self, route: &str, context: Option<RunContext>) -> pb::ExplainRouteResponse {
         let request = pb::ExplainRouteRequest { route: route.into(), context };
         self.client.clone().explain_route(request).await.expect("explains").into_inner()
+    }
+
+    /// What `GET /readyz` answers.
+    pub(crate) async fn readyz(&self) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.expect("it listens");
+        let request = "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    /// Waits until it answers 200.
+    pub(crate) async fn ready(&self) {
+        let ready = async {
+            // Between two looks the machine is left to the others.
+            let mut looks = tokio::time::interval(Duration::from_millis(50));
+            while !self.readyz().await.starts_with("HTTP/1.1 200") {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("it becomes ready");
     }
 
     /// What the simulator was sent for a model.

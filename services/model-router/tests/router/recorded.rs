@@ -1,8 +1,12 @@
 //! What is written down, and what must not be.
 
+use std::sync::atomic::Ordering;
+
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Script, StatusFault, Step};
 use pb::content_block::Block;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -152,4 +156,44 @@ async fn with_a_full_outbox_no_model_is_called() {
     assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "OUTBOX_FULL"));
     assert!(error.get_details_retry_info().is_some());
     assert_eq!(bench.counts().await, [2, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_full_outbox_is_not_ready_until_there_is_room() {
+    let settings = "retry_base_ms = 10\noutbox_events_max = 2";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    bench.audit_is_down.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        bench.generate(request()).await.expect("there is room");
+    }
+    assert!(bench.readyz().await.starts_with("HTTP/1.1 200"), "waiting events alone are no trouble");
+    bench.generate(request()).await.expect_err("full");
+    let told = bench.readyz().await;
+    assert!(told.starts_with("HTTP/1.1 503") && told.contains("audit_outbox"), "{told}");
+
+    bench.audit_is_down.store(false, Ordering::Relaxed);
+    bench.ready().await;
+    bench.generate(request()).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_or_locked_is_not_ready_until_it_is_back() {
+    let bench = bench(Plan::default()).await;
+    let path = bench.folder.path().join("data/router.db");
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
+    for (harm, cure) in [
+        ("ALTER TABLE outbox RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO outbox"),
+        ("BEGIN IMMEDIATE", "ROLLBACK"),
+    ] {
+        assert!(bench.readyz().await.starts_with("HTTP/1.1 200"));
+        intruder.execute(harm).await.expect("harmed");
+        let error = bench.generate(request()).await.expect_err("cannot be recorded");
+        assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+        let told = bench.readyz().await;
+        assert!(told.starts_with("HTTP/1.1 503") && told.contains("store"), "{harm}: {told}");
+        intruder.execute(cure).await.expect("cured");
+        bench.ready().await;
+        bench.generate(request()).await.expect("answers again");
+    }
 }

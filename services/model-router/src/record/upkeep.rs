@@ -1,0 +1,140 @@
+//! Keeps the readiness true: about the store, and about room for events.
+//!
+//! A service that is not ready may be sent no calls, so neither condition waits for one to be met again: the
+//! store is tried in the background, and the outbox's own delivery says when it is empty.
+
+use std::time::{Duration, Instant};
+
+use bulkhead_edge::Readiness;
+use bulkhead_edge::fault::chain;
+use bulkhead_sqlite::{Store, WriteError};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::RecordError;
+
+/// Condition: the store can be read and written.
+const STORE: &str = "store";
+/// Condition: there is room for the events of calls. Shared with the outbox, which speaks of its delivery.
+const OUTBOX: &str = "audit_outbox";
+/// Our word about the latter, by which it is told from the outbox's.
+const FULL: &str = "too many events wait for the audit service; no model is called until it takes them";
+
+/// Between proofs that a store without trouble can be written.
+const PROOF_INTERVAL: Duration = Duration::from_secs(10);
+/// Between looks for trouble, and between proofs while there is some.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the recorder says about itself. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Conditions {
+    readiness: Readiness,
+}
+
+impl Conditions {
+    pub(super) fn new(readiness: Readiness) -> Self {
+        Self { readiness }
+    }
+
+    /// A call could not be opened or recorded.
+    pub(super) fn failed(&self, error: &RecordError) {
+        match error {
+            RecordError::Full { .. } => self.readiness.unmet(OUTBOX, FULL),
+            RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) => {
+                self.readiness.unmet(STORE, "the store cannot be read or written; the log says why");
+            }
+            // A crowd passes by itself; a task that panicked stops the service anyway.
+            RecordError::Busy | RecordError::Lost(_) => {}
+        }
+    }
+
+    /// A call was opened. What the outbox itself said of its delivery stands.
+    pub(super) fn has_room(&self) {
+        if self.readiness.problems().get(OUTBOX).is_some_and(|why| why == FULL) {
+            self.readiness.met(OUTBOX);
+        }
+    }
+
+    /// The store was written.
+    pub(super) fn written(&self) {
+        self.readiness.met(STORE);
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.readiness.problems().contains_key(STORE)
+    }
+}
+
+/// Proves now and then that the store works, until the service stops.
+pub(super) async fn run(store: Store, conditions: Conditions, stopping: CancellationToken) {
+    let mut proved = Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = stopping.cancelled() => return,
+        }
+        if !conditions.is_troubled() && proved.elapsed() < PROOF_INTERVAL {
+            continue;
+        }
+        proved = Instant::now();
+        match prove(&store).await {
+            Ok(()) => conditions.written(),
+            Err(error) => {
+                tracing::error!(error = chain(&error, ": "), "the store does not work");
+                conditions.failed(&error);
+            }
+        }
+    }
+}
+
+/// Does what a call does with the store: counts what waits, and writes.
+async fn prove(store: &Store) -> Result<(), RecordError> {
+    super::waiting(store).await?;
+    let now = Timestamp::now().as_millisecond();
+    let beat =
+        "INSERT INTO heartbeat (one, time_ms) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET time_ms = ?1";
+    let write = store.writer().write(move |connection| {
+        Box::pin(async move {
+            let beat = sqlx::query(beat).bind(now);
+            beat.execute(connection).await.map_err(WriteError::NotWritten)?;
+            Ok::<_, WriteError>(())
+        })
+    });
+    Ok(write.await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unmet(readiness: &Readiness) -> Vec<&'static str> {
+        readiness.problems().into_keys().collect()
+    }
+
+    #[test]
+    fn each_error_names_its_condition() {
+        let cases = [
+            (RecordError::Full { waiting: 2 }, vec![OUTBOX]),
+            (RecordError::Read(sqlx::Error::PoolClosed), vec![STORE]),
+            (RecordError::Write(WriteError::Closed), vec![STORE]),
+            (RecordError::Busy, vec![]),
+        ];
+        for (error, expected) in cases {
+            let readiness = Readiness::new();
+            let conditions = Conditions::new(readiness.clone());
+            conditions.failed(&error);
+            assert_eq!(unmet(&readiness), expected, "{error:?}");
+            conditions.has_room();
+            conditions.written();
+            assert_eq!(unmet(&readiness), Vec::<&str>::new(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn room_for_a_call_does_not_speak_for_the_delivery() {
+        let readiness = Readiness::new();
+        readiness.unmet(OUTBOX, "the audit service refuses our events");
+        Conditions::new(readiness.clone()).has_room();
+        assert_eq!(unmet(&readiness), [OUTBOX]);
+    }
+}
