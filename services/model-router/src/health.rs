@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use crate::budget::{Budget, Paid};
 use crate::failure::{Course, Failure, Kind};
 
+/// The longest that one answer keeps a model from everybody: after that one request may ask again, and is told
+/// again. What its server asked beyond it is reported, not obeyed.
+pub const SHARED_DELAY_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// How long an unlucky model is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthPolicy {
@@ -105,11 +109,14 @@ impl ModelState {
     /// An attempt failed.
     pub fn failed(&mut self, failure: &Failure, now: Instant, policy: &HealthPolicy) {
         self.probe_until = None;
-        if let Some(delay) = failure.server_delay {
-            self.delayed_until = self.delayed_until.max(Some(now + delay));
-        }
-        if failure.kind.course() == Course::MarkAndNext {
-            self.marked = Some((failure.kind, now + policy.unusable));
+        match failure.kind.course() {
+            // A delay on any other failure is about one request, or about what waiting does not mend.
+            Course::Retry { .. } => {
+                let delay = failure.server_delay.map(|delay| now + delay.min(SHARED_DELAY_MAX));
+                self.delayed_until = self.delayed_until.max(delay);
+            }
+            Course::MarkAndNext => self.marked = Some((failure.kind, now + policy.unusable)),
+            Course::NextModel | Course::EndRequest => {}
         }
         if failure.kind.is_ill_health() {
             self.failures = self.failures.saturating_add(1);
@@ -217,6 +224,26 @@ mod tests {
         assert_eq!(state.delay(now + Duration::from_secs(1)), Duration::from_secs(8));
         state.answered();
         assert_eq!(state.delay(now), Duration::from_secs(9), "an answer to another request does not void it");
+    }
+
+    #[test]
+    fn a_servers_delay_binds_all_only_where_waiting_helps_and_for_a_time() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let minute = Duration::from_secs(60);
+        let cases = [
+            (Kind::RateLimited, minute, minute),
+            (Kind::Overloaded, day, SHARED_DELAY_MAX),
+            (Kind::RateLimited, Duration::MAX, SHARED_DELAY_MAX),
+            (Kind::InvalidRequest, day, Duration::ZERO),
+            (Kind::ContextLength, day, Duration::ZERO),
+            (Kind::Forbidden, day, Duration::ZERO),
+        ];
+        for (kind, told, expected) in cases {
+            let now = Instant::now();
+            let mut state = ModelState::new(now);
+            state.failed(&Failure { server_delay: Some(told), ..failure(kind) }, now, &POLICY);
+            assert_eq!(state.delay(now), expected, "{kind:?} {told:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `classify → clear → plan → attempt* → answer`. Promises that
 //! - a request with a sensitivity category goes to local models alone, on every path ([`clearance`]);
 //! - a model marked local is only connected to at a local address ([`upstream`]);
-//! - a server's own delay is honoured by every request, and failures are retried within the caller's
+//! - a server's own delay is honoured by every request, for ten minutes at most, and failures are retried within the caller's
 //!   deadline and a budget ([`schedule`], [`health`]);
 //! - what ExplainRoute prints is what Generate follows ([`plan`]);
 //! - each call leaves an audit event before its answer goes out, which holds no prompt and no answer.

@@ -166,6 +166,14 @@ async fn a_bad_request_ends_the_request_at_once() {
 }
 
 #[tokio::test]
+async fn a_delay_on_a_bad_request_keeps_nobody_else_out() {
+    let bench = bench(Plan::default()).await;
+    bench.script("primary", Script::once([Step::status_after(400, RetryAfter::Seconds(86_400))])).await;
+    bench.generate(request()).await.expect_err("refused");
+    assert_eq!(bench.generate(request()).await.expect("answers").model, "primary");
+}
+
+#[tokio::test]
 async fn a_prompt_that_does_not_fit_one_model_goes_to_the_next() {
     let bench = bench(Plan::default()).await;
     let message = Some("prompt is too long: 210000 tokens > 200000 maximum".to_owned());
