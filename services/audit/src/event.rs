@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
 
 /// Longest line in bytes, without its newline: entry bundles of C2SP tlog-tiles carry 16-bit lengths.
@@ -100,6 +101,15 @@ fn is_zero(step: &u32) -> bool {
 }
 
 impl Event {
+    /// A hash over all that the sender determines, in the form that a line keeps: the same before the event
+    /// is written and after it is read back, however its numbers were spelt.
+    ///
+    /// # Errors
+    /// [`LineError::NotJson`].
+    pub fn fingerprint(&self) -> Result<Hash, LineError> {
+        Ok(record_hash(canonical::to_string(self)?.as_bytes()))
+    }
+
     /// Whether the event fits into a line wherever in the log it lands: measured with the longest sequence
     /// number and the longest time there can be.
     ///
@@ -262,6 +272,38 @@ pub(crate) mod tests {
         event.check_line(&source).expect("exactly fits");
         event.attributes.insert("text".into(), json!("x".repeat(fits + 1)));
         assert!(event.check_line(&source).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_survives_the_line_and_covers_every_field() {
+        let mut entry = entry(7, "tool.intent", "2026-05-09T12:00:00Z");
+        entry.event.attributes.insert("ratio".into(), json!(1.0));
+        let line = entry.to_line().expect("a line");
+        let read = Entry::parse(line.as_bytes()).expect("parses").event;
+        assert_ne!(read.attributes["ratio"], entry.event.attributes["ratio"], "the line spells it 1");
+        let fingerprint = |event: &Event| event.fingerprint().expect("has a form");
+        assert_eq!(fingerprint(&read), fingerprint(&entry.event));
+
+        let changes: [fn(&mut Event); 13] = [
+            |event| drop(event.attributes.insert("ratio".into(), json!(2))),
+            |event| event.event_id = Uuid::from_u128(9),
+            |event| event.kind = "tool.outcome".into(),
+            |event| event.outcome = "failed".into(),
+            |event| event.principal.name = "bob".into(),
+            |event| event.request_id = "r".into(),
+            |event| event.run_id = "r".into(),
+            |event| event.session_id = "s".into(),
+            |event| event.step = 1,
+            |event| event.subject_id = "e".into(),
+            |event| event.time += 1.nanosecond(),
+            |event| event.tool = "fs.read".into(),
+            |event| event.trace_id = "0af7651916cd43dd8448eb211c80319c".into(),
+        ];
+        for (change, number) in changes.into_iter().zip(0..) {
+            let mut other = read.clone();
+            change(&mut other);
+            assert_ne!(fingerprint(&other), fingerprint(&read), "change {number}");
+        }
     }
 
     #[test]

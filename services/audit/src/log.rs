@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::event::LineError;
+use crate::query::QueryError;
 
 pub use appender::Clock;
 pub(crate) use files::check_regular;
@@ -85,6 +87,15 @@ pub enum AppendError {
     /// An earlier write left the file in a state that only a restart can read.
     #[error("the log takes no more events before a restart: what is on disk is not known")]
     Broken,
+    /// An event id stands for another event: there, or earlier in the batch. Nothing of the batch is taken.
+    #[error("event {event_id} was sent before and said something else")]
+    Reused {
+        /// Which.
+        event_id: Uuid,
+    },
+    /// Whether an event repeats a recorded one cannot be told.
+    #[error("a recorded event could not be read back")]
+    ReadBack(#[source] Arc<QueryError>),
     /// The index does not follow, and without it duplicates would not be seen.
     #[error("the index of the log could not be read or written")]
     Index(#[source] Arc<sqlx::Error>),

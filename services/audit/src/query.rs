@@ -103,7 +103,8 @@ fn kept(places: &[Place], limit: u32) -> usize {
     fitting.min(usize::try_from(limit).unwrap_or(usize::MAX)).max(usize::from(!places.is_empty()))
 }
 
-fn read(layout: &Layout, places: &[Place]) -> Result<Vec<Recorded>, QueryError> {
+/// The lines at these places.
+pub(crate) fn read(layout: &Layout, places: &[Place]) -> Result<Vec<Recorded>, QueryError> {
     let mut open: Option<(Date, File)> = None;
     let mut events = Vec::with_capacity(places.len());
     for place in places {

@@ -20,6 +20,14 @@ pub(super) fn append(error: AppendError) -> Status {
         AppendError::Index(_) => {
             unavailable("the log's index does not follow; keep the events and send them again")
         }
+        AppendError::Reused { event_id } => Fault::new(Code::AlreadyExists, "EVENT_ID_REUSED")
+            .saying(format!(
+                "event {event_id} was sent before and said something else; nothing of the request is recorded"
+            ))
+            .with("event_id", event_id),
+        AppendError::ReadBack(_) => {
+            unavailable("the log cannot be read now; keep the events and send them again")
+        }
         AppendError::Closed => unavailable("the service is stopping; send the events again"),
         AppendError::Line(_) => Fault::new(Code::Internal, "LINE_NOT_WRITTEN")
             .saying("an event could not be written as a line; nothing of the request is recorded"),

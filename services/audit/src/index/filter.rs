@@ -107,7 +107,8 @@ impl Filter {
     }
 }
 
-fn place(row: &SqliteRow) -> sqlx::Result<Place> {
+/// A row's `sequence`, `day`, `offset_bytes` and `length_bytes`.
+pub(super) fn place(row: &SqliteRow) -> sqlx::Result<Place> {
     let unsigned = |column: &str| {
         let number: i64 = row.try_get(column)?;
         u64::try_from(number).map_err(|error| sqlx::Error::Decode(Box::new(error)))

@@ -1,12 +1,11 @@
 //! The writing side of the index; the appender owns it.
 
-use std::collections::HashSet;
-
 use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use tlog_tiles::{EMPTY_HASH, Hash};
 use uuid::Uuid;
 
-use super::{Row, int};
+use super::filter::place;
+use super::{Place, Row, int};
 use crate::merkle::Head;
 
 /// Rows in one statement; at 15 columns well below SQLite's 32,766 parameters.
@@ -67,19 +66,17 @@ impl IndexWriter {
         cover(&mut self.connection, head).await
     }
 
-    /// Which of these ids are recorded.
-    pub(crate) async fn known(&mut self, ids: &[Uuid]) -> sqlx::Result<HashSet<Uuid>> {
+    /// Where the events with these ids stand, in the order of the log; those that are not recorded do not.
+    pub(crate) async fn known(&mut self, ids: &[Uuid]) -> sqlx::Result<Vec<Place>> {
         let list: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-        let rows =
-            sqlx::query("SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))")
-                .bind(serde_json::Value::from(list).to_string())
-                .fetch_all(&mut self.connection)
-                .await?;
-        let parse = |row: &sqlx::sqlite::SqliteRow| {
-            let id = row.try_get::<&str, _>("event_id")?;
-            id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
-        };
-        rows.iter().map(parse).collect()
+        let rows = sqlx::query(
+            "SELECT sequence, day, offset_bytes, length_bytes FROM events \
+             WHERE event_id IN (SELECT value FROM json_each(?)) ORDER BY sequence",
+        )
+        .bind(serde_json::Value::from(list).to_string())
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter().map(place).collect()
     }
 
     pub(crate) async fn close(self) {

@@ -4,7 +4,6 @@
 //! answered only after its sync and after the index knows it, so that a query sees it and a repeat of it is
 //! recognised.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -19,16 +18,19 @@ use uuid::Uuid;
 
 use super::files::{AppendFailure, DayFiles};
 use super::leaf_hashes::LeafHashes;
-use super::stage::{Staged, stage};
-use super::{AppendError, Batch, Receipt};
+use super::stage::{Known, Reused, Staged, stage};
+use super::{AppendError, Batch, Layout, Receipt};
 use crate::event::{day_of, logged_time};
-use crate::index::{IndexWriter, Row};
+use crate::index::{IndexWriter, Place, Row};
 use crate::merkle::{Head, Tree};
+use crate::query;
 
 /// Calls that may wait; beyond it callers wait to enqueue. At 8 MiB a call, this bounds the memory too.
 pub(crate) const QUEUE_LENGTH: usize = 32;
 /// Calls that share one sync at most.
 const GROUP_MAX: usize = 32;
+/// Lines in memory at once when repeated events are compared; at most 4 MiB.
+const LINES_READ_BACK: usize = 64;
 /// Between two looks at a disk or an index that failed.
 const MEND_INTERVAL: Duration = Duration::from_secs(1);
 /// Names of the readiness conditions.
@@ -56,8 +58,10 @@ impl fmt::Debug for Clock {
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) batch: Batch,
-    pub(crate) reply: oneshot::Sender<Result<Receipt, AppendError>>,
+    pub(crate) reply: oneshot::Sender<Answer>,
 }
+
+type Answer = Result<Receipt, AppendError>;
 
 /// The files behind the log; they travel to a thread for every write and back.
 #[derive(Debug)]
@@ -77,6 +81,8 @@ impl Files {
 /// The only writer of a log.
 #[derive(Debug)]
 pub(crate) struct Appender {
+    /// Where recorded events are read back from.
+    pub(crate) layout: Layout,
     /// None once what is on disk is not known.
     pub(crate) files: Option<Files>,
     pub(crate) tree: Tree,
@@ -118,7 +124,7 @@ impl Appender {
         let (batches, replies): (Vec<_>, Vec<_>) =
             group.into_iter().map(|append| (append.batch, append.reply)).unzip();
         let mut answers = match self.commit(batches).await {
-            Ok(receipts) => receipts.into_iter().map(Ok).collect(),
+            Ok(answers) => answers,
             Err(error) => vec![Err(error); replies.len()],
         }
         .into_iter();
@@ -128,32 +134,43 @@ impl Appender {
         }
     }
 
-    async fn commit(&mut self, group: Vec<Batch>) -> Result<Vec<Receipt>, AppendError> {
+    /// The answer to each batch; one error for all when nothing of the group is acknowledged.
+    async fn commit(&mut self, group: Vec<Batch>) -> Result<Vec<Answer>, AppendError> {
         self.catch_up().await?;
         let known = self.known(&group).await?;
         let now = logged_time((self.clock.0)(), self.last);
         let staged = stage(group, known, self.tree.size(), now);
         let mut staged = staged.map_err(|error| AppendError::Line(Arc::new(error)))?;
-        let duplicates = std::mem::take(&mut staged.duplicates);
+        let verdicts = std::mem::take(&mut staged.verdicts);
         if !staged.rows.is_empty() {
             self.write(staged).await?;
             self.catch_up().await?;
         }
         let tree_size = self.tree.size();
-        Ok(duplicates.into_iter().map(|duplicates| Receipt { tree_size, duplicates }).collect())
+        let answer = |verdict: Result<u32, Reused>| match verdict {
+            Ok(duplicates) => Ok(Receipt { tree_size, duplicates }),
+            Err(Reused { event_id }) => Err(AppendError::Reused { event_id }),
+        };
+        Ok(verdicts.into_iter().map(answer).collect())
     }
 
-    async fn known(&mut self, group: &[Batch]) -> Result<HashSet<Uuid>, AppendError> {
+    /// The ids of the group that are recorded, and the events that they stand for: from the files, which
+    /// are the truth.
+    async fn known(&mut self, group: &[Batch]) -> Result<Known, AppendError> {
         let events = group.iter().flat_map(|batch| &batch.events);
         let ids: Vec<Uuid> = events.map(|event| event.event_id).collect();
-        match self.index.known(&ids).await {
-            Ok(known) => {
-                self.index_down = false;
-                self.readiness.met(INDEX);
-                Ok(known)
-            }
-            Err(error) => Err(self.index_failed(error)),
+        let places = match self.index.known(&ids).await {
+            Ok(places) => places,
+            Err(error) => return Err(self.index_failed(error)),
+        };
+        self.index_down = false;
+        self.readiness.met(INDEX);
+        if places.is_empty() {
+            return Ok(Known::new());
         }
+        let layout = self.layout.clone();
+        let read = spawn_blocking(move || read_back(&layout, &places)).await;
+        read.map_err(|panicked| AppendError::ReadBack(Arc::new(panicked.into()))).flatten()
     }
 
     /// Writes and syncs. Afterwards the group is part of the log, or certainly not, or nobody knows.
@@ -247,6 +264,19 @@ impl Appender {
     }
 }
 
+/// What the events at these places say; a few lines at a time, for each may be long.
+fn read_back(layout: &Layout, places: &[Place]) -> Result<Known, AppendError> {
+    let mut known = Known::with_capacity(places.len());
+    for some in places.chunks(LINES_READ_BACK) {
+        let recorded = query::read(layout, some).map_err(|error| AppendError::ReadBack(Arc::new(error)))?;
+        for event in recorded.into_iter().map(|found| found.entry.event) {
+            let fingerprint = event.fingerprint().map_err(|error| AppendError::Line(Arc::new(error)))?;
+            known.insert(event.event_id, fingerprint);
+        }
+    }
+    Ok(known)
+}
+
 #[cfg(test)]
 mod tests {
     use bulkhead_edge::PrincipalKind;
@@ -265,6 +295,7 @@ mod tests {
         let days = DayFiles::read_only(folder.path(), date(2026, 5, 9));
         let readiness = Readiness::new();
         let mut appender = Appender {
+            layout: Layout::new(folder.path()),
             files: Some(Files { days, hashes: hashes.expect("creates") }),
             tree: Tree::default(),
             last: None,

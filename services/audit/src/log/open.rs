@@ -81,6 +81,7 @@ impl Log {
         let mut signer = Signer::new(key, layout.checkpoint(), head, readiness.clone());
         signer.begin().await?;
         let appender = Appender {
+            layout: layout.clone(),
             files: Some(Files { days: DayFiles::new(layout.logs()), hashes: recovered.hashes }),
             tree: recovered.tree,
             last: recovered.last,

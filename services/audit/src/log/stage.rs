@@ -1,6 +1,6 @@
 //! From a group of batches to the bytes that go to the file. Pure.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use bulkhead_edge::Principal;
 use jiff::Timestamp;
@@ -27,35 +27,67 @@ pub(crate) struct Staged {
     pub(crate) leaves: Vec<Hash>,
     /// Their offsets count from the beginning of `bytes`.
     pub(crate) rows: Vec<Row>,
-    /// For each batch, how many of its events were there already.
-    pub(crate) duplicates: Vec<u32>,
+    /// For each batch, how many of its events were there already, or why none of it is taken.
+    pub(crate) verdicts: Vec<Result<u32, Reused>>,
 }
 
-/// Gives every event that is new its place, beginning at `sequence`. `seen` holds the ids of the group that
+/// An event id that stands for another event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reused {
+    pub(crate) event_id: Uuid,
+}
+
+/// Event ids, and what they stand for.
+pub(crate) type Known = HashMap<Uuid, Hash>;
+
+/// Gives every event that is new its place, beginning at `sequence`. `known` holds the ids of the group that
 /// are recorded already.
 pub(crate) fn stage(
     group: Vec<Batch>,
-    mut seen: HashSet<Uuid>,
+    mut known: Known,
     sequence: u64,
     logged_time: Timestamp,
 ) -> Result<Staged, LineError> {
-    let duplicates = Vec::with_capacity(group.len());
+    let verdicts = Vec::with_capacity(group.len());
     let mut staged =
-        Staged { logged_time, bytes: Vec::new(), leaves: Vec::new(), rows: Vec::new(), duplicates };
+        Staged { logged_time, bytes: Vec::new(), leaves: Vec::new(), rows: Vec::new(), verdicts };
     let mut next = sequence;
     for batch in group {
-        let mut duplicates = 0;
-        for event in batch.events {
-            if !seen.insert(event.event_id) {
-                duplicates += 1;
-                continue;
-            }
+        let (fresh, verdict) = match sift(batch.events, &known)? {
+            Sifted::Reused(reused) => (Vec::new(), Err(reused)),
+            Sifted::Taken { fresh, duplicates } => (fresh, Ok(duplicates)),
+        };
+        for (event, fingerprint) in fresh {
+            known.insert(event.event_id, fingerprint);
             staged.add(Entry { event, logged_time, sequence: next, source: batch.source.clone() })?;
             next += 1;
         }
-        staged.duplicates.push(duplicates);
+        staged.verdicts.push(verdict);
     }
     Ok(staged)
+}
+
+enum Sifted {
+    Taken { fresh: Vec<(Event, Hash)>, duplicates: u32 },
+    Reused(Reused),
+}
+
+/// Tells what is new in a batch from what repeats an equal event, there or in the batch itself.
+fn sift(events: Vec<Event>, known: &Known) -> Result<Sifted, LineError> {
+    let mut own = Known::new();
+    let (mut fresh, mut duplicates) = (Vec::with_capacity(events.len()), 0);
+    for event in events {
+        let (event_id, fingerprint) = (event.event_id, event.fingerprint()?);
+        match known.get(&event_id).or_else(|| own.get(&event_id)) {
+            Some(first) if *first == fingerprint => duplicates += 1,
+            Some(_) => return Ok(Sifted::Reused(Reused { event_id })),
+            None => {
+                own.insert(event_id, fingerprint);
+                fresh.push((event, fingerprint));
+            }
+        }
+    }
+    Ok(Sifted::Taken { fresh, duplicates })
 }
 
 impl Staged {
@@ -81,22 +113,54 @@ mod tests {
         Batch { events, source: principal(PrincipalKind::Service, "executor") }
     }
 
+    fn taken(ids: &[u128]) -> Known {
+        ids.iter().map(|id| (Uuid::from_u128(*id), print(&event(*id, "tool.intent")))).collect()
+    }
+
+    fn print(event: &Event) -> Hash {
+        event.fingerprint().expect("has a form")
+    }
+
+    fn entries(staged: &Staged) -> Vec<Entry> {
+        let text = std::str::from_utf8(&staged.bytes).expect("text");
+        text.lines().map(|line| Entry::parse(line.as_bytes()).expect("parses")).collect()
+    }
+
+    fn noon() -> Timestamp {
+        "2026-05-09T12:00:00Z".parse().expect("a time")
+    }
+
     #[test]
     fn each_id_is_staged_once_whoever_sends_it() {
-        let noon = "2026-05-09T12:00:00Z".parse().expect("a time");
         let group = vec![batch(&[1, 2, 2]), batch(&[2, 3]), batch(&[9])];
-        let staged = stage(group, HashSet::from([Uuid::from_u128(9)]), 40, noon).expect("stages");
-        assert_eq!(staged.duplicates, [1, 1, 1]);
+        let staged = stage(group, taken(&[9]), 40, noon()).expect("stages");
+        assert_eq!(staged.verdicts, [Ok(1), Ok(1), Ok(1)]);
 
-        let text = String::from_utf8(staged.bytes).expect("text");
-        let entries: Vec<Entry> =
-            text.lines().map(|line| Entry::parse(line.as_bytes()).expect("parses")).collect();
+        let entries = entries(&staged);
         let placed: Vec<_> =
             entries.iter().map(|entry| (entry.sequence, entry.event.event_id.as_u128())).collect();
         assert_eq!(placed, [(40, 1), (41, 2), (42, 3)]);
+        let text = String::from_utf8(staged.bytes).expect("text");
         for (row, line) in staged.rows.iter().zip(text.lines()) {
             let range = usize::try_from(row.offset).expect("fits")..;
             assert!(text[range].starts_with(line));
         }
+    }
+
+    #[test]
+    fn an_id_that_stands_for_another_event_refuses_its_batch_and_no_other() {
+        let other = |id| Event { subject_id: "other".into(), ..event(id, "tool.intent") };
+        let with = |ids: &[u128], id| {
+            let mut batch = batch(ids);
+            batch.events.push(other(id));
+            batch
+        };
+        // Beside what is recorded, within one batch, and beside a batch of the same group.
+        let group = vec![with(&[1], 9), with(&[2], 2), batch(&[3]), with(&[4], 3), batch(&[4])];
+        let staged = stage(group, taken(&[9]), 0, noon()).expect("stages");
+        let reused = |id| Err(Reused { event_id: Uuid::from_u128(id) });
+        assert_eq!(staged.verdicts, [reused(9), reused(2), Ok(0), reused(3), Ok(0)]);
+        let ids: Vec<_> = entries(&staged).iter().map(|entry| entry.event.event_id.as_u128()).collect();
+        assert_eq!(ids, [3, 4]);
     }
 }

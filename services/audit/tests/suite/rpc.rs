@@ -114,6 +114,29 @@ async fn a_batch_that_is_sent_again_after_a_restart_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_id_that_stands_for_another_event_is_refused_with_its_whole_batch() {
+    let installation = Installation::new();
+    let mut service = Service::start(&installation).await;
+    // Numbers that a line spells in another way than the sender did.
+    let attributes_json = r#"{"b":1.0,"a":[1e2,-2.50]}"#.to_owned();
+    let first = pb::Event { attributes_json, ..sent(1) };
+    service.append(vec![first.clone()]).await.expect("appends");
+    let repeated = service.append(vec![first.clone(), sent(2), sent(2)]).await.expect("equal repeats");
+    assert_eq!((repeated.tree_size, repeated.duplicate_count), (2, 2));
+
+    let other = pb::Event { subject_id: "other".into(), ..first };
+    let twice = vec![sent(4), pb::Event { step: 9, ..sent(4) }];
+    for (events, number) in [(vec![sent(3), other], 1), (twice, 4)] {
+        let refused = service.append(events).await.expect_err("refused");
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::AlreadyExists, "EVENT_ID_REUSED"));
+        let metadata = refused.get_details_error_info().expect("an ErrorInfo").metadata;
+        assert_eq!(metadata["event_id"], sent(number).event_id);
+    }
+    assert_eq!(service.subjects(pb::QueryEventsRequest::default()).await, ["e1", "e2"]);
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_bad_event_is_refused_with_every_mistake_and_nothing_of_its_batch_is_kept() {
     let installation = Installation::new();
     let mut service = Service::start(&installation).await;
