@@ -87,12 +87,41 @@ fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
     text.ok_or_else(|| Malformed::new(format!("the answer has no text field `{field}`")))
 }
 
-/// A count; absent counts as zero, because some servers leave zeros out.
+/// The largest integer that every JSON reader keeps exact (RFC 8259, section 6), and so the largest that an
+/// audit event may hold.
+const COUNT_MAX: u64 = (1 << 53) - 1;
+
+/// A count; absent counts as zero, because some servers leave zeros out. No conversation comes near the
+/// largest, so that more is nonsense and not cut to fit.
 fn count(value: &Value, field: &str) -> Result<u64, Malformed> {
     match value.get(field) {
         None | Some(Value::Null) => Ok(0),
         Some(count) => {
-            count.as_u64().ok_or_else(|| Malformed::new(format!("the field `{field}` is no count")))
+            let count = count.as_u64().filter(|count| *count <= COUNT_MAX);
+            count.ok_or_else(|| Malformed::new(format!("the field `{field}` is no count")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn counts_fit_into_an_audit_event() {
+        let cases = [
+            (json!({}), Some(0)),
+            (json!({ "n": null }), Some(0)),
+            (json!({ "n": 12 }), Some(12)),
+            (json!({ "n": 9_007_199_254_740_991_u64 }), Some(9_007_199_254_740_991)),
+            (json!({ "n": 9_007_199_254_740_992_u64 }), None),
+            (json!({ "n": u64::MAX }), None),
+            (json!({ "n": -1 }), None),
+            (json!({ "n": 1.5 }), None),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(count(&body, "n").ok(), expected, "{body}");
         }
     }
 }
