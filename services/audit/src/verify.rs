@@ -58,6 +58,14 @@ pub enum VerifyError {
         /// As it was given.
         path: PathBuf,
     },
+    /// The folder of a whole stack: the log is one of the things in it.
+    #[error("{path} holds no daily files; did you mean {}?", .log.display())]
+    LogInside {
+        /// As it was given.
+        path: PathBuf,
+        /// The folder of a log that was found in it.
+        log: PathBuf,
+    },
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -94,9 +102,7 @@ pub fn verify_sent_by(
     options: &VerifyOptions,
 ) -> Result<VerifyReport, VerifyError> {
     let layout = Layout::new(folder);
-    if !layout.logs().is_dir() {
-        return Err(VerifyError::NotALog { path: folder.to_owned() });
-    }
+    check_folder(&layout)?;
     let key = options.key.as_deref().map(PinnedKey::load).transpose()?;
     let mut findings = Findings::default();
     // Before the files: a log that grows meanwhile is then never shorter than its checkpoint.
@@ -109,6 +115,21 @@ pub fn verify_sent_by(
     let read = read(&layout, &mut anchors, stories, options.open_for, &mut findings)?;
     anchors.judge(&read, &mut findings);
     Ok(VerifyReport::new(&read, anchors.reports(), findings))
+}
+
+/// An empty log is a log, but not where another one lies inside.
+fn check_folder(layout: &Layout) -> Result<(), VerifyError> {
+    let path = layout.folder().to_owned();
+    let log = path.join(crate::NAME);
+    let is_log = layout.logs().is_dir();
+    let has_days = is_log && {
+        let listing = lines::list(&layout.logs())?;
+        !listing.days.is_empty() || !listing.impostors.is_empty()
+    };
+    if !has_days && Layout::new(&log).logs().is_dir() {
+        return Err(VerifyError::LogInside { path, log });
+    }
+    if is_log { Ok(()) } else { Err(VerifyError::NotALog { path }) }
 }
 
 /// What reading the files gave.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead_audit::checkpoint::LogKey;
+use bulkhead_audit::log::Layout;
 use bulkhead_audit::verify::{
     FindingCode as Code, Senders, VerifyError, VerifyOptions, VerifyReport, verify, verify_sent_by,
 };
@@ -325,4 +326,28 @@ fn a_folder_without_a_log_is_not_a_verified_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let refused = verify(folder.path(), &VerifyOptions::default());
     assert!(matches!(refused, Err(VerifyError::NotALog { .. })));
+}
+
+#[tokio::test]
+async fn the_folder_of_a_whole_stack_is_told_from_its_log() {
+    let stack = Folder::new();
+    let log = stack.path().join("audit");
+    stack.try_open_at(&Layout::new(&log)).await.expect("opens").close().await;
+    // With the logs of its processes, which are no days, and without.
+    for logs in [false, true] {
+        if logs {
+            fs::create_dir(stack.layout().logs()).expect("a folder");
+            fs::write(stack.layout().logs().join("approval.log"), "{}\n").expect("writes");
+        }
+        let refused = verify(stack.path(), &VerifyOptions::default()).expect_err("refused").to_string();
+        assert!(refused.contains(&format!("did you mean {}?", log.display())), "{refused}");
+    }
+    assert!(check(&log, None).verified, "an empty log is a log");
+
+    fs::write(stack.file(FIRST), "").expect("writes");
+    assert_eq!(
+        found(&check(stack.path(), None)),
+        [(Code::CheckpointMissing, None, None)],
+        "a log of its own"
+    );
 }
