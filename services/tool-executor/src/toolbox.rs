@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bulkhead_canonical_json::{self as canonical, CanonicalError};
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::plan::PLAN_BYTES_MAX;
@@ -13,6 +14,9 @@ use crate::tool::{Tool, ToolFault, ToolFaultKind, ToolSpec};
 
 /// Schema violations that are told at once; a model can fix so many in one go.
 const PROBLEMS_MAX: usize = 8;
+
+/// Longest message about arguments, in bytes. It goes to the model, to the journal and into the audit log.
+const MESSAGE_BYTES_MAX: usize = 1_024;
 
 /// Every tool by name.
 #[derive(Debug, Clone)]
@@ -113,6 +117,10 @@ impl Entry {
     /// # Errors
     /// A fault that names every problem. Values are not repeated in it: they may be secrets.
     pub fn read_arguments(&self, text: &str) -> Result<Value, ToolFault> {
+        self.read_object(text).map_err(|fault| ToolFault { message: capped(fault.message), ..fault })
+    }
+
+    fn read_object(&self, text: &str) -> Result<Value, ToolFault> {
         let name = self.spec().name;
         if text.len() > PLAN_BYTES_MAX {
             let message = format!(
@@ -134,8 +142,8 @@ impl Entry {
     }
 
     fn check(&self, arguments: &Value) -> Result<(), ToolFault> {
-        let problems: Vec<String> =
-            self.validator.iter_errors(arguments).take(PROBLEMS_MAX).map(told).collect();
+        let errors = self.validator.iter_errors(arguments).take(PROBLEMS_MAX);
+        let problems: Vec<String> = errors.map(|error| self.told(&error)).collect();
         if problems.is_empty() {
             return Ok(());
         }
@@ -146,12 +154,42 @@ impl Entry {
         );
         Err(invalid(message))
     }
+
+    /// A name that the schema does not have is as much the model's own text as a value, and is not repeated.
+    fn told(&self, error: &jsonschema::ValidationError<'_>) -> String {
+        let path = error.instance_path().to_string();
+        let place = if path.is_empty() { "the object" } else { path.as_str() };
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { .. }
+            | ValidationErrorKind::UnevaluatedProperties { .. }
+                if path.is_empty() =>
+            {
+                format!("there is an argument that this tool does not have; it has {}", self.parameters())
+            }
+            ValidationErrorKind::AdditionalProperties { .. }
+            | ValidationErrorKind::UnevaluatedProperties { .. } => {
+                format!("{place}: there is a field that the schema does not have")
+            }
+            _ => format!("{place}: {}", error.masked()),
+        }
+    }
+
+    /// The names of its arguments.
+    fn parameters(&self) -> String {
+        let properties = self.spec().input_schema.get("properties").and_then(Value::as_object);
+        let names = properties.map(|properties| properties.keys().cloned().collect::<Vec<_>>());
+        names.filter(|names| !names.is_empty()).map_or_else(|| "none".to_owned(), |names| names.join(", "))
+    }
 }
 
-fn told(error: jsonschema::ValidationError<'_>) -> String {
-    let path = error.instance_path().to_string();
-    let place = if path.is_empty() { "the object" } else { path.as_str() };
-    format!("{place}: {}", error.masked())
+/// The message, cut where it is longer than anybody needs: a model may have put anything into it.
+fn capped(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 fn invalid(message: String) -> ToolFault {

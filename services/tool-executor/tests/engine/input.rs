@@ -63,7 +63,7 @@ async fn what_a_model_got_wrong_is_a_result_it_can_read() {
         ("note", r#"{"op":"put","name":"a","n":9007199254740993}"#, "INVALID_ARGUMENTS", "2^53"),
         ("note", r#"{"op":"put"}"#, "INVALID_ARGUMENTS", "name"),
         ("note", r#"{"op":"put","name":"a","content":7}"#, "INVALID_ARGUMENTS", "string"),
-        ("note", r#"{"op":"put","name":"a","path":"x"}"#, "INVALID_ARGUMENTS", "path"),
+        ("note", r#"{"op":"put","name":"a","path":"x"}"#, "INVALID_ARGUMENTS", "does not have; it has "),
         ("note", deep.as_str(), "INVALID_ARGUMENTS", "nested"),
         ("note", long.as_str(), "TOO_LARGE", "Split"),
         ("note", r#"{"op":"drop","name":"a"}"#, "NOT_FOUND", "No such note"),
@@ -161,4 +161,27 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
     }
     std::fs::write(&path, text.replace("grant_keys", "grant_kees")).expect("writes");
     assert!(read(&path).expect_err("refused").to_string().contains("grant_kees"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_puts_into_a_name_is_neither_repeated_nor_unbounded() {
+    let world = World::start().await;
+    let secret = r#"{"op":"read","name":"a","hunter2-my-password":1}"#.to_owned();
+    let long = format!(r#"{{"op":"read","name":"a","{}":1}}"#, "hunter2".repeat(20_000));
+    let many = format!(
+        r#"{{"op":"read","{0}":1,"{0}":2}}"#,
+        "é".repeat(10_000) // Twice the same key: refused before the schema is looked at.
+    );
+    for arguments in [secret, long, many] {
+        let mut request = put("a", "x");
+        request.call = Some(pb::ToolCall { tool: "note".into(), arguments_json: arguments });
+        let failed = world.execute(request).await.expect("answers");
+        assert_eq!(error_kind(&failed), "INVALID_ARGUMENTS");
+        let message = failed.result.expect("a result").error.expect("an error").message;
+        assert!(message.len() <= 1_024 + '…'.len_utf8(), "{} bytes", message.len());
+        assert!(!message.contains("hunter2"), "{message}");
+        world.until_told(&failed.execution_id, &["tool.outcome failed"]).await;
+    }
+    let told = format!("{:?}", world.audit.events());
+    assert!(!told.contains("hunter2"), "in the log: {told}");
 }
