@@ -62,7 +62,7 @@ pub(crate) fn lost(tool: &str) -> ToolFault {
 /// A grant that does not open the door.
 pub(crate) fn redeemed(tool: &str, error: &NotRedeemed) -> (Step, ToolFault) {
     match error {
-        NotRedeemed::Grant(GrantError::Expired { .. }) => (Step::Expire, expired(tool)),
+        NotRedeemed::Grant(GrantError::Expired { .. }) => (Step::Expire, outlived(tool)),
         NotRedeemed::Grant(_) => (
             Step::Refuse,
             fault(
@@ -78,8 +78,8 @@ pub(crate) fn redeemed(tool: &str, error: &NotRedeemed) -> (Step, ToolFault) {
             fault(
                 K::PolicyDenied,
                 format!(
-                    "This call of {tool} was approved, but the policy now asks for {missing}. Nothing was \
-                     done. Call again with a new request_id to ask them."
+                    "This call of {tool} was approved, but the policy now asks for {missing} more, each another \
+                     person. Nothing was done. Call again with a new request_id to ask them."
                 ),
             ),
         ),
@@ -125,7 +125,8 @@ pub(crate) fn audit_unavailable(tool: &str) -> ToolFault {
         kind: K::AuditUnavailable,
         message: format!(
             "This call of {tool} cannot be undone and the audit service did not confirm it in time. Nothing was \
-             done. Call again later with a new request_id."
+             done. Its approval, if it had one, is used up: call again later with a new request_id, and people \
+             have to agree again."
         ),
         retry_after: Some(AUDIT_RETRY_DELAY),
     }
@@ -159,6 +160,17 @@ pub(crate) fn never_asked(tool: &str) -> ToolFault {
         format!(
             "Nobody could be asked about this call of {tool} in time: the approval service did not answer. \
              Nothing was done. Call again with a new request_id if it is still needed, or go on without it."
+        ),
+    )
+}
+
+/// People agreed, but it did not come to run while their word counted.
+fn outlived(tool: &str) -> ToolFault {
+    fault(
+        K::ApprovalExpired,
+        format!(
+            "This call of {tool} was approved, but the time in which the approval could be used was over. \
+             Nothing was done. Call again with a new request_id to ask once more, if it is still needed."
         ),
     )
 }

@@ -115,7 +115,9 @@ async fn a_grant_that_does_not_count_opens_nothing() {
 
     let late = world.execute(drop_note("a")).await.expect("asks");
     world.approvals.approve_with(&late.approval_id, "bob", Duration::ZERO, crate::fakes::SEED);
-    world.until(&late.execution_id, State::Expired).await;
+    let late = world.until(&late.execution_id, State::Expired).await;
+    let told = late.result.expect("a result").content;
+    assert!(told.contains("was approved, but the time"), "{told}");
 
     let own = world.execute(drop_note("a")).await.expect("asks");
     world.approvals.approve(&own.approval_id, "ada");
