@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bulkhead_edge::{EdgeSettings, Mistakes, PeerSettings, Settings};
 use ipnet::IpNet;
-use reqwest::Url;
 
 use crate::health::HealthPolicy;
 use crate::network::LocalNetworks;
 use crate::schedule::Policy;
+use crate::secret::{ProxyUrl, Secret};
 use crate::upstream::Target;
 use input::{Input, RouteInput};
 
@@ -30,7 +30,7 @@ pub struct Config {
     /// What counts as local.
     pub local_networks: LocalNetworks,
     /// The proxy for cloud models; the environment's are never used.
-    pub cloud_proxy: Option<Url>,
+    pub cloud_proxy: Option<ProxyUrl>,
     /// Waits between attempts.
     pub retry: Policy,
     /// How long unlucky models are left alone.
@@ -78,7 +78,7 @@ impl Config {
         let names: Vec<String> = input.models.iter().map(|model| model.name.clone()).collect();
         check_names("model", &names, &mut mistakes);
         let routes = routes(&input.routes, &names, &mut mistakes);
-        let cloud_proxy = input.cloud_proxy.as_deref().and_then(|text| proxy(text, &mut mistakes));
+        let cloud_proxy = input.cloud_proxy.as_ref().and_then(|text| proxy(text, &mut mistakes));
         let models =
             input.models.into_iter().filter_map(|model| model.check(&networks, &mut mistakes)).collect();
         let longest = Duration::from_millis(input.patience_ms);
@@ -119,8 +119,8 @@ fn networks(texts: &[String], mistakes: &mut Mistakes) -> LocalNetworks {
     LocalNetworks::new(parsed.collect::<Vec<_>>())
 }
 
-fn proxy(text: &str, mistakes: &mut Mistakes) -> Option<Url> {
-    let url = text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"));
+fn proxy(text: &Secret, mistakes: &mut Mistakes) -> Option<ProxyUrl> {
+    let url = ProxyUrl::parse(text);
     if url.is_none() {
         // The text is not repeated: it may hold a password.
         mistakes.add("cloud_proxy", "must be a URL such as http://proxy.example:3128");

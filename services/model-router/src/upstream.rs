@@ -16,7 +16,7 @@ use crate::clearance::{Anywhere, Clearance, Cleared};
 use crate::failure::Failure;
 use crate::network::LocalNetworks;
 use crate::provider::Adapter;
-use crate::secret::Secret;
+use crate::secret::{ProxyUrl, Secret};
 use resolve::LocalResolver;
 pub(crate) use resolve::literal;
 
@@ -122,11 +122,15 @@ impl CloudModel {
     ///
     /// # Errors
     /// [`UpstreamError::Client`].
-    pub fn new(name: &str, target: Target, proxy: Option<&Url>) -> Result<Self, UpstreamError> {
-        let failed = |source| UpstreamError::Client { model: name.to_owned(), source };
+    pub fn new(name: &str, target: Target, proxy: Option<&ProxyUrl>) -> Result<Self, UpstreamError> {
+        // Without the URL, which may be the proxy's.
+        let failed = |error: reqwest::Error| UpstreamError::Client {
+            model: name.to_owned(),
+            source: error.without_url(),
+        };
         let mut builder = plain(&target);
         if let Some(proxy) = proxy {
-            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(failed)?);
+            builder = builder.proxy(Proxy::all(proxy.reveal().clone()).map_err(failed)?);
         }
         Ok(Self { http: builder.build().map_err(failed)?, target })
     }

@@ -6,6 +6,8 @@ use bulkhead_edge::Mistakes;
 use bulkhead_edge::settings::{EdgeInput, PeerInput};
 use serde::Deserialize;
 
+use crate::secret::Secret;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
@@ -17,7 +19,7 @@ pub(super) struct Input {
     #[serde(default = "defaults::local_networks")]
     pub(super) local_networks: Vec<String>,
     #[serde(default)]
-    pub(super) cloud_proxy: Option<String>,
+    pub(super) cloud_proxy: Option<Secret>,
     #[serde(default = "defaults::patience_ms")]
     pub(super) patience_ms: u64,
     #[serde(default = "defaults::retry_base_ms")]
@@ -41,7 +43,8 @@ pub(super) struct Input {
 pub(super) struct ModelInput {
     pub(super) name: String,
     pub(super) provider: String,
-    pub(super) base_url: String,
+    /// Secret until it is known to hold no password.
+    pub(super) base_url: Secret,
     pub(super) provider_model: String,
     pub(super) local: bool,
     #[serde(default)]

@@ -78,7 +78,7 @@ impl Check<'_> {
     }
 
     fn url(&mut self, networks: &LocalNetworks) -> Option<Url> {
-        let parsed = self.input.base_url.parse().ok();
+        let parsed = self.input.base_url.reveal().parse().ok();
         let Some(url) = parsed.filter(is_base) else {
             // The text is not repeated: it may hold a password.
             let problem = "must be http:// or https:// with a host, without user, query and fragment";

@@ -51,6 +51,28 @@ fn a_good_configuration_is_read() {
 }
 
 #[test]
+fn a_proxys_password_is_never_shown() {
+    let with = |line: &str| GOOD.replace(r#"data = "data""#, &format!("data = \"data\"\n{line}"));
+    let text = with(r#"cloud_proxy = "http://ada:hunter2@proxy.example:3128""#);
+    let settings: toml::Table = toml::from_str(&text).expect("TOML");
+    let input: Input = settings["model-router"].clone().try_into().expect("an input");
+    for shown in [format!("{:?}", read(&text).expect("reads")), format!("{input:?}")] {
+        assert!(!shown.contains("hunter2") && shown.contains("hidden"), "{shown}");
+    }
+    let bad = [
+        r#"cloud_proxy = "socks5://ada:hunter2@proxy.example""#,
+        r#"cloud_proxy = "hunter2""#,
+        "cloud_proxy = 4711",
+        r#"cloud_proxy = ["hunter2"]"#,
+        "cloud_proxy.password = \"hunter2\"",
+    ];
+    for line in bad {
+        let told = read(&with(line)).expect_err(line);
+        assert!(!told.contains("hunter2") && !told.contains("4711"), "{told}");
+    }
+}
+
+#[test]
 fn each_mistake_is_named() {
     let cases = [
         (r#"chain = ["primary", "local"]"#, r#"chain = ["primary", "lokal"]"#, "\"lokal\" is no model"),
