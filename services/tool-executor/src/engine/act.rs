@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_edge::fault::chain;
+use bulkhead_outbox::EventDraft;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{Instrument as _, field};
@@ -164,24 +165,31 @@ impl Engine {
         let stopping = self.0.parts.tasks.stopping();
         let mut wait = OUTCOME_RETRY_BASE;
         loop {
-            match self.journal().commit(draft.clone(), Some(event.clone())).await {
-                Ok(Committed::Done { execution, .. }) => return Ok(*execution),
-                Ok(Committed::Replayed(id)) => return self.recorded(id).await,
-                // An earlier attempt whose commit seemed to fail had made it.
-                Err(StoreError::Conflict { id }) if self.recorded(id).await?.state != State::Running => {
-                    return self.recorded(id).await;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        execution_id = %draft.execution.id, error = chain(&error, ": "),
-                        "an outcome could not be recorded; trying again"
-                    );
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => wait = (wait * 2).min(OUTCOME_RETRY_MAX),
-                        () = stopping.cancelled() => return Err(error.into()),
-                    }
-                }
+            let error = match self.record_outcome(&draft, &event).await {
+                Ok(execution) => return Ok(execution),
+                Err(error) => error,
+            };
+            tracing::error!(
+                execution_id = %draft.execution.id, error = chain(&error, ": "),
+                "an outcome could not be recorded; trying again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(OUTCOME_RETRY_MAX),
+                () = stopping.cancelled() => return Err(error),
             }
+        }
+    }
+
+    async fn record_outcome(&self, draft: &Draft, event: &EventDraft) -> Result<Execution, EngineError> {
+        match self.journal().commit(draft.clone(), Some(event.clone())).await {
+            Ok(Committed::Done { execution, .. }) => Ok(*execution),
+            Ok(Committed::Replayed(id)) => self.recorded(id).await,
+            // An earlier attempt whose commit seemed to fail may have made it.
+            Err(StoreError::Conflict { id }) => {
+                let now = self.recorded(id).await?;
+                if now.state == State::Running { Err(StoreError::Conflict { id }.into()) } else { Ok(now) }
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -124,7 +124,8 @@ async fn the_irreversible_waits_for_the_audit_service() {
     world.approvals.approve(&asked.approval_id, "bob");
     let failed = world.until(&asked.execution_id, State::Failed).await;
     assert_eq!((error_kind(&failed), world.begun()), ("AUDIT_UNAVAILABLE", 0));
-    assert!(failed.result.clone().expect("a result").error.expect("an error").retryable);
+    let error = failed.result.clone().expect("a result").error.expect("an error");
+    assert!(error.retryable && error.message.contains("people have to agree again"), "{}", error.message);
 
     world.audit.set_down(false);
     // The outbox has noticed; before that the next call would rightly fail as this one did.
@@ -226,4 +227,27 @@ async fn nobody_keeps_people_busy_without_limit() {
     world.approvals.deny(&first.approval_id, "no");
     world.until(&first.execution_id, State::Denied).await;
     assert_eq!(world.execute(third).await.expect("asks").state(), State::AwaitingApproval);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_recorded_as_soon_as_the_journal_can_be_read_again() {
+    let world = World::start().await;
+    world.script.held_after.send_replace(true);
+    let mut call = std::pin::pin!(world.execute(put("a", "one")));
+    let written = async { until("written", || world.read("a").is_some(), || ()).await };
+    tokio::select! {
+        () = written => {}
+        ended = &mut call => panic!("it is held: {ended:?}"),
+    }
+    let url = format!("sqlite://{}", world.journal().display());
+    let mut journal = SqliteConnection::connect(&url).await.expect("opens");
+    // The outcome does not fit what stands there, and what stands there cannot be read.
+    let broken = "UPDATE executions SET revision = revision + 1000, record = '!' || record";
+    journal.execute(broken).await.expect("breaks");
+    world.script.held_after.send_replace(false);
+    let early = tokio::time::timeout(Duration::from_millis(700), &mut call).await;
+    assert!(early.is_err(), "it gave up: {early:?}");
+    let mended = "UPDATE executions SET revision = revision - 1000, record = substr(record, 2)";
+    journal.execute(mended).await.expect("mends");
+    assert_eq!(call.await.expect("answers").state(), State::Succeeded);
 }
