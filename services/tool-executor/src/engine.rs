@@ -11,6 +11,7 @@ mod prepare;
 mod recover;
 mod resolve;
 mod submit;
+mod sweep;
 mod waiting;
 
 use std::collections::HashSet;

@@ -31,6 +31,7 @@ impl Engine {
         let tasks = &self.0.parts.tasks;
         tasks.spawn("resolver", self.clone().resolve());
         tasks.spawn("approval watch", self.clone().watch());
+        tasks.spawn("request sweep", self.clone().keep_swept());
     }
 
     /// Looks at everything that waits, whenever something may have been decided and at least once in an

@@ -3,6 +3,7 @@
 use bulkhead_edge::Readiness;
 use bulkhead_outbox::{EventDraft, NotAcknowledged, Outbox};
 use bulkhead_sqlite::{OpenError, Store};
+use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::{QueryBuilder, Sqlite};
 use std::path::Path;
@@ -126,6 +127,20 @@ impl Journal {
             .fetch_all(self.store.readers())
             .await?;
         rows.iter().map(rows::read).collect()
+    }
+
+    /// Forgets the request ids that came before a time, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_requests(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let before = before.as_millisecond();
+        let write = self.store.writer().write(move |connection| {
+            Box::pin(async move { Ok::<_, StoreError>(bulkhead_sqlite::sweep(connection, before).await?) })
+        });
+        let swept = write.await;
+        self.report(&swept);
+        swept
     }
 
     /// Everything that waits for people, oldest first. Without the plans, which are large and many.

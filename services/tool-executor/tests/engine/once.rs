@@ -2,6 +2,7 @@
 
 use bulkhead_edge::peer::reason;
 use bulkhead_proto::tools::v1 as pb;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 
 use crate::world::{World, drop_note, put};
@@ -59,4 +60,33 @@ async fn what_failed_is_replayed_as_it_failed() {
     let again = world.execute(request).await.expect("replays");
     assert_eq!((again.state(), again.execution_id), (State::Failed, failed.execution_id));
     assert!(world.approvals.all().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_is_forgotten_after_a_month_and_not_before() {
+    let mut world = World::start().await;
+    let (old, recent) = (put("a", "one"), put("b", "one"));
+    for request in [&old, &recent] {
+        world.execute(request.clone()).await.expect("runs");
+    }
+    world.stop();
+    let url = format!("sqlite://{}", world.journal().display());
+    let mut journal = SqliteConnection::connect(&url).await.expect("opens");
+    for (days, request) in [(32, &old), (30, &recent)] {
+        let age = format!(
+            "UPDATE requests SET create_time_ms = create_time_ms - {days} * 86400000 WHERE request_id = '{}'",
+            request.request_id
+        );
+        journal.execute(sqlx::AssertSqlSafe(age)).await.expect("ages");
+    }
+    world.boot();
+    for looks in 0.. {
+        let left = sqlx::query_scalar::<_, String>("SELECT request_id FROM requests");
+        let left = left.fetch_all(&mut journal).await.expect("reads");
+        if left == [recent.request_id.clone()] {
+            return;
+        }
+        assert!(looks < 1_000, "never forgotten: {left:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

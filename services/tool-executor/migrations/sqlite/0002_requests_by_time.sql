@@ -1,0 +1,2 @@
+-- Request ids are forgotten by age.
+CREATE INDEX requests_by_time ON requests (create_time_ms);
