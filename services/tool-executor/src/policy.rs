@@ -68,7 +68,7 @@ pub enum NotConfirmed {
         policy_ids: Vec<String>,
     },
     /// Too few of the right people agreed.
-    #[error("the policy now asks for {0}")]
+    #[error("the policy now asks for {0} more")]
     Votes(#[from] Missing),
     /// A policy could not be evaluated.
     #[error("the policy could not be evaluated")]

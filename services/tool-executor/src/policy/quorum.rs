@@ -25,7 +25,7 @@ pub struct Voted {
     pub roles: Vec<String>,
 }
 
-/// People whose agreement is not there.
+/// How many more people of each role have to agree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", List(.0))]
 pub struct Missing(pub Vec<Approver>);
@@ -40,21 +40,54 @@ pub(super) fn union(approvers: impl IntoIterator<Item = Approver>) -> Vec<Approv
     counts.into_iter().map(|(role, count)| Approver { role, count }).collect()
 }
 
-/// Whether enough distinct people of each role agreed. The requester and its owner do not count, whatever
-/// the approval service says.
+/// Whether enough people agreed when each of them counts for one role only, as the approval service counts
+/// them: two required people are two people, even if one of them holds both roles. The requester and its
+/// owner do not count, whatever the approval service says.
 pub(super) fn check(needed: &[Approver], votes: &[Voted], requester: &Principal) -> Result<(), Missing> {
-    let missing: Vec<Approver> =
-        needed.iter().filter(|needed| !agreed(needed, votes, requester)).cloned().collect();
+    let people = people(votes, requester);
+    let mut places = vec![None; people.len()];
+    let missing = needed.iter().filter_map(|needed| {
+        let wanted = 0..needed.count;
+        let filled =
+            wanted.filter(|_| fill(&needed.role, &people, &mut places, &mut BTreeSet::new())).count();
+        let count = needed.count.saturating_sub(u32::try_from(filled).unwrap_or(u32::MAX));
+        (count > 0).then(|| Approver { role: needed.role.clone(), count })
+    });
+    let missing: Vec<Approver> = missing.collect();
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }
 
-fn agreed(needed: &Approver, votes: &[Voted], requester: &Principal) -> bool {
-    let people: BTreeSet<&str> = votes
-        .iter()
-        .filter(|vote| vote.roles.contains(&needed.role) && !is_self_approval(vote, requester))
-        .map(|vote| vote.name.as_str())
-        .collect();
-    u32::try_from(people.len()).unwrap_or(u32::MAX) >= needed.count
+/// The roles of each person who counts.
+fn people<'a>(votes: &'a [Voted], requester: &Principal) -> Vec<BTreeSet<&'a str>> {
+    let mut people: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for vote in votes.iter().filter(|vote| !is_self_approval(vote, requester)) {
+        people.entry(&vote.name).or_default().extend(vote.roles.iter().map(String::as_str));
+    }
+    people.into_values().collect()
+}
+
+/// Gives one more place of a role to somebody, moving others to their other roles where that helps (the
+/// augmenting path of Kuhn's matching). `asked` are those who were tried already.
+fn fill<'a>(
+    role: &'a str,
+    people: &[BTreeSet<&str>],
+    places: &mut [Option<&'a str>],
+    asked: &mut BTreeSet<usize>,
+) -> bool {
+    (0..people.len()).any(|person| {
+        let able = people.get(person).is_some_and(|roles| roles.contains(role));
+        if !able || !asked.insert(person) {
+            return false;
+        }
+        let free = match places.get(person).copied().flatten() {
+            None => true,
+            Some(other) => fill(other, people, places, asked),
+        };
+        if let Some(place) = places.get_mut(person).filter(|_| free) {
+            *place = Some(role);
+        }
+        free
+    })
 }
 
 fn is_self_approval(vote: &Voted, requester: &Principal) -> bool {
@@ -104,6 +137,25 @@ mod tests {
     fn the_strictest_count_of_each_role_wins() {
         let all = [needed("dba", 1), needed("approver", 1), needed("dba", 2), needed("dba", 1)];
         assert_eq!(union(all), [needed("approver", 1), needed("dba", 2)]);
+    }
+
+    #[test]
+    fn each_person_fills_one_place() {
+        let both = [needed("dba", 1), needed("payments", 1)];
+        let (dba, two) = (&["dba"][..], &["dba", "payments"][..]);
+        let cases: [(&[Voted], bool); 6] = [
+            (&[vote("bob", two)], false),
+            (&[vote("bob", dba), vote("eve", dba)], false),
+            (&[vote("bob", two), vote("eve", dba)], true),
+            (&[vote("bob", dba), vote("eve", two)], true),
+            (&[vote("bob", dba), vote("bob", &["payments"])], false),
+            (&[vote("ada", two), vote("bob", dba)], false),
+        ];
+        for (votes, enough) in cases {
+            assert_eq!(check(&both, votes, &agent()).is_ok(), enough, "{votes:?}");
+        }
+        let told = check(&both, &[vote("bob", two)], &agent()).expect_err("one person");
+        assert_eq!(told.0.iter().map(|missing| missing.count).sum::<u32>(), 1);
     }
 
     #[test]
