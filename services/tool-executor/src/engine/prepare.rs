@@ -145,7 +145,8 @@ async fn lay_undo(
         }
         other => other?,
     };
-    Ok(Laid { planned, undo: Some(UndoFacts { own: acted(original, caller), unchanged }) })
+    let facts = UndoFacts { own: acted(original, caller), unchanged, of_undo: original.undo_of.is_some() };
+    Ok(Laid { planned, undo: Some(facts) })
 }
 
 fn undoable(original: &Execution) -> Result<&Prepared, String> {
@@ -153,9 +154,6 @@ fn undoable(original: &Execution) -> Result<&Prepared, String> {
     let Some(prepared) = &original.prepared else {
         return Err(format!("it is {state} and did nothing"));
     };
-    if original.undo_of.is_some() {
-        return Err("it is an undo itself; make the first call again instead".to_owned());
-    }
     if original.state != State::Succeeded {
         return Err(format!("it is {state}; only SUCCEEDED calls can be taken back"));
     }

@@ -28,6 +28,9 @@ pub struct UndoFacts {
     pub own: bool,
     /// Whether every hash still matched when it was planned.
     pub unchanged: bool,
+    /// Whether what is taken back is an undo, so that what an approval allowed once would happen again.
+    #[serde(default)]
+    pub of_undo: bool,
 }
 
 /// May this caller do this with this tool?
@@ -117,7 +120,9 @@ impl Question<'_> {
             "approval": { "satisfied": satisfied },
         });
         if let (Some(undo), Some(object)) = (self.undo, facts.as_object_mut()) {
-            object.insert("undo".to_owned(), json!({ "own": undo.own, "unchanged": undo.unchanged }));
+            let UndoFacts { own, unchanged, of_undo } = undo;
+            object
+                .insert("undo".to_owned(), json!({ "own": own, "unchanged": unchanged, "of_undo": of_undo }));
         }
         facts
     }

@@ -81,8 +81,9 @@ fn the_default_policy() {
     use EffectKind as K;
     use Reversibility as R;
     let gated = || Decision::ExecuteWithApproval(approver(1));
-    let undo = |own, unchanged| Some(UndoFacts { own, unchanged });
-    let cases: [(&[K], R, Option<UndoFacts>, Decision); 11] = [
+    let undo = |own, unchanged| Some(UndoFacts { own, unchanged, of_undo: false });
+    let redo = Some(UndoFacts { own: true, unchanged: true, of_undo: true });
+    let cases: [(&[K], R, Option<UndoFacts>, Decision); 13] = [
         (&[K::FileRead], R::ReadOnly, None, Decision::Execute),
         (&[K::FileList], R::ReadOnly, None, Decision::Execute),
         (&[K::FileCreate], R::Reversible, None, Decision::Execute),
@@ -94,6 +95,8 @@ fn the_default_policy() {
         (&[K::FileDelete], R::Reversible, undo(true, false), gated()),
         (&[K::FileDelete], R::Reversible, undo(false, true), gated()),
         (&[K::FileCreate], R::Reversible, undo(false, true), gated()),
+        (&[K::FileCreate], R::Reversible, redo, gated()),
+        (&[K::FileDelete], R::Reversible, redo, gated()),
     ];
     for (kinds, reversibility, undo, expected) in cases {
         let verdict = decide(DEFAULT_POLICY, &planned(kinds, reversibility), undo);

@@ -59,6 +59,22 @@ impl Binary {
         answer.into_inner().execution.expect("an execution")
     }
 
+    /// Takes an execution back, with a person's word where one is needed.
+    async fn take_back(&self, world: &World, id: &str, force: bool) -> pb::Execution {
+        let request = within(take_back(id, force), BOUND);
+        let answer = client_of(self.address, "scribe").undo_execution(request).await.expect("answers");
+        let asked = answer.into_inner().execution.expect("an execution");
+        self.agreed(world, asked).await
+    }
+
+    /// What an execution becomes when people agree.
+    async fn agreed(&self, world: &World, asked: pb::Execution) -> pb::Execution {
+        if asked.state() == State::AwaitingApproval {
+            world.approvals.approve(&asked.approval_id, "bob");
+        }
+        self.until(&asked.execution_id, State::Succeeded).await
+    }
+
     async fn until(&self, id: &str, state: State) -> pb::Execution {
         let deadline = Instant::now() + BOUND;
         loop {
@@ -226,4 +242,57 @@ async fn a_kill_between_the_question_and_its_answer_loses_nothing() {
     assert_eq!((world.read("a.md").as_deref(), world.approvals.all().len()), (Some("two\n"), 1));
     let story = ["tool.requested", "tool.intent", "tool.outcome succeeded"];
     world.until_told(&listed.execution_id, &story).await;
+}
+
+/// The hash that the plan of an execution promised for afterwards.
+fn promised(execution: &pb::Execution) -> String {
+    execution.plan.as_ref().expect("a plan").effects[0].after_sha256.clone()
+}
+
+fn hash(content: Option<&str>) -> String {
+    content.map(bulkhead_canonical_json::sha256_hex).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_is_undone_to_the_byte_and_that_again() {
+    let world = World::idle().await;
+    let binary = Binary::start(&world);
+    let write = |path: &str, content: &str| of("fs.write", &json!({ "path": path, "content": content }));
+    let delete = of("fs.delete", &json!({ "path": "gone.md" }));
+    let cases = [
+        ("new/folder/made.md", None, Some("made\n"), write("new/folder/made.md", "made\n")),
+        ("over.md", Some("one\n"), Some("two\n"), write("over.md", "two\n")),
+        ("gone.md", Some("three\n"), None, delete),
+    ];
+    for (path, before, after, request) in cases {
+        if let Some(before) = before {
+            world.write(path, before);
+        }
+        let mut last = binary.agreed(&world, binary.send(request).await).await;
+        for expected in [before, after, before, after] {
+            let undone = last.execution_id.clone();
+            last = binary.take_back(&world, &undone, false).await;
+            assert_eq!(world.read(path).as_deref(), expected, "{path}");
+            assert_eq!(promised(&last), hash(expected), "{path}");
+            binary.until(&undone, State::Undone).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_forced_undo_displaced_comes_back() {
+    let world = World::idle().await;
+    let binary = Binary::start(&world);
+    world.write("over.md", "one\n");
+    let overwrite = of("fs.write", &json!({ "path": "over.md", "content": "two\n" }));
+    let create = of("fs.write", &json!({ "path": "made.md", "content": "two\n" }));
+    for (path, before, request) in [("over.md", Some("one\n"), overwrite), ("made.md", None, create)] {
+        let done = binary.agreed(&world, binary.send(request).await).await;
+        world.write(path, "a person's own words\n");
+        let forced = binary.take_back(&world, &done.execution_id, true).await;
+        assert_eq!(world.read(path).as_deref(), before);
+        let back = binary.take_back(&world, &forced.execution_id, false).await;
+        assert_eq!(world.read(path).as_deref(), Some("a person's own words\n"));
+        assert_eq!(promised(&back), hash(Some("a person's own words\n")));
+    }
 }

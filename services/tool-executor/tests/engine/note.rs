@@ -198,11 +198,15 @@ impl Tool for Note {
         Ok(change(&effect.target, now.as_deref(), before.as_deref(), Reversibility::Reversible))
     }
 
-    async fn undo(&self, _undo_id: Uuid, id: Uuid, _planned: &Planned, undo_plan: &Planned) -> Outcome {
+    async fn undo(&self, undo_id: Uuid, id: Uuid, _planned: &Planned, undo_plan: &Planned) -> Outcome {
         if !undo_plan.preconditions.iter().all(|precondition| self.holds(precondition)) {
             return Outcome::Stale(stale());
         }
-        self.put(&undo_plan.effects[0].target, fs::read_to_string(self.copy(id)).ok());
+        let target = &undo_plan.effects[0].target;
+        if let Some(before) = self.now(target) {
+            fs::write(self.copy(undo_id), before).expect("copies");
+        }
+        self.put(target, fs::read_to_string(self.copy(id)).ok());
         done("Taken back.")
     }
 

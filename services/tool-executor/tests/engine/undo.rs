@@ -75,9 +75,7 @@ async fn what_did_nothing_cannot_be_taken_back() {
     let read = world.execute(call(&json!({ "op": "read", "name": "a" }))).await.expect("runs");
     let failed = world.execute(drop_note("nothing")).await.expect("answers");
     let waiting = world.execute(drop_note("a")).await.expect("asks");
-    let made = world.execute(put("b", "x")).await.expect("runs");
-    let undo = world.undo("scribe", take_back(&made.execution_id, false)).await.expect("undoes");
-    for execution in [read, failed, waiting, undo] {
+    for execution in [read, failed, waiting] {
         let refused = world.undo("scribe", take_back(&execution.execution_id, true)).await;
         assert_eq!(reason(&refused.expect_err("refused")), "NOT_UNDOABLE", "{execution:?}");
     }
@@ -104,4 +102,24 @@ async fn an_undo_can_be_planned_without_doing_it() {
     let planned = world.undo("scribe", request).await.expect("plans");
     assert_eq!(planned.plan.expect("a plan").policy_decision(), pb::PolicyDecision::Execute);
     assert_eq!(world.read("a").as_deref(), Some("one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_is_undone_once_and_only_after_a_person_agreed() {
+    let world = World::start().await;
+    let made = world.execute(put("a", "one")).await.expect("runs");
+    let undo = world.undo("scribe", take_back(&made.execution_id, false)).await.expect("undoes");
+    assert_eq!((undo.state(), world.read("a")), (State::Succeeded, None));
+    let redo = world.undo("scribe", take_back(&undo.execution_id, false)).await.expect("asks");
+    assert_eq!((redo.state(), world.read("a")), (State::AwaitingApproval, None));
+    world.approvals.approve(&redo.approval_id, "bob");
+    world.until(&redo.execution_id, State::Succeeded).await;
+    assert_eq!(world.read("a").as_deref(), Some("one"));
+    // Each says what became of itself: the first call was undone, and so was its undo.
+    assert_eq!(world.get(&made.execution_id).await.state(), State::Undone);
+    assert_eq!(world.get(&undo.execution_id).await.state(), State::Undone);
+    for gone in [&made, &undo] {
+        let refused = world.undo("scribe", take_back(&gone.execution_id, true)).await.expect_err("refused");
+        assert_eq!(reason(&refused), "NOT_UNDOABLE");
+    }
 }
