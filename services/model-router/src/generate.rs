@@ -63,15 +63,18 @@ pub(crate) struct Run<'a> {
     pub(crate) record: &'a mut CallRecord,
 }
 
-/// The plan that a request would follow now.
+/// The plan that a request would follow now; it names at least one model.
 pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> Result<Plan, Unanswered> {
     let now = Instant::now();
     let plan = catalog.plan(route, local_only, now);
-    if local_only && plan.planned.is_empty() {
-        let retry_after = earliest(&plan.excluded, now);
+    if !plan.planned.is_empty() {
+        return Ok(plan);
+    }
+    let retry_after = earliest(&plan.excluded, now);
+    if local_only {
         return Err(Unanswered::NoLocalModel { excluded: plan.excluded, retry_after });
     }
-    Ok(plan)
+    Err(exhausted(plan.excluded, retry_after))
 }
 
 impl Run<'_> {
@@ -215,9 +218,13 @@ impl Run<'_> {
         let now = Instant::now();
         let plan = self.catalog.plan(route, self.clearance.is_local_only(), now);
         let soonest = plan.planned.iter().map(|planned| planned.wait).min();
-        let retry_after = soonest.or_else(|| earliest(&plan.excluded, now)).unwrap_or_default();
-        Unanswered::Exhausted { excluded: plan.excluded, retry_after: retry_after.max(RETRY_DELAY) }
+        let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));
+        exhausted(plan.excluded, retry_after)
     }
+}
+
+fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {
+    Unanswered::Exhausted { excluded, retry_after: retry_after.unwrap_or_default().max(RETRY_DELAY) }
 }
 
 /// When the first of the excluded models may be tried again.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{PATIENCE, Plan, bench, on, reason, request, sensitive, story};
+use crate::bench::{PATIENCE, Plan, bench, metadata, on, reason, request, sensitive, story};
 
 fn turn(role: pb::Role, block: Option<Block>) -> pb::Message {
     pb::Message { role: role.into(), content: vec![pb::ContentBlock { block }] }
@@ -184,6 +184,28 @@ async fn a_dry_run_plans_and_sends_nothing() {
     assert_eq!(answer.message, None);
     assert_eq!(story(&answer.attempts), [("primary", "", 0), ("fallback", "", 0), ("local", "", 0)]);
     assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_dry_run_fails_as_the_run_would() {
+    let bench = bench(Plan::default()).await;
+    bench.always("primary", Step::status(404)).await;
+    bench.always("local", Step::status(404)).await;
+    for asked in [on("short"), sensitive("default")] {
+        bench.generate(asked.clone()).await.expect_err("marks it");
+        let run = pb::GenerateRequest { request_id: request().request_id, ..asked };
+        let mut dry = pb::GenerateRequest { request_id: request().request_id, ..run.clone() };
+        dry.context.get_or_insert_default().dry_run = true;
+        let run = bench.generate(run).await.expect_err("no model is left");
+        let dry = bench.generate(dry).await.expect_err("nor for the dry run");
+        assert_eq!((dry.code(), dry.message()), (run.code(), run.message()));
+        assert_eq!(reason(&dry), reason(&run));
+        for key in ["route", "local_only", "attempts", "excluded"] {
+            assert_eq!(metadata(&dry, key), metadata(&run, key), "{key}");
+        }
+        assert!(dry.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()));
+    }
+    assert_eq!(bench.counts().await, [1, 0, 1]);
 }
 
 #[tokio::test]
