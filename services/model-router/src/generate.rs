@@ -14,6 +14,7 @@ use crate::chat::Answer;
 use crate::clearance::Clearance;
 use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
+use crate::health::Turn;
 use crate::plan::{Excluded, Plan, Planned};
 use crate::record::CallRecord;
 use crate::schedule::{self, GiveUp, Next, Situation, Slot};
@@ -77,7 +78,7 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> 
     Err(exhausted(plan.excluded, retry_after))
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Tries the planned models in order until one answers.
     pub(crate) async fn follow(mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
         let plan = plan(self.catalog, route, self.clearance.is_local_only())?;
@@ -98,8 +99,8 @@ impl Run<'_> {
         let mut pause = Duration::ZERO;
         let mut retry = None;
         for attempts in 1..=planned.attempts_max {
-            let Some(waited) = self.take_turn(planned, retry.take(), pause).await else { break };
-            let failure = match self.attempt(planned.index, waited, models_left).await {
+            let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await else { break };
+            let failure = match self.attempt(planned.index, turn, waited, models_left).await {
                 Ok(answer) => {
                     return ControlFlow::Break(Ok(Answered { model: planned.name.clone(), answer }));
                 }
@@ -127,7 +128,12 @@ impl Run<'_> {
 
     /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
     /// that is too late, or it was marked in the meantime.
-    async fn take_turn(&self, planned: &Planned, retry: Option<Paid>, pause: Duration) -> Option<Duration> {
+    async fn take_turn(
+        &self,
+        planned: &Planned,
+        retry: Option<Paid>,
+        pause: Duration,
+    ) -> Option<(Turn<'a>, Duration)> {
         let began = Instant::now();
         let mut pause = pause;
         loop {
@@ -143,8 +149,8 @@ impl Run<'_> {
             }
             let due = held.max(pause.saturating_sub(now.duration_since(began)));
             if due.is_zero() || bulkhead_failpoint::active("router.skip_delay") {
-                let taken = self.catalog.health().begin(planned.index, retry, now);
-                return taken.then(|| began.elapsed());
+                let turn = self.catalog.health().begin(planned.index, retry, now)?;
+                return Some((turn, began.elapsed()));
             }
             if due >= self.remaining() {
                 tracing::info!(model = planned.name, due_ms = %due.as_millis(), "no time to wait for a model");
@@ -157,6 +163,7 @@ impl Run<'_> {
     async fn attempt(
         &mut self,
         index: usize,
+        turn: Turn<'a>,
         waited: Duration,
         models_left: usize,
     ) -> Result<Answer, Failure> {
@@ -169,7 +176,7 @@ impl Run<'_> {
         let called = entry.upstream.call(self.clearance, brief).instrument(span.clone()).await;
         let result = called.unwrap_or_else(|| Err(not_cleared()));
         describe(&span, &result);
-        self.note(index, slot, &result);
+        note(turn, slot, &result);
         self.record.end(Attempt {
             model: entry.name.clone(),
             failure: result.as_ref().err().cloned(),
@@ -178,15 +185,6 @@ impl Run<'_> {
             latency: started.elapsed(),
         });
         result
-    }
-
-    /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
-    fn note(&self, index: usize, slot: Slot, result: &Result<Answer, Failure>) {
-        match result {
-            Ok(_) => self.catalog.health().answered(index),
-            Err(failure) if failure.kind == Kind::Silence && !slot.is_telling => {}
-            Err(failure) => self.catalog.health().failed(index, failure, Instant::now()),
-        }
     }
 
     fn next(&self, planned: &Planned, attempts: u32, failure: &Failure) -> Next {
@@ -225,6 +223,15 @@ impl Run<'_> {
 
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {
     Unanswered::Exhausted { excluded, retry_after: retry_after.unwrap_or_default().max(RETRY_DELAY) }
+}
+
+/// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
+fn note(turn: Turn<'_>, slot: Slot, result: &Result<Answer, Failure>) {
+    match result {
+        Ok(_) => turn.answered(),
+        Err(failure) if failure.kind == Kind::Silence && !slot.is_telling => drop(turn),
+        Err(failure) => turn.failed(failure, Instant::now()),
+    }
 }
 
 /// When the first of the excluded models may be tried again.

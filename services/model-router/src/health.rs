@@ -87,15 +87,20 @@ impl ModelState {
     }
 
     /// An attempt begins: a retry that is paid for, or a first one. After an open circuit it is the one
-    /// probe.
-    pub fn begin(&mut self, retry: Option<Paid>, now: Instant, policy: &HealthPolicy) {
+    /// probe, and until when is returned.
+    pub fn begin(&mut self, retry: Option<Paid>, now: Instant, policy: &HealthPolicy) -> Option<Instant> {
         match retry {
             Some(Paid { .. }) => {}
             None => self.budget.deposit(now),
         }
-        if self.open_until.is_some() {
-            self.probe_until = Some(now + policy.probe);
-        }
+        let probe = self.open_until.map(|_| now + policy.probe);
+        self.probe_until = probe.or(self.probe_until);
+        probe
+    }
+
+    /// The probe that lasts until then is over, whatever it found. Another's stays.
+    pub fn release(&mut self, probe: Instant) {
+        self.probe_until = self.probe_until.filter(|until| *until != probe);
     }
 
     /// An attempt was answered: whatever was wrong is over.
@@ -108,7 +113,6 @@ impl ModelState {
 
     /// An attempt failed.
     pub fn failed(&mut self, failure: &Failure, now: Instant, policy: &HealthPolicy) {
-        self.probe_until = None;
         match failure.kind.course() {
             // A delay on any other failure is about one request, or about what waiting does not mend.
             Course::Retry { .. } => {
@@ -125,6 +129,17 @@ impl ModelState {
             }
         }
     }
+}
+
+/// The right to make one attempt. However the attempt ends, and also when its caller leaves, the circuit's one
+/// probe is free for another request again.
+#[derive(Debug)]
+#[must_use]
+pub struct Turn<'h> {
+    health: &'h Health,
+    model: usize,
+    /// Until when the attempt would be the probe, if it is.
+    probe: Option<Instant>,
 }
 
 /// The states of all models, by their place in the configuration. Each step takes the lock for itself and
@@ -154,34 +169,42 @@ impl Health {
         self.lock().get_mut(model)?.budget.try_withdraw(now)
     }
 
-    /// Takes the right to make an attempt; false when somebody else took the probe in between.
-    #[must_use]
-    pub fn begin(&self, model: usize, retry: Option<Paid>, now: Instant) -> bool {
+    /// Takes the right to make an attempt; none when somebody else took the probe in between.
+    pub fn begin(&self, model: usize, retry: Option<Paid>, now: Instant) -> Option<Turn<'_>> {
         let mut states = self.lock();
-        let Some(state) = states.get_mut(model).filter(|state| state.block(now).is_none()) else {
-            return false;
-        };
-        state.begin(retry, now, &self.policy);
-        true
+        let state = states.get_mut(model).filter(|state| state.block(now).is_none())?;
+        Some(Turn { probe: state.begin(retry, now, &self.policy), model, health: self })
     }
 
-    /// An attempt was answered.
-    pub fn answered(&self, model: usize) {
+    fn change(&self, model: usize, change: impl FnOnce(&mut ModelState, &HealthPolicy)) {
         if let Some(state) = self.lock().get_mut(model) {
-            state.answered();
-        }
-    }
-
-    /// An attempt failed.
-    pub fn failed(&self, model: usize, failure: &Failure, now: Instant) {
-        if let Some(state) = self.lock().get_mut(model) {
-            state.failed(failure, now, &self.policy);
+            change(state, &self.policy);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ModelState>> {
         // Every step leaves whole states, so a panic elsewhere does not make them wrong.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// The attempt was answered.
+    pub fn answered(self) {
+        self.health.change(self.model, |state, _| state.answered());
+    }
+
+    /// It failed, in a way that tells of the model.
+    pub fn failed(self, failure: &Failure, now: Instant) {
+        self.health.change(self.model, |state, policy| state.failed(failure, now, policy));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(probe) = self.probe {
+            self.health.change(self.model, |state, _| state.release(probe));
+        }
     }
 }
 
@@ -258,7 +281,7 @@ mod tests {
 
         let later = now + POLICY.circuit_open;
         assert_eq!(state.block(later), None);
-        state.begin(None, later, &POLICY);
+        assert_eq!(state.begin(None, later, &POLICY), Some(later + POLICY.probe));
         assert_eq!(state.block(later), Some(Block::Probed(later + POLICY.probe)));
         let mut failed = state;
         failed.failed(&failure(Kind::ServerError), later, &POLICY);
@@ -282,13 +305,42 @@ mod tests {
     fn two_requests_cannot_both_take_the_probe() {
         let now = Instant::now();
         let health = Health::new(1, POLICY, now);
-        for _ in 0..3 {
-            health.failed(0, &failure(Kind::Connect), now);
-        }
-        assert!(!health.begin(0, None, now));
+        open(&health, now);
+        assert!(health.begin(0, None, now).is_none());
         let later = now + POLICY.circuit_open;
-        assert!(health.begin(0, None, later));
-        assert!(!health.begin(0, None, later));
+        let probe = health.begin(0, None, later);
+        assert!(probe.is_some());
+        assert!(health.begin(0, None, later).is_none());
+    }
+
+    fn open(health: &Health, now: Instant) {
+        for _ in 0..3 {
+            health.begin(0, None, now).expect("a turn").failed(&failure(Kind::Connect), now);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_learned_nothing_is_free_for_another() {
+        let now = Instant::now();
+        let health = Health::new(1, POLICY, now);
+        open(&health, now);
+        let later = now + POLICY.circuit_open;
+        drop(health.begin(0, None, later).expect("the probe"));
+        health.begin(0, None, later).expect("again").failed(&failure(Kind::RateLimited), later);
+        health.begin(0, None, later).expect("a rate limit is no answer").answered();
+        assert_eq!(health.state(0, later).block(later), None);
+    }
+
+    #[test]
+    fn who_comes_late_does_not_end_the_probe_of_another() {
+        let now = Instant::now();
+        let health = Health::new(1, POLICY, now);
+        let slow = health.begin(0, None, now).expect("a turn");
+        open(&health, now);
+        let later = now + POLICY.circuit_open;
+        let _probe = health.begin(0, None, later).expect("the probe");
+        slow.failed(&failure(Kind::RateLimited), later);
+        assert!(health.begin(0, None, later).is_none(), "it is still being found out");
     }
 
     #[test]

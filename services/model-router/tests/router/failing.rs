@@ -225,6 +225,27 @@ async fn a_circuit_opens_and_lets_a_probe_through() {
 }
 
 #[tokio::test]
+async fn a_caller_who_leaves_does_not_keep_the_probe() {
+    let settings = "retry_base_ms = 1\ncircuit_failures = 1\ncircuit_open_ms = 3000";
+    let bench = bench(Plan { settings, model: "attempts_max = 1", ..Plan::default() }).await;
+    bench.script("primary", Script::once([Step::status(500), Action::Silence.into()])).await;
+    bench.generate(on("short")).await.expect_err("opens the circuit");
+    let is_planned = async || !bench.explain("short", None).await.planned.is_empty();
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    while !is_planned().await {
+        looks.tick().await;
+    }
+    let gone = tokio::time::timeout(Duration::from_millis(300), bench.generate(on("short"))).await;
+    assert!(gone.is_err(), "it waited for the probe");
+    let left = Instant::now();
+    while !is_planned().await {
+        looks.tick().await;
+    }
+    assert!(left.elapsed() < Duration::from_secs(2), "the probe was kept");
+    assert_eq!(bench.generate(on("short")).await.expect("the next one probes").model, "primary");
+}
+
+#[tokio::test]
 async fn the_callers_deadline_bounds_everything() {
     let bench = bench(Plan::default()).await;
     bench.always("primary", Action::Silence.into()).await;
