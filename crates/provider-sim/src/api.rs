@@ -118,7 +118,7 @@ impl Api {
         body: &[u8],
         question: Result<Question, Refused>,
     ) -> Response {
-        let time = Timestamp::now();
+        let time = crate::clock::now();
         let model = question.as_ref().map_or("", |question| question.model.as_str());
         let arrival = Arrival { time, model, path, headers, body };
         let question = match &question {
@@ -167,7 +167,7 @@ impl Stage<'_> {
         let answer = self.question.answer(reply);
         match self.provider {
             Provider::Anthropic => anthropic::answer(self.question, &answer, self.receipt.sequence()),
-            Provider::Ollama => ollama::answer(self.question, &answer, Timestamp::now()),
+            Provider::Ollama => ollama::answer(self.question, &answer, crate::clock::now()),
         }
     }
 
@@ -243,7 +243,7 @@ fn retry_after(wish: &RetryAfter) -> Option<String> {
     match wish {
         RetryAfter::None => None,
         RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
-        RetryAfter::HttpDate(seconds) => Some(http_date(*seconds, Timestamp::now())),
+        RetryAfter::HttpDate(seconds) => Some(http_date(*seconds, crate::clock::now())),
         RetryAfter::Raw(text) => Some(text.clone()),
     }
 }

@@ -39,6 +39,7 @@
 
 mod api;
 mod client;
+mod clock;
 pub mod control;
 mod grammar;
 mod record;

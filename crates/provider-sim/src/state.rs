@@ -100,7 +100,7 @@ impl Receipt {
     }
 
     fn write(&self, answered: Answered) {
-        self.state.lock().record.finish(self.sequence, self.received_at, answered, Timestamp::now());
+        self.state.lock().record.finish(self.sequence, self.received_at, answered, crate::clock::now());
     }
 }
 

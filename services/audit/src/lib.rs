@@ -20,7 +20,6 @@ use std::error::Error;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::LogKey;
@@ -50,7 +49,7 @@ pub async fn serve(
     let key = LogKey::load(&config.origin, &config.log_key)?;
     let edge = Edge::bind(config.edge).await?;
     let layout = Layout::new(&config.data);
-    let settings = Settings { layout: layout.clone(), key, clock: Clock::new(Timestamp::now) };
+    let settings = Settings { layout: layout.clone(), key, clock: Clock::new(bulkhead_edge::now) };
     let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await?;
     announce(edge.address());
     let routes = grpc::routes(log, Query::new(index, layout));

@@ -2,7 +2,6 @@
 
 use bulkhead_grant::{Expected, SignedGrant};
 use bulkhead_proto::approval::v1::{self as pb, ApprovalState, Decision};
-use jiff::Timestamp;
 use tonic::Code;
 
 use crate::audit::attributes;
@@ -33,13 +32,13 @@ async fn an_approval_ends_in_a_grant_that_an_executor_can_verify() {
     let grant = signed(seen.grant.expect("the executor gets the grant"));
     let expected =
         Expected { approval_id: &asked.approval_id, plan_digest: &asked.plan_digest, tenant: "default" };
-    let granted = grant.verify(&sandbox.pinned_keys(), expected, Timestamp::now()).expect("it verifies");
+    let granted = grant.verify(&sandbox.pinned_keys(), expected, bulkhead_edge::now()).expect("it verifies");
     assert_eq!(granted.voters.len(), 1);
     assert_eq!(
         (granted.voters[0].name.as_str(), &granted.voters[0].roles[..]),
         ("bob", &["approver".into()][..])
     );
-    let lifetime = granted.not_after.duration_since(Timestamp::now()).as_secs();
+    let lifetime = granted.not_after.duration_since(bulkhead_edge::now()).as_secs();
     assert!((600..=900).contains(&lifetime), "{lifetime}");
 }
 

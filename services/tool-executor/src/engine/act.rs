@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use bulkhead_edge::fault::chain;
 use bulkhead_outbox::EventDraft;
-use jiff::Timestamp;
 use serde_json::json;
 use tracing::{Instrument as _, field};
 use uuid::Uuid;
@@ -51,7 +50,7 @@ impl Engine {
         let (step, result) = refusals::outcome(outcome);
         // A read whose outcome is not known has changed nothing either way.
         let step = if step == Step::LoseTrack { Step::Fail } else { step };
-        let draft = draft.takes(step, Timestamp::now())?.with_result(result);
+        let draft = draft.takes(step, bulkhead_edge::now())?.with_result(result);
         let event = self.0.events.read(&draft.execution, took);
         match self.journal().commit(draft, Some(event)).await? {
             Committed::Done { execution, .. } => Ok(*execution),
@@ -61,7 +60,7 @@ impl Engine {
 
     /// Writes the intent, then acts, then writes the outcome.
     pub(super) async fn write(&self, draft: Draft, permit: Permit) -> Result<Execution, EngineError> {
-        let draft = draft.takes(Step::Start, Timestamp::now())?;
+        let draft = draft.takes(Step::Start, bulkhead_edge::now())?;
         let event = self.0.events.intent(&draft.execution, &permit);
         if bulkhead_failpoint::active("executor.effect_before_intent") {
             let (outcome, took) = self.act(permit, &draft.execution).await;
@@ -160,7 +159,7 @@ impl Engine {
         took: Duration,
     ) -> Result<Execution, EngineError> {
         let (step, result) = refusals::outcome(outcome);
-        let draft = Draft::of(running).takes(step, Timestamp::now())?.with_result(result);
+        let draft = Draft::of(running).takes(step, bulkhead_edge::now())?.with_result(result);
         let event = self.0.events.outcome(&draft.execution, Some(took));
         let stopping = self.0.parts.tasks.stopping();
         let mut wait = OUTCOME_RETRY_BASE;

@@ -1,7 +1,5 @@
 //! Asking people.
 
-use jiff::Timestamp;
-
 use super::{Engine, EngineError};
 use crate::execution::{Draft, Execution, Step};
 use crate::policy::Approver;
@@ -20,7 +18,7 @@ impl Engine {
         if recorded.is_some() && recorded == draft.execution.plan_digest() {
             return self.ask(draft.execution, approvers).await;
         }
-        match self.journal().commit(draft.takes(Step::Plan, Timestamp::now())?, None).await {
+        match self.journal().commit(draft.takes(Step::Plan, bulkhead_edge::now())?, None).await {
             Ok(Committed::Done { execution, .. }) => self.ask(*execution, approvers).await,
             Ok(Committed::Replayed(id)) | Err(StoreError::Conflict { id }) => self.recorded(id).await,
             Err(error) => Err(error.into()),
@@ -37,7 +35,7 @@ impl Engine {
         let asked = self.0.parts.approvals.ask(&planned, approvers).await;
         let approval = asked.map_err(|source| EngineError::NotAsked { id: planned.id, source })?;
         self.saw(approval.revision);
-        let mut draft = Draft::of(planned).takes(Step::Ask, Timestamp::now())?;
+        let mut draft = Draft::of(planned).takes(Step::Ask, bulkhead_edge::now())?;
         draft.execution.approval_id = Some(approval.id);
         let event = self.0.events.requested(&draft.execution);
         match self.journal().commit(draft, Some(event)).await {

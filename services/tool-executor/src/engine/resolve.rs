@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bulkhead_edge::fault::chain;
-use jiff::Timestamp;
 use tracing::{Instrument as _, Span};
 
 use super::{Engine, EngineError, Held};
@@ -151,7 +150,7 @@ impl Engine {
             &parts.keys,
             &parts.policy,
             &question,
-            Timestamp::now(),
+            bulkhead_edge::now(),
         )
         .map_err(Shut::NotRedeemed)
     }

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 
 use bulkhead_edge::fault::chain;
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
@@ -195,7 +194,7 @@ impl Engine {
         step: Step,
         fault: ToolFault,
     ) -> Result<Execution, EngineError> {
-        let draft = draft.takes(step, Timestamp::now())?.with_result(CallResult::Fault(fault));
+        let draft = draft.takes(step, bulkhead_edge::now())?.with_result(CallResult::Fault(fault));
         let event = self.0.events.outcome(&draft.execution, None);
         match self.journal().commit(draft, Some(event)).await? {
             Committed::Done { execution, .. } => Ok(*execution),
@@ -228,7 +227,7 @@ fn open(id: Uuid, command: &Command, target: &Target) -> Execution {
         },
         call_id: command.call_id.clone(),
     };
-    Execution::open(id, opening, Timestamp::now())
+    Execution::open(id, opening, bulkhead_edge::now())
 }
 
 fn not_undoable(execution: &Execution, fault: ToolFault) -> EngineError {

@@ -17,7 +17,7 @@ impl Engine {
     pub(super) async fn keep_swept(self) {
         let stopping = self.0.parts.tasks.stopping();
         while !stopping.is_cancelled() {
-            let before = Timestamp::now().checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN);
+            let before = bulkhead_edge::now().checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN);
             match self.journal().forget_requests(before).await {
                 Ok(0) => {}
                 Ok(forgotten) => tracing::info!(forgotten, "forgot old request ids"),

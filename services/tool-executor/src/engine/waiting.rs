@@ -28,7 +28,7 @@ impl Engine {
     /// that the approval service does not take now keeps no decision waiting.
     pub(super) async fn look_at_all(&self) -> Result<usize, LookError> {
         let waiting = self.journal().waiting().await?;
-        let now = Timestamp::now();
+        let now = bulkhead_edge::now();
         let (mut unasked, mut asked) = (Vec::new(), Vec::new());
         for one in &waiting {
             match &one.approval_id {

@@ -85,7 +85,7 @@ impl Files {
         let mut ticks = tokio::time::interval_at(Instant::now() + SWEEP_DELAY, SWEEP_INTERVAL);
         loop {
             ticks.tick().await;
-            match self.sweep(Timestamp::now()).await {
+            match self.sweep(bulkhead_edge::now()).await {
                 Ok(removed) => tracing::info!(removed, "swept the undo stores"),
                 Err(error) => {
                     let cause = std::error::Error::source(&error);

@@ -292,7 +292,7 @@ fn two_strangers_in_a_row_make_it_unknown_and_both_are_kept() {
 
 #[test]
 fn what_is_not_settled_is_not_swept() {
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
+    let later = bulkhead_edge::now() + jiff::SignedDuration::from_hours(24 * 365);
     for case in [Case::Create, Case::Overwrite] {
         let scene = Scene::new(case);
         STEPS.iter().take(2).for_each(|step| step(&scene));

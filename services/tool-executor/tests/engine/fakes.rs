@@ -11,7 +11,6 @@ use bulkhead_proto::approval::v1 as approval;
 use bulkhead_proto::approval::v1::approval_service_server::{ApprovalService, ApprovalServiceServer};
 use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -57,7 +56,7 @@ impl Approvals {
             let grant = Grant {
                 approval_id: approval.approval_id.clone(),
                 decision: GrantedDecision::Approved,
-                not_after: Timestamp::now() + valid,
+                not_after: bulkhead_edge::now() + valid,
                 plan_digest: approval.plan_digest.clone(),
                 tenant: "default".into(),
                 voters: vec![Voter { name: voter.into(), roles: vec!["approver".into()] }],
@@ -161,7 +160,7 @@ impl Approvals {
             plan_digest: request.plan_digest,
             requirements: request.requirements,
             revision: u64::try_from(asked.len()).expect("few") + 1,
-            create_time: Some(wire::timestamp(Timestamp::now())),
+            create_time: Some(wire::timestamp(bulkhead_edge::now())),
             session_id: request.session_id,
             ..approval::Approval::default()
         };

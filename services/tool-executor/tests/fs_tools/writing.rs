@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use bulkhead_tool_executor::tool::{
     EffectKind, Outcome, Precondition, Reversibility, SensitivityLabel, ToolFaultKind,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -337,7 +337,7 @@ async fn undo_copies_are_swept_when_their_time_is_over_and_not_before() {
     let sandbox = Sandbox::new();
     sandbox.put("a.md", "old");
     let written = sandbox.write("a.md", "new").await;
-    let now = Timestamp::now();
+    let now = bulkhead_edge::now();
     assert_eq!(sandbox.files().sweep(now + SignedDuration::from_hours(29 * 24)).await.expect("swept"), 0);
     sandbox.plan_undo(&written, false).await.expect("still there");
     assert_eq!(sandbox.files().sweep(now + SignedDuration::from_hours(31 * 24)).await.expect("swept"), 1);
