@@ -37,8 +37,10 @@ pub enum Kind {
     NotLocal,
     /// The connection ended before the answer did.
     Reset,
-    /// The answer cannot be used.
+    /// The answer breaks the provider's format.
     Malformed,
+    /// The answer keeps the format and cannot be used: what a model writes after a prompt that leads it there.
+    Unfit,
     /// 401.
     Unauthenticated,
     /// 402, or credit that ran out.
@@ -111,7 +113,7 @@ impl Kind {
             Self::ServerTimeout | Self::Silence => "TIMEOUT",
             Self::Connect | Self::NotLocal => "CONNECT",
             Self::Reset => "RESET",
-            Self::Malformed => "MALFORMED",
+            Self::Malformed | Self::Unfit => "MALFORMED",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Quota => "QUOTA",
             Self::Forbidden | Self::NotCleared => "FORBIDDEN",
@@ -132,7 +134,7 @@ impl Kind {
             | Self::Connect
             | Self::Reset => Course::Retry { retries_max: None },
             // A model that talks nonsense twice in a row will do so a third time.
-            Self::Malformed => Course::Retry { retries_max: Some(1) },
+            Self::Malformed | Self::Unfit => Course::Retry { retries_max: Some(1) },
             // Silence has cost the whole limit already; another model is the better use of what is left.
             Self::Silence | Self::ContextLength | Self::NotCleared => Course::NextModel,
             Self::NotLocal | Self::Unauthenticated | Self::Quota | Self::Forbidden | Self::ModelNotFound => {
@@ -152,7 +154,8 @@ impl Kind {
             | Self::ServerError
             | Self::ServerTimeout
             | Self::Connect
-            | Self::Malformed => Persistence::Transient,
+            | Self::Malformed
+            | Self::Unfit => Persistence::Transient,
             Self::NotLocal
             | Self::Unauthenticated
             | Self::Quota
@@ -164,8 +167,9 @@ impl Kind {
         }
     }
 
-    /// Whether it counts towards the model's circuit: a rate limit is no sign of ill health, and a bad
-    /// request is not the model's fault.
+    /// Whether it counts towards the model's circuit: a rate limit is no sign of ill health, a bad request is
+    /// not the model's fault, and an unfit answer may be the prompt's, which shall not take the model from
+    /// all others.
     #[must_use]
     pub fn is_ill_health(self) -> bool {
         matches!(
@@ -226,6 +230,7 @@ mod tests {
         for status in [400, 401, 402, 403, 404, 422, 429] {
             assert!(!Kind::of_status(status).is_ill_health(), "{status}");
         }
+        assert!(!Kind::Unfit.is_ill_health(), "a prompt can bring it about");
         for status in [408, 500, 503, 504, 529] {
             assert!(Kind::of_status(status).is_ill_health(), "{status}");
         }

@@ -48,12 +48,26 @@ pub(crate) struct Parameters<'a> {
 
 /// Why an answer cannot be used. The text never quotes the answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Malformed(pub(crate) String);
+#[error("{what}")]
+pub(crate) struct Malformed {
+    what: String,
+    kind: Kind,
+}
 
 impl Malformed {
+    /// The answer breaks the provider's format.
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), kind: Kind::Malformed }
+    }
+
+    /// It keeps the format, and the model wrote what cannot be used.
+    pub(crate) fn unfit(what: &str) -> Self {
+        Self { what: what.to_owned(), kind: Kind::Unfit }
+    }
+
+    /// As a failure.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 }
 
@@ -70,7 +84,7 @@ pub fn named(name: &str) -> Option<&'static Adapter> {
 fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {
     let tool = prompt.tools.iter().find(|tool| tool.name == name);
     tool.map(|tool| tool.name.as_str())
-        .ok_or_else(|| Malformed::new("the model called a tool that was not offered"))
+        .ok_or_else(|| Malformed::unfit("the model called a tool that was not offered"))
 }
 
 /// The input of a tool call, which must be an object.
@@ -78,7 +92,7 @@ fn object(input: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
     let object = input.and_then(Value::as_object);
     object
         .cloned()
-        .ok_or_else(|| Malformed::new("the model called a tool with an input that is no JSON object"))
+        .ok_or_else(|| Malformed::unfit("the model called a tool with an input that is no JSON object"))
 }
 
 /// A field that must be text.

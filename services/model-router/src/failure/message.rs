@@ -57,7 +57,7 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::Connect => "the provider cannot be connected to",
         Kind::NotLocal => "the model's address is not local",
         Kind::Reset => "the connection ended before the answer",
-        Kind::Malformed => "the answer cannot be used",
+        Kind::Malformed | Kind::Unfit => "the answer cannot be used",
         Kind::Unauthenticated => "the provider does not take the key",
         Kind::Quota => "the provider's quota or credit is used up",
         Kind::Forbidden => "the key may not use this model",

@@ -129,7 +129,7 @@ fn read_stop_reason(word: &str) -> Result<StopReason, Malformed> {
         "max_tokens" | "model_context_window_exceeded" => Ok(StopReason::MaxTokens),
         "stop_sequence" => Ok(StopReason::StopSequence),
         "refusal" => Ok(StopReason::Refusal),
-        _ => Err(Malformed::new("the answer has a stop reason that is not known")),
+        _ => Err(Malformed::unfit("the answer has a stop reason that is not known")),
     }
 }
 
@@ -244,6 +244,24 @@ mod tests {
             answer(&none, &samples::conversation(), &PARAMETERS).is_err(),
             "stopped for tools, none called"
         );
+    }
+
+    #[test]
+    fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
+        let cases = [
+            ("/content/2/name", json!("rm_rf"), Kind::Unfit),
+            ("/content/2/input", json!("a string"), Kind::Unfit),
+            ("/stop_reason", json!("bored"), Kind::Unfit),
+            ("/stop_reason", json!(null), Kind::Malformed),
+            ("/content", json!("text"), Kind::Malformed),
+            ("/usage/input_tokens", json!("many"), Kind::Malformed),
+        ];
+        for (pointer, value, kind) in cases {
+            let mut body = body();
+            *body.pointer_mut(pointer).expect("a place") = value.clone();
+            let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
+            assert_eq!(told.kind(), kind, "{pointer} {value}");
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn read_stop_reason(word: Option<&str>, has_calls: bool) -> Result<StopReason, M
         // Servers before 0.3 send no reason at all.
         Some("stop") | None if has_calls => Ok(StopReason::ToolUse),
         Some("stop") | None => Ok(StopReason::EndTurn),
-        Some(_) => Err(Malformed::new("the answer has a done reason that is not known")),
+        Some(_) => Err(Malformed::unfit("the answer has a done reason that is not known")),
     }
 }
 
@@ -245,6 +245,23 @@ mod tests {
             let mut body = body();
             *body.pointer_mut(pointer).expect("a place") = value.clone();
             assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
+        let cases = [
+            ("/message/tool_calls/0/function/name", json!("rm"), Kind::Unfit),
+            ("/message/tool_calls/0/function/arguments", json!("{}"), Kind::Unfit),
+            ("/done_reason", json!("load"), Kind::Unfit),
+            ("/done", json!(false), Kind::Malformed),
+            ("/message", json!(null), Kind::Malformed),
+        ];
+        for (pointer, value, kind) in cases {
+            let mut body = body();
+            *body.pointer_mut(pointer).expect("a place") = value.clone();
+            let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
+            assert_eq!(told.kind(), kind, "{pointer} {value}");
         }
     }
 

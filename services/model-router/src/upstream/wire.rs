@@ -52,7 +52,7 @@ impl Exchange<'_> {
         let body = read_body(response).await.map_err(|failure| Failure { http_status: status, ..failure })?;
         self.answer(&body).map_err(|malformed| Failure {
             http_status: status,
-            ..Failure::without_response(Kind::Malformed, malformed.to_string())
+            ..Failure::without_response(malformed.kind(), malformed.to_string())
         })
     }
 

@@ -288,6 +288,18 @@ async fn a_call_of_a_tool_that_was_not_offered_is_no_answer() {
 }
 
 #[tokio::test]
+async fn one_agents_prompts_do_not_take_the_model_from_all() {
+    let settings = "retry_base_ms = 1\ncircuit_failures = 2";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    let unknown = Step::tools([ToolCall { name: "rm".into(), input: json!({}) }]);
+    bench.script("primary", Script::once(vec![unknown; 6])).await;
+    for _ in 0..3 {
+        assert_eq!(bench.generate(request()).await.expect("answers").model, "fallback");
+    }
+    assert_eq!(bench.generate(request()).await.expect("answers").model, "primary");
+}
+
+#[tokio::test]
 async fn when_no_model_answers_each_attempt_is_told() {
     let bench = bench(Plan { model: "attempts_max = 1", ..Plan::default() }).await;
     for model in ["primary", "fallback", "local"] {
