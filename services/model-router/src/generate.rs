@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
@@ -171,7 +170,7 @@ impl<'a> Run<'a> {
         let slot = schedule::slot(entry.request_timeout, self.remaining(), models_left);
         let span = chat_span(entry.upstream.target());
         let started = Instant::now();
-        self.record.begin(&entry.name, waited, Timestamp::now());
+        self.record.begin(&entry.name, waited, bulkhead_edge::now());
         let brief = Brief { timeout: slot.timeout, attempt_id: Uuid::now_v7().simple().to_string() };
         let called = entry.upstream.call(self.clearance, brief).instrument(span.clone()).await;
         let result = called.unwrap_or_else(|| Err(not_cleared()));

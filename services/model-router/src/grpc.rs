@@ -12,7 +12,6 @@ use bulkhead_edge::{Call, Violations, wire};
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_proto::router::v1::model_router_service_server::{ModelRouterService, ModelRouterServiceServer};
 use bulkhead_proto::router::v1::session_service_server::{SessionService, SessionServiceServer};
-use jiff::Timestamp;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -75,7 +74,7 @@ impl ModelRouterService for Grpc {
         let mut violations = Violations::new();
         let page = Page::read(request.page_size, &request.page_token, "", &mut violations);
         let page = violations.finish(Some(page))?;
-        let all = explain::models(&self.service.catalog, Instant::now(), Timestamp::now());
+        let all = explain::models(&self.service.catalog, Instant::now(), bulkhead_edge::now());
         Ok(Response::new(cut(all, page)))
     }
 }

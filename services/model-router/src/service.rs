@@ -7,7 +7,6 @@ use bulkhead_edge::Call;
 use bulkhead_outbox::EventDraft;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
-use jiff::Timestamp;
 use prost::Message as _;
 
 use crate::attempt::Attempt;
@@ -99,7 +98,7 @@ impl Service {
     }
 
     async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, RecordError> {
-        let draft = EventDraft::new("model.call", Timestamp::now(), call.principal())
+        let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
             .subject(&command.request_id)
             .request(call.request_id());

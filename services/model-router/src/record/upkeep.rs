@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bulkhead_edge::Readiness;
 use bulkhead_edge::fault::chain;
 use bulkhead_sqlite::{Store, WriteError};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::RecordError;
@@ -90,7 +89,7 @@ pub(super) async fn run(store: Store, conditions: Conditions, stopping: Cancella
 /// Does what a call does with the store: counts what waits, and writes.
 async fn prove(store: &Store) -> Result<(), RecordError> {
     super::waiting(store).await?;
-    let now = Timestamp::now().as_millisecond();
+    let now = bulkhead_edge::now().as_millisecond();
     let beat =
         "INSERT INTO heartbeat (one, time_ms) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET time_ms = ?1";
     let write = store.writer().write(move |connection| {

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::HeaderMap;
-use jiff::Timestamp;
 use reqwest::{Client, Response};
 use serde_json::Value;
 
@@ -94,7 +93,7 @@ impl Exchange<'_> {
             kind,
             http_status: status,
             message: message::sentence(kind, status, &json),
-            server_delay: delay::read(headers, Timestamp::now()),
+            server_delay: delay::read(headers, bulkhead_edge::now()),
         }
     }
 }
