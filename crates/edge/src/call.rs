@@ -7,8 +7,10 @@ use tonic::{Code, Request};
 use crate::tokens::Identity;
 use crate::{Fault, Principal};
 
-/// Time kept back from a caller's deadline when calling on, so that the answer still reaches the caller.
-const MARGIN: Duration = Duration::from_millis(50);
+/// Kept back from a caller's deadline when calling on, so that the answer still reaches the caller: a tenth of
+/// the time it gave, within these bounds.
+const MARGIN_MIN: Duration = Duration::from_millis(50);
+const MARGIN_MAX: Duration = Duration::from_secs(1);
 
 /// An identified and authorised call. Only the stack makes one.
 #[derive(Debug, Clone)]
@@ -16,6 +18,12 @@ pub struct Call {
     pub(crate) identity: Identity,
     pub(crate) request_id: String,
     pub(crate) deadline: Instant,
+    pub(crate) margin: Duration,
+}
+
+/// What is kept back of a timeout.
+pub(crate) fn margin(timeout: Duration) -> Duration {
+    (timeout / 10).clamp(MARGIN_MIN, MARGIN_MAX)
 }
 
 impl Call {
@@ -66,6 +74,6 @@ impl Call {
     /// Time left for calls to others: what is left for the caller, less a margin.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN)
+        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(self.margin)
     }
 }

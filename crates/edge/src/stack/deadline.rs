@@ -18,6 +18,7 @@ use tonic::Code;
 
 use super::observe::{answer, request_id};
 use super::{Gate, TimeoutRange};
+use crate::call::margin;
 use crate::tokens::Identity;
 use crate::{Call, Fault};
 
@@ -39,7 +40,7 @@ pub(super) async fn bound(State(gate): State<Gate>, mut request: Request, next: 
     };
     let deadline = Instant::now() + timeout;
     let id = request_id(&request);
-    request.extensions_mut().insert(Call { identity, request_id: id, deadline });
+    request.extensions_mut().insert(Call { identity, request_id: id, deadline, margin: margin(timeout) });
 
     match tokio::time::timeout(timeout, next.run(request)).await {
         Ok(response) if streaming => limited(response, deadline, gate.stopping),

@@ -250,10 +250,11 @@ async fn the_callers_deadline_bounds_everything() {
     let bench = bench(Plan::default()).await;
     bench.always("primary", Action::Silence.into()).await;
     let mut timed = tonic::Request::new(request());
-    timed.set_timeout(Duration::from_millis(600));
+    // A tenth of it is the router's margin: enough for its answer to come before the client's own timer ends.
+    timed.set_timeout(Duration::from_secs(3));
     let started = Instant::now();
     let error = bench.client.clone().generate(timed).await.expect_err("no time");
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(4));
     assert_eq!(error.code(), Code::DeadlineExceeded);
     assert_eq!(metadata(&error, "attempts"), "primary: TIMEOUT");
     let explained = bench.explain("default", None).await;
