@@ -131,7 +131,7 @@ async fn a_silent_model_leaves_time_for_the_next_and_is_known_by_then() {
     bench.always("primary", Action::Silence.into()).await;
     let ask = || async {
         let mut timed = tonic::Request::new(on("cloud"));
-        timed.set_timeout(Duration::from_secs(11));
+        timed.set_timeout(Duration::from_secs(12));
         bench.client.clone().generate(timed).await.expect("the next one answers").into_inner()
     };
     let told = [("primary", "TIMEOUT", 0), ("fallback", "", 200)];
@@ -249,7 +249,7 @@ async fn a_caller_who_leaves_does_not_keep_the_probe() {
 async fn the_callers_deadline_bounds_everything() {
     let bench = bench(Plan::default()).await;
     bench.always("primary", Action::Silence.into()).await;
-    let mut timed = tonic::Request::new(request());
+    let mut timed = tonic::Request::new(on("short"));
     // A tenth of it is the router's margin: enough for its answer to come before the client's own timer ends.
     timed.set_timeout(Duration::from_secs(3));
     let started = Instant::now();
