@@ -3,6 +3,7 @@
 mod child;
 mod init;
 mod layout;
+mod lock;
 mod stack;
 
 use std::io::Write as _;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{ChildState, Program, signal, supervise};
+use super::lock::FolderLock;
 use super::{Layout, Ports, init};
 use crate::serve::Service;
 
@@ -41,6 +42,8 @@ pub(crate) struct Stack {
     tracker: TaskTracker,
     stop: CancellationToken,
     failures: tokio::sync::Mutex<mpsc::Receiver<String>>,
+    #[expect(dead_code, reason = "held, never asked")]
+    lock: FolderLock,
 }
 
 impl Stack {
@@ -48,6 +51,8 @@ impl Stack {
     pub(crate) async fn start(options: StackOptions) -> anyhow::Result<Self> {
         let root = std::path::absolute(&options.data).context("cannot resolve the data folder")?;
         let layout = Layout::new(root);
+        init::private_folder(layout.root())?;
+        let lock = FolderLock::take(&layout)?;
         init::ensure(&layout, options.ports)?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let (fail, failures) = mpsc::channel(8);
@@ -70,6 +75,7 @@ impl Stack {
             tracker: tracker.clone(),
             stop: stop.clone(),
             failures: tokio::sync::Mutex::new(failures),
+            lock,
         };
         let mut router_config = stack.layout.config();
         if options.simulate {
