@@ -75,6 +75,13 @@ async fn what_dies_is_started_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_simulator_that_died_is_found_where_it_was() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    restarted(&sandbox, "provider-sim").await?;
+    eventually("an answer of a model", SOON, async || generates(&sandbox).await).await
+}
+
+#[tokio::test]
 async fn a_stop_drains_and_a_second_start_finds_everything() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(Options::default()).await?;
     let token = sandbox.token("agent")?;

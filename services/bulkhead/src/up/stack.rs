@@ -79,7 +79,8 @@ impl Stack {
         };
         let mut router_config = stack.layout.config();
         if options.simulate {
-            let mut watched = launch(stack.program("provider-sim", vec!["serve-simulator".to_owned()], &[]));
+            let program = stack.program("provider-sim", vec!["serve-simulator".to_owned()], &[]);
+            let mut watched = launch(Program { keeps_address: true, ..program });
             let address = stack.announced("provider-sim", &mut watched).await?;
             stack.simulator = Some(address);
             router_config = stack.write_simulated_config(address)?;
@@ -106,7 +107,8 @@ impl Stack {
         arguments: Vec<String>,
         environment: &[(String, String)],
     ) -> Program {
-        Program { name, arguments, environment: environment.to_vec(), log: self.layout.log(name) }
+        let log = self.layout.log(name);
+        Program { name, arguments, keeps_address: false, environment: environment.to_vec(), log }
     }
 
     async fn announced(
