@@ -157,8 +157,17 @@ impl Sandbox {
     /// # Errors
     /// When it does not come up.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        self.up = launch(self.folder.path(), &self.options)?;
+        self.launch_again()?;
         self.ready().await
+    }
+
+    /// The same without waiting until it is up.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn launch_again(&mut self) -> anyhow::Result<()> {
+        self.up = launch(self.folder.path(), &self.options)?;
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceC
 use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
 use bulkhead_proto::tools::v1::ListToolsRequest;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
-use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually};
+use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, within};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use uuid::Uuid;
 
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
@@ -79,6 +80,35 @@ async fn a_simulator_that_died_is_found_where_it_was() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(Options::default()).await?;
     restarted(&sandbox, "provider-sim").await?;
     eventually("an answer of a model", SOON, async || generates(&sandbox).await).await
+}
+
+#[tokio::test]
+async fn what_dies_while_it_restarts_is_started_once_more() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    restarted(&sandbox, "model-router").await?;
+    // The second process has only just begun: it is killed before it can announce itself.
+    restarted(&sandbox, "model-router").await?;
+    eventually("an answer of a model", SOON, async || generates(&sandbox).await).await?;
+    assert_eq!(lists_tools(&sandbox).await?, Some(4), "the rest of the stack is still up");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stop_during_the_start_is_prompt() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    sandbox.stop().await?;
+    // Nobody ever writes to this pipe: every service waits for its tokens and announces nothing.
+    let tokens = sandbox.data().join("identities.toml");
+    std::fs::remove_file(&tokens)?;
+    mknodat(CWD, &tokens, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    sandbox.launch_again()?;
+    eventually("a service", SOON, async || Ok(sandbox.pids("audit")?.first().copied())).await?;
+    let status = within("the stop", Duration::from_secs(10), sandbox.stop()).await??;
+    assert!(status.success(), "{status}");
+    for service in SERVICES {
+        assert_eq!(sandbox.pids(service)?, Vec::<i32>::new(), "{service} is still there");
+    }
+    Ok(())
 }
 
 #[tokio::test]

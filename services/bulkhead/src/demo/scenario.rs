@@ -58,7 +58,8 @@ impl Scenario {
             environment: Vec::new(),
             report: |line| say(&format!("  {line}")),
         };
-        let stack = Stack::start(options).await?;
+        let mut stack = Stack::open(options)?;
+        stack.start().await?;
         let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
         let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
         let control = ControlClient::new(stack.simulator().context("the simulator is not running")?)?;
