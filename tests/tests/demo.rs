@@ -1,8 +1,12 @@
 //! The demo, and that each of its claims can fail.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use bulkhead_tests::{Binary, binary};
+use anyhow::Context as _;
+use bulkhead_tests::{Binary, binary, eventually, processes};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Every failpoint there is.
@@ -70,4 +74,42 @@ fn an_effect_before_its_record_is_noticed() -> anyhow::Result<()> {
 #[test]
 fn an_undo_that_does_nothing_is_noticed() -> anyhow::Result<()> {
     caught("executor.skip_undo", "undo")
+}
+
+/// Whether the demo in this temporary folder has started its services.
+fn at_work(temporary: &Path) -> anyhow::Result<Option<()>> {
+    let prefix = temporary.display().to_string();
+    let services = processes(|arguments| {
+        arguments.iter().any(|argument| argument == "serve")
+            && arguments.iter().any(|argument| argument.starts_with(&prefix))
+    })?;
+    Ok((services.len() == 4).then_some(()))
+}
+
+#[tokio::test]
+async fn a_demo_that_is_stopped_leaves_nothing_behind() -> anyhow::Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let mut demo = Command::new(binary(Binary::Shipped)?)
+        .args(["demo", "--yes"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let bound = Duration::from_secs(40);
+    eventually("the demo at work", bound, async || at_work(temporary.path())).await?;
+    let pid = Pid::from_raw(i32::try_from(demo.id())?).context("no such process")?;
+    kill_process(pid, Signal::INT)?;
+    let mut ended = || demo.try_wait();
+    let status = eventually("the demo to stop", bound, || {
+        let status = ended();
+        async move { Ok(status?) }
+    })
+    .await?;
+    assert_eq!(status.code(), Some(130));
+    let left: Vec<_> = std::fs::read_dir(temporary.path())?.collect();
+    assert!(left.is_empty(), "{left:?}");
+    let prefix = temporary.path().display().to_string();
+    let there = processes(|arguments| arguments.iter().any(|argument| argument.starts_with(&prefix)))?;
+    assert_eq!(there, Vec::<i32>::new());
+    Ok(())
 }

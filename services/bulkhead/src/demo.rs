@@ -19,11 +19,14 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use crate::up::say;
+use crate::up::{StopSignals, say};
 use claims::{Claim, claims};
 use evidence::Evidence;
 use person::Person;
-use scenario::Scenario;
+use scenario::{Interrupted, Scenario};
+
+/// Exit code after Ctrl-C or SIGTERM, as of a program that SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Arguments of `bulkhead demo`.
 #[derive(Debug, Args)]
@@ -44,7 +47,7 @@ pub(crate) struct DemoArguments {
 }
 
 impl DemoArguments {
-    /// Exits 0 only when every claim holds.
+    /// Exits 0 only when every claim holds, and 130 when it was stopped.
     pub(crate) fn run(self) -> ExitCode {
         let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
             let entered = runtime.enter();
@@ -54,11 +57,14 @@ impl DemoArguments {
             drop(entered);
             let ran = runtime.block_on(self.show());
             telemetry.shutdown();
+            // A question to a person may still block a thread that nothing can wake.
+            runtime.shutdown_background();
             ran
         });
         match ran {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
+            Err(error) if error.is::<Interrupted>() => ExitCode::from(EXIT_INTERRUPTED),
             Err(error) => {
                 say(&format!("bulkhead demo: {error:#}"));
                 ExitCode::FAILURE
@@ -68,10 +74,16 @@ impl DemoArguments {
 
     async fn show(self) -> anyhow::Result<bool> {
         let person = if self.yes { Person::SaysYes } else { Person::at_the_terminal()? };
+        let mut stop = StopSignals::listen()?;
         let folder = DataFolder::choose(self.data)?;
         let mut evidence = Evidence::default();
         let scenario = Scenario { data: folder.path(), original: self.workspace, person };
-        let ended = scenario.play(&mut evidence).await;
+        let ended = scenario.play(&mut evidence, &mut stop).await;
+        if ended.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+            // Holds tokens and a copy of somebody's folder, and nothing that was found out.
+            folder.settle(true);
+            return ended.map(|()| false);
+        }
 
         let claims = claims(&evidence);
         if self.json {

@@ -20,7 +20,7 @@ use super::evidence::Evidence;
 use super::person::Person;
 use super::script;
 use super::workspace::{CREDENTIAL, OBSOLETE, Workspace};
-use crate::up::{Ports, Stack, StackOptions, say};
+use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
 
 /// What the demo is played with.
 #[derive(Debug)]
@@ -30,9 +30,14 @@ pub(super) struct Scenario {
     pub(super) person: Person,
 }
 
+/// Somebody asked the demo to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before its end")]
+pub(super) struct Interrupted;
+
 /// The running demo.
 pub(super) struct Stage<'e> {
-    stack: Stack,
+    stack: &'e Stack,
     clients: Clients,
     control: ControlClient,
     workspace: Workspace,
@@ -49,7 +54,7 @@ pub(super) struct Stage<'e> {
 
 impl Scenario {
     /// Plays the story to its end, or to the first thing that makes going on pointless.
-    pub(super) async fn play(self, evidence: &mut Evidence) -> anyhow::Result<()> {
+    pub(super) async fn play(self, evidence: &mut Evidence, stop: &mut StopSignals) -> anyhow::Result<()> {
         say("Starting four services and a simulator of three models …");
         let options = StackOptions {
             data: self.data.clone(),
@@ -59,6 +64,20 @@ impl Scenario {
             report: |line| say(&format!("  {line}")),
         };
         let mut stack = Stack::open(options)?;
+        let played = tokio::select! {
+            played = self.play_on(&mut stack, evidence) => played,
+            () = stop.asked() => Err(Interrupted.into()),
+        };
+        say("Stopping the services; the log is verified without them …");
+        stack.stop().await;
+        if played.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+            return played;
+        }
+        let verified = record::verify(&self.data, evidence);
+        played.and(verified)
+    }
+
+    async fn play_on(&self, stack: &mut Stack, evidence: &mut Evidence) -> anyhow::Result<()> {
         stack.start().await?;
         let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
         let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
@@ -73,7 +92,7 @@ impl Scenario {
         );
         evidence.trace_id = bulkhead_telemetry::trace_id(&span);
         let mut stage = Stage {
-            clients: Clients::connect(&stack)?,
+            clients: Clients::connect(stack)?,
             control,
             workspace,
             person: self.person,
@@ -86,10 +105,7 @@ impl Scenario {
         };
         let played = stage.act().instrument(span).await;
         let recorded = stage.read_record().await;
-        say("Stopping the services; the log is verified without them …");
-        stage.stack.stop().await;
-        let verified = record::verify(&self.data, stage.evidence);
-        played.and(recorded).and(verified)
+        played.and(recorded)
     }
 }
 
