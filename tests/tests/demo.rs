@@ -20,8 +20,13 @@ const FAILPOINTS: [&str; 5] = [
 
 /// Runs the demo and returns whether it exited 0, and its report.
 fn demo(which: Binary, failpoints: &str) -> anyhow::Result<(bool, Value)> {
+    demo_with(which, failpoints, &[])
+}
+
+fn demo_with(which: Binary, failpoints: &str, arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
     let output = Command::new(binary(which)?)
         .args(["demo", "--yes", "--json"])
+        .args(arguments)
         .env("BULKHEAD_FAILPOINTS", failpoints)
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -40,6 +45,21 @@ fn every_claim_holds_in_the_shipped_binary_whatever_failpoints_are_asked_for() -
     let (succeeded, report) = demo(Binary::Shipped, &FAILPOINTS.join(","))?;
     assert!(succeeded && report["holds"] == true, "{report:#}");
     assert_eq!(report["claims"].as_array().map(Vec::len), Some(14));
+    Ok(())
+}
+
+#[test]
+fn a_folder_with_labelled_files_and_an_earlier_demos_files_passes() -> anyhow::Result<()> {
+    let workspace = tempfile::tempdir()?;
+    let ours = workspace.path().join("bulkhead-demo");
+    std::fs::create_dir(&ours)?;
+    for path in ["a.env", "id_notes.md", "bulkhead-demo/SUMMARY.md", "bulkhead-demo/while-locked.md"] {
+        std::fs::write(workspace.path().join(path), "somebody's own\n")?;
+    }
+    let folder = workspace.path().to_str().context("not UTF-8")?;
+    let (succeeded, report) = demo_with(Binary::Shipped, "", &["--workspace", folder])?;
+    assert!(succeeded && report["holds"] == true, "{report:#}");
+    assert_eq!(std::fs::read_dir(ours)?.count(), 2, "the original is never touched");
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use super::clients::Clients;
 use super::evidence::Evidence;
 use super::person::Person;
 use super::script;
-use super::workspace::{CREDENTIAL, OBSOLETE, Workspace};
+use super::workspace::Workspace;
 use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
 
 /// What the demo is played with.
@@ -82,7 +82,7 @@ impl Scenario {
         let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
         let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
         let control = ControlClient::new(stack.simulator().context("the simulator is not running")?)?;
-        script::install(&control, &workspace.first_text()?).await?;
+        script::install(&control, workspace.planted()).await?;
 
         let span = tracing::info_span!(
             "invoke_agent",
@@ -111,7 +111,7 @@ impl Scenario {
 
 impl Stage<'_> {
     async fn act(&mut self) -> anyhow::Result<()> {
-        self.evidence.deleted_sha256_before = self.workspace.sha256(OBSOLETE)?;
+        self.evidence.deleted_sha256_before = self.workspace.sha256(&self.workspace.planted().obsolete)?;
         let (clients, session_id) = (self.clients.clone(), self.session_id.clone());
         say("An agent tidies a folder; its first model answers 429, then goes down …");
         let ran = agent::run(&clients, &session_id, self).await;
@@ -120,11 +120,24 @@ impl Stage<'_> {
         self.undo_delete().await?;
         self.write_while_locked().await
     }
+
+    /// What a call is about, for a line of progress. Never more than the path.
+    fn path_of(&self, input_json: &str) -> String {
+        let input: Result<serde_json::Value, _> = serde_json::from_str(input_json);
+        let path = input.ok().and_then(|input| input["path"].as_str().map(str::to_owned));
+        match path {
+            Some(path) if path == self.workspace.planted().credential => {
+                format!("{path} (holds a made-up credential)")
+            }
+            Some(path) => path,
+            None => String::new(),
+        }
+    }
 }
 
 impl Host for Stage<'_> {
     async fn call_tool(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
-        say(&format!("  step {}: {} {}", context.step, call.name, path_of(&call.input_json)));
+        say(&format!("  step {}: {} {}", context.step, call.name, self.path_of(&call.input_json)));
         match call.name.as_str() {
             "fs.write" => self.write_after_dry_run(context, call).await,
             "fs.delete" => self.delete_with_approval(context, call).await,
@@ -139,16 +152,5 @@ impl Host for Stage<'_> {
             response.attempts.len()
         ));
         self.measure_turn(turn, response).await
-    }
-}
-
-/// What a call is about, for a line of progress. Never more than the path.
-fn path_of(input_json: &str) -> String {
-    let input: Result<serde_json::Value, _> = serde_json::from_str(input_json);
-    let path = input.ok().and_then(|input| input["path"].as_str().map(str::to_owned));
-    match path {
-        Some(path) if path == CREDENTIAL => format!("{path} (holds a made-up credential)"),
-        Some(path) => path,
-        None => String::new(),
     }
 }
