@@ -63,6 +63,31 @@ fn a_folder_with_labelled_files_and_an_earlier_demos_files_passes() -> anyhow::R
     Ok(())
 }
 
+#[test]
+fn what_fails_before_the_agent_sets_out_is_named_and_measures_nothing() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder\n")?;
+    let (file, here) = (file.to_str().context("not UTF-8")?, folder.path().to_str().context("not UTF-8")?);
+    let inside = format!("{here}/deeper/data");
+    let table: [(&[&str], &str); 4] = [
+        (&["--workspace", "/nowhere/at/all"], "cannot open --workspace /nowhere/at/all"),
+        (&["--data", file], "cannot open --data"),
+        (&["--data", here], "is not empty"),
+        (&["--workspace", here, "--data", &inside], "lies inside --workspace"),
+    ];
+    for (arguments, said) in table {
+        let output =
+            Command::new(binary(Binary::Shipped)?).args(["demo", "--yes"]).args(arguments).output()?;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+    assert!(!Path::new(&inside).exists());
+    Ok(())
+}
+
 /// Runs the demo with a fault inside a service; the claim that it breaks must say so.
 fn caught(failpoint: &str, claim: &str) -> anyhow::Result<()> {
     let (succeeded, report) = demo(Binary::WithFailpoints, failpoint)?;

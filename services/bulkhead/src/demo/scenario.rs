@@ -78,9 +78,9 @@ impl Scenario {
     }
 
     async fn play_on(&self, stack: &mut Stack, evidence: &mut Evidence) -> anyhow::Result<()> {
-        stack.start().await?;
         let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
         let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
+        stack.start().await?;
         let control = ControlClient::new(stack.simulator().context("the simulator is not running")?)?;
         script::install(&control, workspace.planted()).await?;
 
