@@ -9,5 +9,5 @@ mod sandbox;
 mod waiting;
 
 pub use binaries::{Binary, binary};
-pub use sandbox::{Options, Sandbox};
+pub use sandbox::{Options, Sandbox, processes};
 pub use waiting::{eventually, within};

@@ -101,27 +101,22 @@ impl Sandbox {
         Ok(dial_with(&format!("http://{}", self.address(service)?), credentials)?)
     }
 
-    /// Process ids of the service's processes, found as an operator would find them.
+    /// Process ids of the service's processes, or the simulator's (`provider-sim`), found as an operator would
+    /// find them: children of this supervisor, or what an earlier one left on the same data.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn pids(&self, service: &str) -> anyhow::Result<Vec<i32>> {
-        let data = self.data().display().to_string();
-        let mut pids = Vec::new();
-        for entry in std::fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
+        let (data, up) = (self.data().display().to_string(), self.up.id().to_string());
+        processes(|arguments| {
+            let ours = arguments.iter().any(|argument| argument.starts_with(&data))
+                || arguments.windows(2).any(|pair| pair[0] == "--parent" && pair[1] == up);
+            let serves = match service {
+                "provider-sim" => arguments.iter().any(|argument| argument == "serve-simulator"),
+                _ => arguments.windows(2).any(|pair| pair[0] == "serve" && pair[1] == service),
             };
-            // A process may be gone by now.
-            let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-            let arguments: Vec<&str> =
-                line.split(|byte| *byte == 0).filter_map(|part| str::from_utf8(part).ok()).collect();
-            let serves = arguments.windows(2).any(|pair| pair == ["serve", service]);
-            if serves && arguments.iter().any(|argument| argument.starts_with(&data)) {
-                pids.push(pid);
-            }
-        }
-        Ok(pids)
+            ours && serves
+        })
     }
 
     /// Kills a service as a crash would.
@@ -162,8 +157,17 @@ impl Sandbox {
     /// # Errors
     /// When it does not come up.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        self.up = launch(self.folder.path(), &self.options)?;
+        self.launch_again()?;
         self.ready().await
+    }
+
+    /// The same without waiting until it is up.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn launch_again(&mut self) -> anyhow::Result<()> {
+        self.up = launch(self.folder.path(), &self.options)?;
+        Ok(())
     }
 }
 
@@ -173,6 +177,27 @@ impl Drop for Sandbox {
         // what is wanted here.
         drop(self.up.kill().and_then(|()| self.up.wait()));
     }
+}
+
+/// Ids of the processes whose arguments are wanted.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn processes(wanted: impl Fn(&[String]) -> bool) -> anyhow::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // A process may be gone by now.
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+        let arguments: Vec<String> =
+            line.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        if wanted(&arguments) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
 }
 
 fn launch(folder: &Path, options: &Options) -> anyhow::Result<Child> {

@@ -4,9 +4,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use bulkhead_proto::router::v1::content_block::Block;
+use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceClient;
+use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
 use bulkhead_proto::tools::v1::ListToolsRequest;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
-use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually};
+use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, within};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use uuid::Uuid;
 
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
 const SOON: Duration = Duration::from_secs(40);
@@ -15,6 +20,27 @@ async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
     let mut executor = ToolExecutorServiceClient::new(sandbox.connect("tool-executor", "agent")?);
     let answer = executor.list_tools(ListToolsRequest::default()).await;
     Ok(answer.ok().map(|answer| answer.into_inner().tools.len()))
+}
+
+/// Whether a simulated model answers through the router.
+async fn generates(sandbox: &Sandbox) -> anyhow::Result<Option<()>> {
+    let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
+    let content = vec![ContentBlock { block: Some(Block::Text("Are you there?".to_owned())) }];
+    let request = GenerateRequest {
+        request_id: Uuid::now_v7().to_string(),
+        messages: vec![Message { role: Role::User.into(), content }],
+        ..GenerateRequest::default()
+    };
+    Ok(router.generate(request).await.is_ok().then_some(()))
+}
+
+/// Kills a service and waits for another process in its place, whose id it returns.
+async fn restarted(sandbox: &Sandbox, service: &str) -> anyhow::Result<i32> {
+    let killed = sandbox.kill(service)?;
+    eventually(&format!("another {service}"), SOON, async || {
+        Ok(sandbox.pids(service)?.first().copied().filter(|pid| *pid != killed))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -44,12 +70,44 @@ async fn the_first_start_makes_tokens_and_keys_that_only_their_owner_reads() -> 
 async fn what_dies_is_started_again() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(Options::default()).await?;
     assert_eq!(lists_tools(&sandbox).await?, Some(4));
-    let killed = sandbox.kill("tool-executor")?;
-    eventually("another executor", SOON, async || {
-        Ok(sandbox.pids("tool-executor")?.first().copied().filter(|pid| *pid != killed))
-    })
-    .await?;
+    restarted(&sandbox, "tool-executor").await?;
     eventually("the tools again", SOON, async || lists_tools(&sandbox).await).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_simulator_that_died_is_found_where_it_was() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    restarted(&sandbox, "provider-sim").await?;
+    eventually("an answer of a model", SOON, async || generates(&sandbox).await).await
+}
+
+#[tokio::test]
+async fn what_dies_while_it_restarts_is_started_once_more() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    restarted(&sandbox, "model-router").await?;
+    // The second process has only just begun: it is killed before it can announce itself.
+    restarted(&sandbox, "model-router").await?;
+    eventually("an answer of a model", SOON, async || generates(&sandbox).await).await?;
+    assert_eq!(lists_tools(&sandbox).await?, Some(4), "the rest of the stack is still up");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stop_during_the_start_is_prompt() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    sandbox.stop().await?;
+    // Nobody ever writes to this pipe: every service waits for its tokens and announces nothing.
+    let tokens = sandbox.data().join("identities.toml");
+    std::fs::remove_file(&tokens)?;
+    mknodat(CWD, &tokens, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    sandbox.launch_again()?;
+    eventually("a service", SOON, async || Ok(sandbox.pids("audit")?.first().copied())).await?;
+    let status = within("the stop", Duration::from_secs(10), sandbox.stop()).await??;
+    assert!(status.success(), "{status}");
+    for service in SERVICES {
+        assert_eq!(sandbox.pids(service)?, Vec::<i32>::new(), "{service} is still there");
+    }
     Ok(())
 }
 
@@ -91,8 +149,14 @@ async fn a_second_stack_on_the_same_data_is_refused_and_harms_nothing() -> anyho
         .output()?;
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("in use") || said.contains("another instance"), "{said}");
+    assert!(said.contains("another `bulkhead up` or `bulkhead demo` uses the folder"), "{said}");
     assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    let mode = std::fs::metadata(sandbox.data().join("lock"))?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // A router that starts again reads its configuration again: it must still name the models that run.
+    restarted(&sandbox, "model-router").await?;
+    eventually("an answer of a model", SOON, async || generates(&sandbox).await).await?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@ mod scenario;
 mod script;
 mod workspace;
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -19,11 +19,14 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use crate::up::say;
+use crate::up::{StopSignals, say};
 use claims::{Claim, claims};
 use evidence::Evidence;
 use person::Person;
-use scenario::Scenario;
+use scenario::{Interrupted, Scenario};
+
+/// Exit code after Ctrl-C or SIGTERM, as of a program that SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Arguments of `bulkhead demo`.
 #[derive(Debug, Args)]
@@ -44,7 +47,7 @@ pub(crate) struct DemoArguments {
 }
 
 impl DemoArguments {
-    /// Exits 0 only when every claim holds.
+    /// Exits 0 only when every claim holds, and 130 when it was stopped.
     pub(crate) fn run(self) -> ExitCode {
         let ran = tokio::runtime::Runtime::new().context("cannot start a runtime").and_then(|runtime| {
             let entered = runtime.enter();
@@ -54,11 +57,14 @@ impl DemoArguments {
             drop(entered);
             let ran = runtime.block_on(self.show());
             telemetry.shutdown();
+            // A question to a person may still block a thread that nothing can wake.
+            runtime.shutdown_background();
             ran
         });
         match ran {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
+            Err(error) if error.is::<Interrupted>() => ExitCode::from(EXIT_INTERRUPTED),
             Err(error) => {
                 say(&format!("bulkhead demo: {error:#}"));
                 ExitCode::FAILURE
@@ -68,10 +74,21 @@ impl DemoArguments {
 
     async fn show(self) -> anyhow::Result<bool> {
         let person = if self.yes { Person::SaysYes } else { Person::at_the_terminal()? };
-        let folder = DataFolder::choose(self.data)?;
+        let mut stop = StopSignals::listen()?;
+        let original = self.workspace.as_deref().map(open_folder).transpose()?;
+        let folder = DataFolder::choose(self.data, original.as_deref())?;
         let mut evidence = Evidence::default();
-        let scenario = Scenario { data: folder.path(), original: self.workspace, person };
-        let ended = scenario.play(&mut evidence).await;
+        let scenario = Scenario { data: folder.path(), original, person };
+        let ended = scenario.play(&mut evidence, &mut stop).await;
+        if ended.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+            // Holds tokens and a copy of somebody's folder, and nothing that was found out.
+            folder.settle(true);
+            return ended.map(|()| false);
+        }
+        if !evidence.begun() {
+            folder.settle(false);
+            return ended.map(|()| false);
+        }
 
         let claims = claims(&evidence);
         if self.json {
@@ -121,12 +138,26 @@ enum DataFolder {
 }
 
 impl DataFolder {
-    fn choose(given: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Never inside the folder that is copied, or the copy would hold itself.
+    fn choose(given: Option<PathBuf>, original: Option<&Path>) -> anyhow::Result<Self> {
         let Some(given) = given else {
-            return Ok(Self::Temporary(tempfile::Builder::new().prefix("bulkhead-demo-").tempdir()?));
+            let folder = tempfile::Builder::new().prefix("bulkhead-demo-").tempdir();
+            let folder = folder.context("cannot make a temporary folder")?;
+            outside(folder.path(), original)?;
+            return Ok(Self::Temporary(folder));
         };
-        let used = given.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-        anyhow::ensure!(!used, "--data {} is not empty; the demo needs a folder of its own", given.display());
+        outside(&given, original)?;
+        match given.read_dir() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot open --data {}", given.display()));
+            }
+            Ok(mut entries) => anyhow::ensure!(
+                entries.next().is_none(),
+                "--data {} is not empty; the demo needs a folder of its own",
+                given.display()
+            ),
+        }
         Ok(Self::Given(given))
     }
 
@@ -145,4 +176,20 @@ impl DataFolder {
             say(&format!("Everything is kept in {}.", folder.keep().display()));
         }
     }
+}
+
+/// The folder to copy, resolved, once it is sure that it can be listed.
+fn open_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    let opened = folder.read_dir().and_then(|_entries| folder.canonicalize());
+    opened.with_context(|| format!("cannot open --workspace {}", folder.display()))
+}
+
+/// Refuses a folder for data that lies in the folder that is copied.
+fn outside(data: &Path, original: Option<&Path>) -> anyhow::Result<()> {
+    let absolute = std::path::absolute(data).context("cannot resolve --data")?;
+    // What does not exist yet cannot be resolved; what it would be made in can.
+    let resolved = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
+    let inside = original.zip(resolved).is_some_and(|(original, data)| data.starts_with(original));
+    anyhow::ensure!(!inside, "{} lies inside --workspace; name another folder with --data", data.display());
+    Ok(())
 }

@@ -3,21 +3,24 @@
 mod child;
 mod init;
 mod layout;
+mod lock;
+mod signals;
 mod stack;
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::default_data;
 use crate::serve::Service;
 
 pub(crate) use init::Ports;
 pub(crate) use layout::Layout;
+pub(crate) use signals::StopSignals;
 pub(crate) use stack::{Stack, StackOptions};
 
 /// Arguments of `bulkhead up`.
@@ -51,8 +54,7 @@ impl UpArguments {
     }
 
     async fn supervise(self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = StopSignals::listen()?;
         let options = StackOptions {
             data: self.data,
             ports: Ports::from_base(self.port_base),
@@ -60,17 +62,21 @@ impl UpArguments {
             environment: Vec::new(),
             report: say,
         };
-        let stack = Stack::start(options).await?;
-        say(&greeting(&stack, self.simulate));
-        let failed = tokio::select! {
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            failed = stack.failed() => Some(failed),
+        let mut stack = Stack::open(options)?;
+        let ended = tokio::select! {
+            () = signals.asked() => Ok(()),
+            Err(error) = run_until_failure(&mut stack, self.simulate) => Err(error),
         };
         say("Stopping: open calls may finish.");
         stack.stop().await;
-        failed.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+        ended
     }
+}
+
+async fn run_until_failure(stack: &mut Stack, simulate: bool) -> anyhow::Result<Infallible> {
+    stack.start().await?;
+    say(&greeting(stack, simulate));
+    Err(anyhow::anyhow!(stack.failed().await))
 }
 
 /// Progress for a person. Standard error, so that standard output stays free for what was asked for.

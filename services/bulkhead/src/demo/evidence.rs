@@ -56,3 +56,10 @@ pub(super) struct Evidence {
     /// Services that recorded events in the trace, sorted.
     pub(super) trace_sources: Vec<String>,
 }
+
+impl Evidence {
+    /// Whether the agent has set out, so that there is anything to measure.
+    pub(super) fn begun(&self) -> bool {
+        !self.trace_id.is_empty()
+    }
+}

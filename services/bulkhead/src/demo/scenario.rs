@@ -19,8 +19,8 @@ use super::clients::Clients;
 use super::evidence::Evidence;
 use super::person::Person;
 use super::script;
-use super::workspace::{CREDENTIAL, OBSOLETE, Workspace};
-use crate::up::{Ports, Stack, StackOptions, say};
+use super::workspace::Workspace;
+use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
 
 /// What the demo is played with.
 #[derive(Debug)]
@@ -30,9 +30,14 @@ pub(super) struct Scenario {
     pub(super) person: Person,
 }
 
+/// Somebody asked the demo to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before its end")]
+pub(super) struct Interrupted;
+
 /// The running demo.
 pub(super) struct Stage<'e> {
-    stack: Stack,
+    stack: &'e Stack,
     clients: Clients,
     control: ControlClient,
     workspace: Workspace,
@@ -49,7 +54,7 @@ pub(super) struct Stage<'e> {
 
 impl Scenario {
     /// Plays the story to its end, or to the first thing that makes going on pointless.
-    pub(super) async fn play(self, evidence: &mut Evidence) -> anyhow::Result<()> {
+    pub(super) async fn play(self, evidence: &mut Evidence, stop: &mut StopSignals) -> anyhow::Result<()> {
         say("Starting four services and a simulator of three models …");
         let options = StackOptions {
             data: self.data.clone(),
@@ -58,11 +63,26 @@ impl Scenario {
             environment: Vec::new(),
             report: |line| say(&format!("  {line}")),
         };
-        let stack = Stack::start(options).await?;
+        let mut stack = Stack::open(options)?;
+        let played = tokio::select! {
+            played = self.play_on(&mut stack, evidence) => played,
+            () = stop.asked() => Err(Interrupted.into()),
+        };
+        say("Stopping the services; the log is verified without them …");
+        stack.stop().await;
+        if played.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+            return played;
+        }
+        let verified = record::verify(&self.data, evidence);
+        played.and(verified)
+    }
+
+    async fn play_on(&self, stack: &mut Stack, evidence: &mut Evidence) -> anyhow::Result<()> {
         let secret = format!("sk-demo-{}", Uuid::new_v4().simple());
         let workspace = Workspace::prepare(stack.layout().workspace(), self.original.as_deref(), secret)?;
+        stack.start().await?;
         let control = ControlClient::new(stack.simulator().context("the simulator is not running")?)?;
-        script::install(&control, &workspace.first_text()?).await?;
+        script::install(&control, workspace.planted()).await?;
 
         let span = tracing::info_span!(
             "invoke_agent",
@@ -72,7 +92,7 @@ impl Scenario {
         );
         evidence.trace_id = bulkhead_telemetry::trace_id(&span);
         let mut stage = Stage {
-            clients: Clients::connect(&stack)?,
+            clients: Clients::connect(stack)?,
             control,
             workspace,
             person: self.person,
@@ -85,16 +105,13 @@ impl Scenario {
         };
         let played = stage.act().instrument(span).await;
         let recorded = stage.read_record().await;
-        say("Stopping the services; the log is verified without them …");
-        stage.stack.stop().await;
-        let verified = record::verify(&self.data, stage.evidence);
-        played.and(recorded).and(verified)
+        played.and(recorded)
     }
 }
 
 impl Stage<'_> {
     async fn act(&mut self) -> anyhow::Result<()> {
-        self.evidence.deleted_sha256_before = self.workspace.sha256(OBSOLETE)?;
+        self.evidence.deleted_sha256_before = self.workspace.sha256(&self.workspace.planted().obsolete)?;
         let (clients, session_id) = (self.clients.clone(), self.session_id.clone());
         say("An agent tidies a folder; its first model answers 429, then goes down …");
         let ran = agent::run(&clients, &session_id, self).await;
@@ -103,11 +120,24 @@ impl Stage<'_> {
         self.undo_delete().await?;
         self.write_while_locked().await
     }
+
+    /// What a call is about, for a line of progress. Never more than the path.
+    fn path_of(&self, input_json: &str) -> String {
+        let input: Result<serde_json::Value, _> = serde_json::from_str(input_json);
+        let path = input.ok().and_then(|input| input["path"].as_str().map(str::to_owned));
+        match path {
+            Some(path) if path == self.workspace.planted().credential => {
+                format!("{path} (holds a made-up credential)")
+            }
+            Some(path) => path,
+            None => String::new(),
+        }
+    }
 }
 
 impl Host for Stage<'_> {
     async fn call_tool(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
-        say(&format!("  step {}: {} {}", context.step, call.name, path_of(&call.input_json)));
+        say(&format!("  step {}: {} {}", context.step, call.name, self.path_of(&call.input_json)));
         match call.name.as_str() {
             "fs.write" => self.write_after_dry_run(context, call).await,
             "fs.delete" => self.delete_with_approval(context, call).await,
@@ -122,16 +152,5 @@ impl Host for Stage<'_> {
             response.attempts.len()
         ));
         self.measure_turn(turn, response).await
-    }
-}
-
-/// What a call is about, for a line of progress. Never more than the path.
-fn path_of(input_json: &str) -> String {
-    let input: Result<serde_json::Value, _> = serde_json::from_str(input_json);
-    let path = input.ok().and_then(|input| input["path"].as_str().map(str::to_owned));
-    match path {
-        Some(path) if path == CREDENTIAL => format!("{path} (holds a made-up credential)"),
-        Some(path) => path,
-        None => String::new(),
     }
 }

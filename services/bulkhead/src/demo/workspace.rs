@@ -18,20 +18,51 @@ const SAMPLE: [(&str, &str); 3] = [
     ("notes/plan.md", include_str!("sample/plan.md")),
 ];
 
-/// Planted into every copy, so that the demo knows what it deletes.
-pub(super) const OBSOLETE: &str = "bulkhead-demo/obsolete-draft.md";
-/// Planted into every copy: holds a made-up credential.
-pub(super) const CREDENTIAL: &str = "bulkhead-demo/deploy.env";
-/// What the agent writes.
-pub(super) const SUMMARY: &str = "bulkhead-demo/SUMMARY.md";
-/// What the agent tries to write while the journal is locked.
-pub(super) const LOCKED: &str = "bulkhead-demo/while-locked.md";
+/// What the agent reads first.
+const NOTE: &str = "# Note\n\nThis folder is tidied by an agent. Keep what is current.\n";
+
+/// What the demo plants lies in a folder of this name, or of one with a number where that is taken.
+const FOLDER: &str = "bulkhead-demo";
 
 /// The copy.
 #[derive(Debug)]
 pub(super) struct Workspace {
     root: PathBuf,
     secret: String,
+    planted: Planted,
+}
+
+/// Paths of the demo's own files in the copy.
+#[derive(Debug, Clone)]
+pub(super) struct Planted {
+    /// Read first: plain text that no rule labels, whatever else the folder holds.
+    pub(super) note: String,
+    /// Deleted and brought back, so that the demo knows what it deletes.
+    pub(super) obsolete: String,
+    /// Holds a made-up credential.
+    pub(super) credential: String,
+    /// What the agent writes.
+    pub(super) summary: String,
+    /// What the agent tries to write while the journal is locked.
+    pub(super) locked: String,
+}
+
+impl Planted {
+    /// Under a name that the copy does not use yet.
+    fn in_free_folder(root: &Path) -> anyhow::Result<Self> {
+        let numbered = (2..=FILES_MAX).map(|number| format!("{FOLDER}-{number}"));
+        let mut names = std::iter::once(FOLDER.to_owned()).chain(numbered);
+        let free = names.find(|name| fs::symlink_metadata(root.join(name)).is_err());
+        let folder = free.with_context(|| format!("no name like {FOLDER} is free"))?;
+        let at = |name: &str| format!("{folder}/{name}");
+        Ok(Self {
+            note: at("note.md"),
+            obsolete: at("obsolete-draft.md"),
+            credential: at("deploy.env"),
+            summary: at("SUMMARY.md"),
+            locked: at("while-locked.md"),
+        })
+    }
 }
 
 impl Workspace {
@@ -45,10 +76,12 @@ impl Workspace {
             }
             None => SAMPLE.into_iter().try_for_each(|(path, text)| write(&root.join(path), text))?,
         }
-        let workspace = Self { root, secret };
-        write(&workspace.path(OBSOLETE), include_str!("sample/obsolete-draft.md"))?;
+        let planted = Planted::in_free_folder(&root)?;
+        let workspace = Self { root, secret, planted };
+        write(&workspace.path(&workspace.planted.note), NOTE)?;
+        write(&workspace.path(&workspace.planted.obsolete), include_str!("sample/obsolete-draft.md"))?;
         write(
-            &workspace.path(CREDENTIAL),
+            &workspace.path(&workspace.planted.credential),
             &format!("DEPLOY_TARGET=staging\nDEPLOY_KEY={}\n", workspace.secret),
         )?;
         Ok(workspace)
@@ -59,7 +92,12 @@ impl Workspace {
         &self.secret
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    /// The demo's own files.
+    pub(super) fn planted(&self) -> &Planted {
+        &self.planted
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
@@ -80,31 +118,19 @@ impl Workspace {
         let mut hash = Sha256::new();
         for path in files {
             let name = path.to_string_lossy().into_owned();
-            let content = fs::read(&path)?;
+            let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             hash.update(Sha256::digest(name));
             hash.update(Sha256::digest(content));
         }
         Ok(hex::encode(hash.finalize()))
     }
-
-    /// A file that the agent can read first: the shortest text at the top.
-    pub(super) fn first_text(&self) -> anyhow::Result<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.root)?
-            .filter_map(Result::ok)
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-            .filter(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text.len() < 64 << 10))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| !name.starts_with('.'))
-            .collect();
-        names.sort();
-        Ok(names.into_iter().next().unwrap_or_else(|| OBSOLETE.to_owned()))
-    }
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
+    let named = || format!("cannot list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(named)? {
+        let entry = entry.with_context(named)?;
+        let kind = entry.file_type().with_context(named)?;
         if kind.is_dir() {
             list(&entry.path(), files)?;
         } else if kind.is_file() {
@@ -116,19 +142,21 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 /// Copies plain files and folders; links, devices and version-control folders stay where they are.
 fn copy(from: &Path, to: &Path, copied: &mut usize) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+    let named = || format!("cannot list {}", from.display());
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(named)? {
+        let entry = entry.with_context(named)?;
+        let (kind, target) = (entry.file_type().with_context(named)?, to.join(entry.file_name()));
         if kind.is_dir() && entry.file_name() != ".git" && entry.file_name() != "target" {
             copy(&entry.path(), &target, copied)?;
-        } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
+        } else if kind.is_file() && entry.metadata().with_context(named)?.len() <= FILE_BYTES_MAX {
             *copied += 1;
             anyhow::ensure!(
                 *copied <= FILES_MAX,
                 "the folder has more than {FILES_MAX} files; choose a smaller one"
             );
-            fs::copy(entry.path(), target)?;
+            let path = entry.path();
+            fs::copy(&path, target).with_context(|| format!("cannot copy {}", path.display()))?;
         }
     }
     Ok(())
@@ -136,7 +164,7 @@ fn copy(from: &Path, to: &Path, copied: &mut usize) -> anyhow::Result<()> {
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

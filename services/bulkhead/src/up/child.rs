@@ -30,6 +30,9 @@ pub(super) struct Program {
     pub(super) name: &'static str,
     /// Arguments of our own executable.
     pub(super) arguments: Vec<String>,
+    /// Whether later starts are told (`--listen`) to listen where the first one did: for a program that picks
+    /// its own port, which others know by then.
+    pub(super) keeps_address: bool,
     /// Additional environment.
     pub(super) environment: Vec<(String, String)>,
     /// Where its standard error goes.
@@ -62,9 +65,10 @@ pub(super) async fn supervise(
 ) -> anyhow::Result<()> {
     let mut pause = RESTART_PAUSE;
     loop {
-        let starts = state.borrow().starts + 1;
+        let ChildState { starts, address: earlier, .. } = *state.borrow();
+        let starts = starts + 1;
         let started = tokio::select! {
-            started = start(&program) => started,
+            started = start(&program, earlier) => started,
             () = stop.cancelled() => return Ok(()),
         };
         let began = tokio::time::Instant::now();
@@ -90,12 +94,13 @@ pub(super) async fn supervise(
     }
 }
 
-async fn start(program: &Program) -> anyhow::Result<(Child, SocketAddr)> {
+async fn start(program: &Program, earlier: Option<SocketAddr>) -> anyhow::Result<(Child, SocketAddr)> {
     let log = OpenOptions::new().create(true).append(true).open(&program.log);
     let log = log.with_context(|| format!("cannot write {}", program.log.display()))?;
     let executable = std::env::current_exe().context("cannot find our own executable")?;
     let mut child = Command::new(executable)
         .args(&program.arguments)
+        .args(listen_again(program, earlier))
         .args(["--parent", &std::process::id().to_string()])
         .envs(program.environment.iter().cloned())
         .stdin(Stdio::null())
@@ -117,6 +122,12 @@ async fn start(program: &Program) -> anyhow::Result<(Child, SocketAddr)> {
     let announced: Announcement = serde_json::from_str(&line)
         .with_context(|| format!("{} announced something else than its address", program.name))?;
     Ok((child, announced.listening))
+}
+
+/// What makes a program listen where it did before.
+fn listen_again(program: &Program, earlier: Option<SocketAddr>) -> Vec<String> {
+    let known = earlier.filter(|_| program.keeps_address);
+    known.map_or_else(Vec::new, |address| vec!["--listen".to_owned(), address.to_string()])
 }
 
 /// The end of what a child said, for a person who would otherwise have to look for it.

@@ -147,7 +147,8 @@ fn random() -> [u8; 32] {
     bytes
 }
 
-fn private_folder(path: &Path) -> anyhow::Result<()> {
+/// Makes a folder, and those above it, for their owner alone.
+pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -19,6 +19,11 @@ impl Layout {
         &self.root
     }
 
+    /// Locked by whoever uses the folder.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
     /// The configuration of all services.
     pub(crate) fn config(&self) -> PathBuf {
         self.root.join("bulkhead.toml")

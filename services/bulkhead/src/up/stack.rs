@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{ChildState, Program, signal, supervise};
+use super::lock::FolderLock;
 use super::{Layout, Ports, init};
 use crate::serve::Service;
 
@@ -32,66 +33,78 @@ pub(crate) struct StackOptions {
     pub(crate) report: fn(&str),
 }
 
-/// A running stack. Dropping it kills the children; [`Stack::stop`] lets them drain.
+/// A stack: opened, started, stopped. Without [`Stack::stop`] the children are killed with the runtime.
 #[derive(Debug)]
 pub(crate) struct Stack {
     layout: Layout,
+    options: StackOptions,
     services: Vec<(Service, watch::Receiver<ChildState>)>,
     simulator: Option<SocketAddr>,
     tracker: TaskTracker,
     stop: CancellationToken,
+    fail: mpsc::Sender<String>,
     failures: tokio::sync::Mutex<mpsc::Receiver<String>>,
+    #[expect(dead_code, reason = "held, never asked")]
+    lock: FolderLock,
 }
 
 impl Stack {
-    /// Prepares the data folder, starts every child, and returns once all have announced their address.
-    pub(crate) async fn start(options: StackOptions) -> anyhow::Result<Self> {
+    /// Takes and prepares the data folder. Nothing runs yet.
+    pub(crate) fn open(options: StackOptions) -> anyhow::Result<Self> {
         let root = std::path::absolute(&options.data).context("cannot resolve the data folder")?;
         let layout = Layout::new(root);
+        init::private_folder(layout.root())?;
+        let lock = FolderLock::take(&layout)?;
         init::ensure(&layout, options.ports)?;
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let (fail, failures) = mpsc::channel(8);
-        let launch = |program: Program| {
-            let (state, watched) = watch::channel(ChildState::default());
-            let (stop, fail, report) = (stop.clone(), fail.clone(), options.report);
-            tracker.spawn(async move {
-                if let Err(error) = supervise(program, state, stop, report).await {
-                    // The receiver lives as long as the stack; a full channel already holds a reason.
-                    drop(fail.try_send(format!("{error:#}")));
-                }
-            });
-            watched
-        };
-
-        let mut stack = Self {
+        Ok(Self {
             layout,
+            options,
             services: Vec::new(),
             simulator: None,
-            tracker: tracker.clone(),
-            stop: stop.clone(),
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            fail,
             failures: tokio::sync::Mutex::new(failures),
-        };
-        let mut router_config = stack.layout.config();
-        if options.simulate {
-            let mut watched = launch(stack.program("provider-sim", vec!["serve-simulator".to_owned()], &[]));
-            let address = stack.announced("provider-sim", &mut watched).await?;
-            stack.simulator = Some(address);
-            router_config = stack.write_simulated_config(address)?;
+            lock,
+        })
+    }
+
+    /// Starts every child and returns once all have announced their address. What was started before an
+    /// error, or before this was given up, runs until [`Stack::stop`].
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        let mut router_config = self.layout.config();
+        if self.options.simulate {
+            let program = self.program("provider-sim", vec!["serve-simulator".to_owned()], &[]);
+            let mut watched = self.launch(Program { keeps_address: true, ..program });
+            let address = self.announced("provider-sim", &mut watched).await?;
+            self.simulator = Some(address);
+            router_config = self.write_simulated_config(address)?;
         }
         for service in Service::ALL {
             let config =
-                if service == Service::ModelRouter { router_config.clone() } else { stack.layout.config() };
+                if service == Service::ModelRouter { router_config.clone() } else { self.layout.config() };
             let config = config.to_str().context("the data folder's path is not UTF-8")?.to_owned();
             let arguments = ["serve", service.name(), "--config", &config].map(str::to_owned).to_vec();
-            stack
-                .services
-                .push((service, launch(stack.program(service.name(), arguments, &options.environment))));
+            let program = self.program(service.name(), arguments, &self.options.environment);
+            self.services.push((service, self.launch(program)));
         }
-        for at in 0..stack.services.len() {
-            let (service, mut watched) = stack.services[at].clone();
-            stack.announced(service.name(), &mut watched).await?;
+        for (service, watched) in &self.services {
+            self.announced(service.name(), &mut watched.clone()).await?;
         }
-        Ok(stack)
+        Ok(())
+    }
+
+    fn launch(&self, program: Program) -> watch::Receiver<ChildState> {
+        let (state, watched) = watch::channel(ChildState::default());
+        let (stop, fail, report) = (self.stop.clone(), self.fail.clone(), self.options.report);
+        self.tracker.spawn(async move {
+            if let Err(error) = supervise(program, state, stop, report).await {
+                // The receiver lives as long as the stack; a full channel already holds a reason.
+                drop(fail.try_send(format!("{error:#}")));
+            }
+        });
+        watched
     }
 
     fn program(
@@ -100,7 +113,8 @@ impl Stack {
         arguments: Vec<String>,
         environment: &[(String, String)],
     ) -> Program {
-        Program { name, arguments, environment: environment.to_vec(), log: self.layout.log(name) }
+        let log = self.layout.log(name);
+        Program { name, arguments, keeps_address: false, environment: environment.to_vec(), log }
     }
 
     async fn announced(
@@ -192,7 +206,8 @@ impl Stack {
         self.failures.lock().await.recv().await.unwrap_or_else(|| "the supervisor ended".to_owned())
     }
 
-    /// Lets every child drain and waits for them.
+    /// Lets every child drain and waits for them. One that has not announced itself yet has nothing to drain
+    /// and is killed.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.tracker.close();

@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use super::Stage;
 use crate::demo::clients::{answer, patiently, timed};
-use crate::demo::workspace::{LOCKED, OBSOLETE, SUMMARY};
 use crate::serve::Service;
 use crate::up::say;
 
@@ -61,7 +60,7 @@ impl Stage<'_> {
 
         let request = request(context, call);
         let execution = self.send(request.clone()).await?;
-        self.evidence.summary_found_sha256 = self.workspace.sha256(SUMMARY)?;
+        self.evidence.summary_found_sha256 = self.workspace.sha256(&self.workspace.planted().summary)?;
         self.evidence.replay_first_id.clone_from(&execution.execution_id);
         self.evidence.replay_second_id = self.send(request).await?.execution_id;
         execution.result.context("an execution without a result")
@@ -76,14 +75,15 @@ impl Stage<'_> {
         let execution = self.send(request(context, call)).await?;
         self.delete_execution_id.clone_from(&execution.execution_id);
         self.evidence.delete_state_before_decision = state(&execution);
-        self.evidence.deleted_sha256_while_waiting = self.workspace.sha256(OBSOLETE)?;
+        self.evidence.deleted_sha256_while_waiting =
+            self.workspace.sha256(&self.workspace.planted().obsolete)?;
         if execution.state() == ExecutionState::AwaitingApproval {
             self.kill_executor().await?;
             self.decide(&execution.approval_id).await?;
         }
         let settled = self.settled(&execution.execution_id).await?;
         self.evidence.delete_state_final = state(&settled);
-        self.evidence.deleted_sha256_after = self.workspace.sha256(OBSOLETE)?;
+        self.evidence.deleted_sha256_after = self.workspace.sha256(&self.workspace.planted().obsolete)?;
         settled.result.context("a settled execution without a result")
     }
 
@@ -150,7 +150,7 @@ impl Stage<'_> {
         let response = self.clients.executor.clone().undo_execution(timed(message)).await?.into_inner();
         let undo = response.execution.context("an answer without an execution")?;
         self.last_execution_id = self.settled(&undo.execution_id).await?.execution_id;
-        self.evidence.deleted_sha256_undone = self.workspace.sha256(OBSOLETE)?;
+        self.evidence.deleted_sha256_undone = self.workspace.sha256(&self.workspace.planted().obsolete)?;
         Ok(())
     }
 
@@ -159,12 +159,14 @@ impl Stage<'_> {
         say("The executor's journal is locked from outside, and a write is tried …");
         let mut journal = SqliteConnection::connect(&format!("sqlite://{}", self.journal()?)).await?;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut journal).await.context("cannot lock the journal")?;
-        let input = serde_json::json!({ "path": LOCKED, "content": "written after all\n" });
+        let input =
+            serde_json::json!({ "path": self.workspace.planted().locked, "content": "written after all\n" });
         let call = ToolUse { name: "fs.write".into(), input_json: input.to_string(), ..ToolUse::default() };
         let request = request(&self.context(), &call);
         let refused = self.clients.executor.clone().execute_tool_call(timed(request.clone())).await;
         self.evidence.locked_answer = answer(&refused);
-        self.evidence.locked_file_appeared = !self.workspace.sha256(LOCKED)?.is_empty();
+        self.evidence.locked_file_appeared =
+            !self.workspace.sha256(&self.workspace.planted().locked)?.is_empty();
         sqlx::query("ROLLBACK").execute(&mut journal).await.context("cannot unlock the journal")?;
         journal.close().await?;
 
@@ -174,7 +176,8 @@ impl Stage<'_> {
         };
         let written = patiently(again).await?.execution.context("an answer without an execution")?;
         self.last_execution_id = self.settled(&written.execution_id).await?.execution_id;
-        self.evidence.unlocked_file_appeared = !self.workspace.sha256(LOCKED)?.is_empty();
+        self.evidence.unlocked_file_appeared =
+            !self.workspace.sha256(&self.workspace.planted().locked)?.is_empty();
         Ok(())
     }
 
