@@ -20,7 +20,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use crate::up::{StopSignals, say};
-use claims::{Claim, claims};
+use claims::{Claim, claims, expected};
 use evidence::Evidence;
 use person::Person;
 use scenario::{Interrupted, Scenario};
@@ -92,7 +92,7 @@ impl DemoArguments {
 
         let claims = claims(&evidence);
         if self.json {
-            print_json(&claims, &evidence)?
+            print_json(&claims, &evidence, ended.is_ok())?
         } else {
             print_table(&claims)?
         }
@@ -100,18 +100,19 @@ impl DemoArguments {
         if let Err(error) = &ended {
             say(&format!("\nThe demo could not go to its end: {error:#}"));
         }
-        let holds = failed == 0 && ended.is_ok();
-        say(&verdict(&claims, failed, holds));
+        let missing = expected(&evidence).saturating_sub(claims.len());
+        let holds = failed == 0 && missing == 0 && ended.is_ok();
+        say(&verdict(&claims, failed, missing, holds));
         folder.settle(holds);
         Ok(holds)
     }
 }
 
-fn verdict(claims: &[Claim], failed: usize, holds: bool) -> String {
+fn verdict(claims: &[Claim], failed: usize, missing: usize, holds: bool) -> String {
     if holds {
         return format!("\nAll {} claims hold.", claims.len());
     }
-    format!("\n{failed} of {} claims do not hold.", claims.len())
+    format!("\n{failed} of {} measured claims do not hold; {missing} more were not reached.", claims.len())
 }
 
 fn print_table(claims: &[Claim]) -> anyhow::Result<()> {
@@ -124,8 +125,9 @@ fn print_table(claims: &[Claim]) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{table}").context("cannot print the table")
 }
 
-fn print_json(claims: &[Claim], evidence: &Evidence) -> anyhow::Result<()> {
-    let holds = claims.iter().all(|claim| claim.holds);
+fn print_json(claims: &[Claim], evidence: &Evidence, ended: bool) -> anyhow::Result<()> {
+    let complete = ended && claims.len() == expected(evidence);
+    let holds = complete && claims.iter().all(|claim| claim.holds);
     let report = json!({ "claims": claims, "holds": holds, "trace_id": evidence.trace_id });
     writeln!(std::io::stdout(), "{report:#}").context("cannot print the report")
 }

@@ -8,6 +8,9 @@ pub(super) struct SeenBy {
     pub(super) local: usize,
 }
 
+/// Which file it is and when it last changed: inode, seconds, nanoseconds.
+pub(super) type Stamp = (u64, i64, i64);
+
 /// Everything the claims rest on. Hashes are SHA-256 in hex, of the file as it lay on disk; empty: no file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
@@ -37,6 +40,8 @@ pub(super) struct Evidence {
     pub(super) deleted_sha256_while_waiting: String,
     /// gRPC code and reason of the vote by the agent's owner.
     pub(super) owner_vote: String,
+    /// The file after that vote and before the person's.
+    pub(super) deleted_sha256_after_owner_vote: String,
     pub(super) pid_before_kill: u32,
     pub(super) pid_after_kill: u32,
     pub(super) delete_state_after_kill: String,
@@ -47,6 +52,11 @@ pub(super) struct Evidence {
     pub(super) delete_outcomes: usize,
     pub(super) replay_first_id: String,
     pub(super) replay_second_id: String,
+    /// Intents on record for that execution.
+    pub(super) replay_intents: usize,
+    /// Inode and time of change of the written file, before and after the repetition.
+    pub(super) replay_stamp_before: Option<Stamp>,
+    pub(super) replay_stamp_after: Option<Stamp>,
     pub(super) deleted_sha256_undone: String,
     pub(super) log_lines: u64,
     pub(super) log_findings: usize,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
+use super::evidence::Stamp;
+
 /// Files that a copy may hold; the demo is no backup program.
 const FILES_MAX: usize = 2_000;
 /// Files larger than this are left out of the copy.
@@ -108,6 +110,14 @@ impl Workspace {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(error).with_context(|| format!("cannot read {relative}")),
         }
+    }
+
+    /// Which file it is and when it last changed; nothing when there is none.
+    pub(super) fn stamp(&self, relative: &str) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let metadata = fs::metadata(self.path(relative)).ok()?;
+        Some((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
     }
 
     /// One hash over every path and every content.

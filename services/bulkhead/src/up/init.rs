@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use bulkhead_edge::PrincipalKind;
 use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
-use rand::RngCore as _;
+use rand::{Rng as _, RngCore as _};
 
 use super::Layout;
 use crate::serve::Service;
@@ -43,9 +43,19 @@ impl Ports {
             Self::Base(base) => {
                 base.checked_add(service.port_offset()).context("--port-base must be at most 65531")
             }
-            Self::Free => Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port()),
+            Self::Free => free_port().context("no free port found; pass --port-base"),
         }
     }
+}
+
+/// Ports that are tried before giving up.
+const PORT_TRIES: usize = 200;
+
+/// A port that nobody listens on, chosen at random below the range that Linux gives to connections (32768 to
+/// 60999), so that between this choice and the service's own bind nobody is likely to take it.
+fn free_port() -> Option<u16> {
+    let candidates = std::iter::repeat_with(|| rand::rng().random_range(20_000..32_000));
+    candidates.take(PORT_TRIES).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 /// Makes what is missing. The configuration is written last, so that a start which was cut short is begun

@@ -62,7 +62,9 @@ impl Stage<'_> {
         let execution = self.send(request.clone()).await?;
         self.evidence.summary_found_sha256 = self.workspace.sha256(&self.workspace.planted().summary)?;
         self.evidence.replay_first_id.clone_from(&execution.execution_id);
+        self.evidence.replay_stamp_before = self.workspace.stamp(&self.workspace.planted().summary);
         self.evidence.replay_second_id = self.send(request).await?.execution_id;
+        self.evidence.replay_stamp_after = self.workspace.stamp(&self.workspace.planted().summary);
         execution.result.context("an execution without a result")
     }
 
@@ -105,6 +107,8 @@ impl Stage<'_> {
 
         let own = self.clients.owner.clone().decide_approval(timed(vote(&approval, Decision::Approve))).await;
         self.evidence.owner_vote = answer(&own);
+        self.evidence.deleted_sha256_after_owner_vote =
+            self.workspace.sha256(&self.workspace.planted().obsolete)?;
 
         let decision = self.person.decide(&approval).await?;
         self.evidence.person_approved = decision == Decision::Approve;

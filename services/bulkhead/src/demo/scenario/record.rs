@@ -31,6 +31,10 @@ impl Stage<'_> {
         self.evidence.delete_intents = count("tool.intent");
         self.evidence.delete_outcomes = count("tool.outcome");
 
+        let repeated = self.about(&self.evidence.replay_first_id.clone()).await?;
+        let intents = repeated.iter().filter(|recorded| kind_of(recorded) == "tool.intent");
+        self.evidence.replay_intents = intents.count();
+
         let trace_id = self.evidence.trace_id.clone();
         let traced = self.query(QueryEventsRequest { trace_id, ..QueryEventsRequest::default() }).await?;
         self.evidence.trace_events = traced.len();
