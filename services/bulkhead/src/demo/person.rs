@@ -51,7 +51,7 @@ fn shown(approval: &Approval) -> anyhow::Result<String> {
     for effect in plan["effects"].as_array().into_iter().flatten() {
         let (kind, target) =
             (effect["kind"].as_str().unwrap_or("?"), effect["target"].as_str().unwrap_or("?"));
-        text += &format!("  {kind} {target}\n");
+        text += &format!("  {} {}\n", harmless(kind), harmless(target));
         // Not `lines()`, which would hide a carriage return.
         for line in effect["preview"].as_str().unwrap_or_default().split_terminator('\n') {
             text += &format!("    {}\n", harmless(line));
@@ -63,7 +63,7 @@ fn shown(approval: &Approval) -> anyhow::Result<String> {
 /// The line with everything spelt out that could make a terminal show something else than what would happen:
 /// control characters, marks that reorder or hide text (Unicode's bidirectional and zero-width ones), and
 /// trailing blanks.
-fn harmless(line: &str) -> String {
+pub(super) fn harmless(line: &str) -> String {
     let shown = line.trim_end_matches([' ', '\t']);
     let mut text: String = shown.chars().map(spelt_out).collect();
     text.extend(line[shown.len()..].chars().map(|blank| if blank == '\t' { '→' } else { '·' }));

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::agent::{self, Host};
 use super::clients::Clients;
 use super::evidence::Evidence;
-use super::person::Person;
+use super::person::{Person, harmless};
 use super::script;
 use super::workspace::Workspace;
 use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
@@ -137,7 +137,12 @@ impl Stage<'_> {
 
 impl Host for Stage<'_> {
     async fn call_tool(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
-        say(&format!("  step {}: {} {}", context.step, call.name, self.path_of(&call.input_json)));
+        say(&format!(
+            "  step {}: {} {}",
+            context.step,
+            harmless(&call.name),
+            harmless(&self.path_of(&call.input_json))
+        ));
         match call.name.as_str() {
             "fs.write" => self.write_after_dry_run(context, call).await,
             "fs.delete" => self.delete_with_approval(context, call).await,
