@@ -38,12 +38,12 @@ impl Ports {
         if base == 0 { Self::Free } else { Self::Base(base) }
     }
 
-    fn of(self, service: Service) -> anyhow::Result<u16> {
+    fn of(self, service: Service, reserved: &mut Reserved) -> anyhow::Result<u16> {
         match self {
             Self::Base(base) => {
                 base.checked_add(service.port_offset()).context("--port-base must be at most 65531")
             }
-            Self::Free => free_port().context("no free port found; pass --port-base"),
+            Self::Free => reserved.choose(service).context("no free port found; pass --port-base"),
         }
     }
 }
@@ -51,18 +51,34 @@ impl Ports {
 /// Ports that are tried before giving up.
 const PORT_TRIES: usize = 200;
 
-/// A port that nobody listens on, chosen at random below the range that Linux gives to connections (32768 to
-/// 60999), so that between this choice and the service's own bind nobody is likely to take it.
-fn free_port() -> Option<u16> {
-    let candidates = std::iter::repeat_with(|| rand::rng().random_range(20_000..32_000));
-    candidates.take(PORT_TRIES).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+/// Free ports, held by listening on them until their service is about to: nobody else takes them meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved(Vec<(Service, TcpListener)>);
+
+impl Reserved {
+    /// A port at random, below the range that Linux gives to connections (32768 to 60999).
+    fn choose(&mut self, service: Service) -> Option<u16> {
+        let candidates = std::iter::repeat_with(|| rand::rng().random_range(20_000..32_000));
+        let bound = candidates.take(PORT_TRIES).find_map(|port: u16| {
+            TcpListener::bind(("127.0.0.1", port)).ok().map(|listener| (port, listener))
+        });
+        let (port, listener) = bound?;
+        self.0.push((service, listener));
+        Some(port)
+    }
+
+    /// Gives a service its port.
+    pub(super) fn release(&mut self, service: Service) {
+        self.0.retain(|(holder, _)| *holder != service);
+    }
 }
 
 /// Makes what is missing. The configuration is written last, so that a start which was cut short is begun
-/// again and one which finished is never touched.
-pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<()> {
+/// again and one which finished is never touched. Returns the ports that are held for the services.
+pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<Reserved> {
+    let mut reserved = Reserved::default();
     if layout.config().exists() {
-        return Ok(());
+        return Ok(reserved);
     }
     for folder in ["", "tokens", "keys", "logs", "workspace"] {
         private_folder(&layout.root().join(folder))?;
@@ -74,7 +90,8 @@ pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<()> {
     }
     write_tokens(layout)?;
     write_new(&layout.policy(), bulkhead_tool_executor::DEFAULT_POLICY, 0o644)?;
-    write_new(&layout.config(), &config(layout, ports)?, 0o644)
+    write_new(&layout.config(), &config(layout, ports, &mut reserved)?, 0o644)?;
+    Ok(reserved)
 }
 
 fn write_tokens(layout: &Layout) -> anyhow::Result<()> {
@@ -116,11 +133,11 @@ fn entry(
     })
 }
 
-fn config(layout: &Layout, ports: Ports) -> anyhow::Result<String> {
+fn config(layout: &Layout, ports: Ports, reserved: &mut Reserved) -> anyhow::Result<String> {
     let mut text = TEMPLATE.to_owned();
     for service in Service::ALL {
         let name = service.name();
-        let address = format!("127.0.0.1:{}", ports.of(service)?);
+        let address = format!("127.0.0.1:{}", ports.of(service, reserved)?);
         text = text.replace(&format!("{{{name}.listen}}"), &quoted(&address));
         text = text.replace(&format!("{{{name}.endpoint}}"), &quoted(&format!("http://{address}")));
         text = text.replace(&format!("{{{name}.data}}"), &quoted_path(&layout.data(service))?);

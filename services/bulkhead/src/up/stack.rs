@@ -44,6 +44,7 @@ pub(crate) struct Stack {
     stop: CancellationToken,
     fail: mpsc::Sender<String>,
     failures: tokio::sync::Mutex<mpsc::Receiver<String>>,
+    reserved: init::Reserved,
     #[expect(dead_code, reason = "held, never asked")]
     lock: FolderLock,
 }
@@ -55,7 +56,7 @@ impl Stack {
         let layout = Layout::new(root);
         init::private_folder(layout.root())?;
         let lock = FolderLock::take(&layout)?;
-        init::ensure(&layout, options.ports)?;
+        let reserved = init::ensure(&layout, options.ports)?;
         let (fail, failures) = mpsc::channel(8);
         Ok(Self {
             layout,
@@ -66,6 +67,7 @@ impl Stack {
             stop: CancellationToken::new(),
             fail,
             failures: tokio::sync::Mutex::new(failures),
+            reserved,
             lock,
         })
     }
@@ -87,6 +89,7 @@ impl Stack {
             let config = config.to_str().context("the data folder's path is not UTF-8")?.to_owned();
             let arguments = ["serve", service.name(), "--config", &config].map(str::to_owned).to_vec();
             let program = self.program(service.name(), arguments, &self.options.environment);
+            self.reserved.release(service);
             self.services.push((service, self.launch(program)));
         }
         for (service, watched) in &self.services {
