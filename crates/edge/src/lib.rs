@@ -6,6 +6,7 @@
 //! `google.rpc.ErrorInfo`, and that the cause of a failure is logged here and never sent.
 
 pub mod call;
+pub mod certificate;
 pub mod clock;
 pub mod fault;
 pub mod page;
@@ -22,6 +23,7 @@ pub mod violations;
 pub mod wire;
 
 pub use call::Call;
+pub use certificate::ClientCertificate;
 pub use clock::now;
 pub use fault::Fault;
 pub use peer::{Peer, PeerError, PeerSettings};
