@@ -127,6 +127,22 @@ pub struct EdgeSettings {
     pub reflection: bool,
 }
 
+impl EdgeSettings {
+    /// A free port on loopback, and every default.
+    #[must_use]
+    pub fn loopback(tokens: PathBuf) -> Self {
+        Self {
+            listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+            tokens,
+            unary_timeout: Duration::from_millis(defaults::unary_timeout_ms()),
+            unary_timeout_max: Duration::from_millis(defaults::unary_timeout_ms_max()),
+            stream_timeout: Duration::from_millis(defaults::stream_timeout_ms()),
+            drain_timeout: Duration::from_millis(defaults::drain_timeout_ms()),
+            reflection: defaults::reflection(),
+        }
+    }
+}
+
 /// The serde shape of [`EdgeSettings`]; a service flattens it into no other table but its `edge`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
