@@ -33,8 +33,10 @@ pub(crate) struct Answered {
 /// Why a route did not answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// Only local models may see the request, and none can be tried.
-    NoLocalModel { excluded: Vec<Excluded>, retry_after: Option<Duration> },
+    /// Only local models may see the request, and the route has none.
+    NoLocalModel { excluded: Vec<Excluded> },
+    /// Only local models may see the request, and none can be tried now.
+    LocalModelsDown { excluded: Vec<Excluded>, retry_after: Duration },
     /// The request itself is wrong, or too long for every model.
     Rejected,
     /// Every model was tried or left out.
@@ -48,6 +50,7 @@ impl Unanswered {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NoLocalModel { .. } => "NO_LOCAL_MODEL",
+            Self::LocalModelsDown { .. } => "LOCAL_MODELS_DOWN",
             Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
             Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
             Self::Deadline => "DEADLINE_EXCEEDED",
@@ -71,10 +74,13 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> 
         return Ok(plan);
     }
     let retry_after = earliest(&plan.excluded, now);
-    if local_only {
-        return Err(Unanswered::NoLocalModel { excluded: plan.excluded, retry_after });
+    match retry_after {
+        None if local_only => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
+        Some(delay) if local_only => {
+            Err(Unanswered::LocalModelsDown { excluded: plan.excluded, retry_after: delay.max(RETRY_DELAY) })
+        }
+        _ => Err(exhausted(plan.excluded, retry_after)),
     }
-    Err(exhausted(plan.excluded, retry_after))
 }
 
 impl<'a> Run<'a> {

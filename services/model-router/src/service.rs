@@ -38,8 +38,10 @@ pub(crate) enum GenerateError {
     RequestIdReused { request_id: String },
     /// The route did not answer.
     Unanswered { route: String, local_only: bool, attempts: Vec<Attempt>, why: Unanswered },
-    /// The call could not be recorded.
+    /// The call could not be recorded, so no model was called.
     Record(RecordError),
+    /// Models were called, and that could not be recorded.
+    Withheld(RecordError),
 }
 
 impl From<RecordError> for GenerateError {
@@ -87,7 +89,10 @@ impl Service {
         let deadline = Instant::now() + call.remaining();
         let run = Run { catalog: &self.catalog, clearance: &clearance, deadline, record: &mut record };
         let result = run.follow(&route).await;
-        let attempts = record.close(&ending(&result)).await?;
+        let called = !record.attempts().is_empty();
+        let closed = record.close(&ending(&result)).await;
+        let attempts =
+            closed.map_err(if called { GenerateError::Withheld } else { GenerateError::Record })?;
         match result {
             Ok(answered) => Ok(convert::response(answered, &attempts)),
             Err(why) => {

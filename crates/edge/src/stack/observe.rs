@@ -155,7 +155,9 @@ fn completed(status: &Status, path: &str, compressed: bool, gate: &Gate) -> Faul
         Code::NotFound => {
             Fault::new(Code::NotFound, "UNKNOWN_SERVICE").saying("there is no such service here")
         }
-        code => Fault::new(code, "UNSPECIFIED_FAILURE").saying(status.message()).because(status.clone()),
+        _ => {
+            Fault::new(Code::Unknown, "UNSPECIFIED_FAILURE").saying(status.message()).because(status.clone())
+        }
     }
 }
 

@@ -96,7 +96,7 @@ impl From<StoreError> for Fault {
                 .saying("nothing was changed: somebody else changed the approval; send the request again")
                 .with("approval_id", id)
                 .with("revision", revision),
-            StoreError::Corrupt(_) => Self::new(Code::Internal, "STORE_CORRUPT")
+            StoreError::Corrupt(_) => Self::new(Code::DataLoss, "STORE_CORRUPT")
                 .saying("nothing was changed: the store holds something that this version cannot read"),
         }
         .because(error)

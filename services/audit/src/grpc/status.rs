@@ -16,9 +16,9 @@ pub(super) fn append(error: AppendError) -> Status {
         AppendError::NotWritten(_) => {
             unavailable("the log cannot be written; keep the events and send them again")
         }
-        AppendError::Broken => unavailable("the log needs a restart; keep the events and send them again"),
+        AppendError::Broken => unconfirmed("the log needs a restart; keep the events and send them again"),
         AppendError::Index(_) => {
-            unavailable("the log's index does not follow; keep the events and send them again")
+            unconfirmed("the log's index does not follow; keep the events and send them again")
         }
         AppendError::Reused { event_id } => Fault::new(Code::AlreadyExists, "EVENT_ID_REUSED")
             .saying(format!(
@@ -28,7 +28,7 @@ pub(super) fn append(error: AppendError) -> Status {
         AppendError::ReadBack(_) => {
             unavailable("the log cannot be read now; keep the events and send them again")
         }
-        AppendError::Closed => unavailable("the service is stopping; send the events again"),
+        AppendError::Closed => unconfirmed("the service is stopping; send the events again"),
         AppendError::Line(_) => Fault::new(Code::Internal, "LINE_NOT_WRITTEN")
             .saying("an event could not be written as a line; nothing of the request is recorded"),
     };
@@ -56,6 +56,12 @@ pub(super) fn sign(error: SignError) -> Status {
     fault.because(error).into_status()
 }
 
+/// Some of the events may be in the log.
+fn unconfirmed(message: &str) -> Fault {
+    Fault::new(Code::Unavailable, "APPEND_UNCONFIRMED").saying(message).retry_after(RETRY_DELAY)
+}
+
+/// Nothing of the request is recorded.
 fn unavailable(message: &str) -> Fault {
     Fault::new(Code::Unavailable, "LOG_UNAVAILABLE").saying(message).retry_after(RETRY_DELAY)
 }

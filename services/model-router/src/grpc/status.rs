@@ -30,35 +30,43 @@ impl From<GenerateError> for Status {
                 told.with("route", route).with("local_only", local_only).with("attempts", summary(&attempts))
             }
             GenerateError::Record(error) => record(error),
+            GenerateError::Withheld(error) => Fault::new(Code::Unavailable, "ANSWER_WITHHELD")
+                .saying("models were called, and the call could not be recorded, so its answer is not given")
+                .retry_after(STORE_RETRY_DELAY)
+                .because(error),
         };
         fault.into_status()
     }
 }
 
 fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault {
-    let reason = why.reason();
     match why {
-        Unanswered::NoLocalModel { excluded, retry_after } => {
-            let fault = Fault::new(Code::FailedPrecondition, reason)
-                .saying("only a local model may see this request, and the route has none that is usable; it was sent nowhere")
-                .with("excluded", left_out(&excluded));
-            retry_after.map_or(fault.clone(), |delay| fault.retry_after(delay))
+        Unanswered::NoLocalModel { excluded } => Fault::new(Code::FailedPrecondition, "NO_LOCAL_MODEL")
+            .saying("only a local model may see this request, and the route has none; it was sent nowhere")
+            .with("excluded", left_out(&excluded)),
+        Unanswered::LocalModelsDown { excluded, retry_after } => {
+            Fault::new(Code::Unavailable, "LOCAL_MODELS_DOWN")
+                .saying(
+                    "only a local model may see this request, and none can be tried now; it was sent nowhere",
+                )
+                .with("excluded", left_out(&excluded))
+                .retry_after(retry_after)
         }
         Unanswered::Rejected => {
             let said = attempts.last().and_then(|attempt| attempt.failure.as_ref());
             let said = said.map_or("", |failure| failure.message.as_str());
-            Fault::new(Code::InvalidArgument, reason)
+            Fault::new(Code::InvalidArgument, "REQUEST_REJECTED_BY_MODEL")
                 .saying(format!("the model's provider refused the request itself: {said}"))
                 .violation("messages", said)
         }
         Unanswered::Exhausted { excluded, retry_after } => {
             let which = if local_only { "no local model of the route" } else { "no model of the route" };
-            Fault::new(Code::Unavailable, reason)
+            Fault::new(Code::Unavailable, "NO_MODEL_ANSWERED")
                 .saying(format!("{which} answered: {}", summary(attempts)))
                 .with("excluded", left_out(&excluded))
                 .retry_after(retry_after)
         }
-        Unanswered::Deadline => Fault::new(Code::DeadlineExceeded, reason)
+        Unanswered::Deadline => Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             .saying(format!("no model answered within the caller's time: {}", summary(attempts))),
     }
 }
@@ -74,7 +82,7 @@ fn record(error: RecordError) -> Fault {
             .retry_after(STORE_RETRY_DELAY),
         RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) | RecordError::Lost(_) => {
             Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
-                .saying("the call could not be recorded, so there is no answer")
+                .saying("the call could not be recorded, so no model was called")
                 .retry_after(STORE_RETRY_DELAY)
         }
     };

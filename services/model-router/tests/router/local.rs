@@ -1,9 +1,12 @@
 //! Requests that only local models may see.
 
+use std::time::Duration;
+
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Step};
 use tokio::net::TcpListener;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::bench::{
     Plan, bench, child_command, closed_port, metadata, on, reason, request, run_child, sensitive, story,
@@ -42,7 +45,9 @@ async fn without_a_local_model_it_is_sent_nowhere() {
     bench.always("local", Step::status(404)).await;
     bench.generate(sensitive("default")).await.expect_err("marks it");
     let error = bench.generate(sensitive("default")).await.expect_err("marked");
-    assert_eq!(reason(&error), "NO_LOCAL_MODEL");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "LOCAL_MODELS_DOWN"));
+    let delay = error.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(delay.is_some_and(|delay| delay >= Duration::from_secs(1)), "worth a retry: {delay:?}");
     assert_eq!(bench.counts().await, [0, 0, 1]);
 }
 

@@ -182,14 +182,22 @@ async fn a_store_that_is_gone_or_locked_is_not_ready_until_it_is_back() {
     let path = bench.folder.path().join("data/router.db");
     let options = SqliteConnectOptions::new().filename(path);
     let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
-    for (harm, cure) in [
-        ("ALTER TABLE outbox RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO outbox"),
-        ("BEGIN IMMEDIATE", "ROLLBACK"),
+    // What cannot be read is found before a model is called, what cannot be written only after.
+    for (harm, told, calls, cure) in [
+        (
+            "ALTER TABLE outbox RENAME TO elsewhere",
+            "STORE_UNAVAILABLE",
+            0,
+            "ALTER TABLE elsewhere RENAME TO outbox",
+        ),
+        ("BEGIN IMMEDIATE", "ANSWER_WITHHELD", 1, "ROLLBACK"),
     ] {
+        let before = bench.counts().await[0];
         assert!(bench.readyz().await.starts_with("HTTP/1.1 200"));
         intruder.execute(harm).await.expect("harmed");
         let error = bench.generate(request()).await.expect_err("cannot be recorded");
-        assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+        assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, told));
+        assert_eq!(bench.counts().await[0] - before, calls, "{told}");
         let told = bench.readyz().await;
         assert!(told.starts_with("HTTP/1.1 503") && told.contains("store"), "{harm}: {told}");
         intruder.execute(cure).await.expect("cured");
