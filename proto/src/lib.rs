@@ -4,6 +4,7 @@
 //! included, and that a request which does not decode is the caller's fault (see [`StrictCodec`]).
 
 mod codec;
+pub mod reasons;
 pub mod rules;
 
 pub use codec::StrictCodec;

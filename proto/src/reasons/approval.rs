@@ -1,0 +1,98 @@
+//! What the approval service answers beyond what all do.
+
+use tonic::Code;
+
+use super::{Happened, Reason, Retry};
+
+pub(super) const REASONS: &[Reason] = &[
+    Reason {
+        name: "ALREADY_VOTED",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "the caller's yes is recorded already; one person counts once",
+        advice: "wait for the others; a denial is still taken",
+        metadata: &["voter"],
+    },
+    Reason {
+        name: "APPROVAL_EXPIRED",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "nobody decided in time, which means no",
+        advice: "let the agent ask again",
+        metadata: &["expire_time"],
+    },
+    Reason {
+        name: "APPROVAL_NOT_FOUND",
+        codes: &[Code::NotFound],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "there is no such approval, or none that the caller may know of",
+        advice: "use an approval_id from an answer to the same caller",
+        metadata: &["approval_id"],
+    },
+    Reason {
+        name: "APPROVAL_SETTLED",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "it is decided already; `outcome` says how",
+        advice: "look at it with GetApproval; a decision is never changed",
+        metadata: &["outcome"],
+    },
+    Reason {
+        name: "GRANT_UNSIGNED",
+        codes: &[Code::Internal],
+        happened: Happened::No,
+        retry: Retry::Same,
+        meaning: "the grant could not be signed, so the vote was not taken",
+        advice: "vote again; tell the operator if it stays",
+        metadata: &[],
+    },
+    Reason {
+        name: "NOT_AN_APPROVER",
+        codes: &[Code::PermissionDenied],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "the caller holds none of the roles that have to agree",
+        advice: "let somebody with one of the roles in the metadata decide",
+        metadata: &["voter", "roles"],
+    },
+    Reason {
+        name: "ON_BEHALF_OF_FORBIDDEN",
+        codes: &[Code::PermissionDenied],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "only the role `service` may act for another principal, and only within its own tenant",
+        advice: "ask for oneself, or with a credential of that role and tenant",
+        metadata: &["on_behalf_of"],
+    },
+    Reason {
+        name: "PLAN_DIGEST_MISMATCH",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "the vote is about another plan than the one that is open",
+        advice: "look at the plan again, and vote on its digest",
+        metadata: &["shown", "expected"],
+    },
+    Reason {
+        name: "SELF_APPROVAL",
+        codes: &[Code::PermissionDenied],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "the caller asked for it, owns the agent that did, or is the one it is asked for",
+        advice: "let another person decide",
+        metadata: &["approver"],
+    },
+    Reason {
+        name: "STORE_CORRUPT",
+        codes: &[Code::DataLoss],
+        happened: Happened::No,
+        retry: Retry::No,
+        meaning: "the store of approvals holds something that this version cannot read; nothing was changed",
+        advice: "have the operator restore the store, or run the version that wrote it",
+        metadata: &[],
+    },
+];

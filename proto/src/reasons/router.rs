@@ -1,0 +1,63 @@
+//! What the model-router answers beyond what all do.
+
+use tonic::Code;
+
+use super::{Happened, Reason, Retry};
+
+pub(super) const REASONS: &[Reason] = &[
+    Reason {
+        name: "ANSWER_WITHHELD",
+        codes: &[Code::Unavailable],
+        happened: Happened::Yes,
+        retry: Retry::AfterWaiting,
+        meaning: "models were called, and because the call could not be recorded its answer is not given",
+        advice: "send the same request after the delay; models are called, and paid, again",
+        metadata: &[],
+    },
+    Reason {
+        name: "LOCAL_MODELS_DOWN",
+        codes: &[Code::Unavailable],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "only a local model may see the request, and every local model of the route is down or held back \
+                  for now; it was sent nowhere",
+        advice: "send the same request after the delay; `excluded` says what is known of each model",
+        metadata: &["route", "local_only", "attempts", "excluded"],
+    },
+    Reason {
+        name: "NO_LOCAL_MODEL",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "only a local model may see the request, and the route has none; it was sent nowhere",
+        advice: "name a route with a local model, or have the operator add one",
+        metadata: &["route", "local_only", "attempts", "excluded"],
+    },
+    Reason {
+        name: "NO_MODEL_ANSWERED",
+        codes: &[Code::Unavailable],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "each model of the route failed or was left out; `attempts` and `excluded` say how and why",
+        advice: "send the same request after the delay, or another route",
+        metadata: &["route", "local_only", "attempts", "excluded"],
+    },
+    Reason {
+        name: "REQUEST_REJECTED_BY_MODEL",
+        codes: &[Code::InvalidArgument],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "the provider called the request itself wrong, or it is too long for every model",
+        advice: "correct what the violation says, or send less",
+        metadata: &["route", "local_only", "attempts"],
+    },
+    Reason {
+        name: "TOO_MANY_CALLS",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "as many model calls are open as the router takes; no model was called",
+        advice: "send the same request after the delay",
+        metadata: &[],
+    },
+];
