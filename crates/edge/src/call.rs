@@ -1,11 +1,11 @@
 //! What the edge found out about a call, for its handler.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tonic::{Code, Request};
 
-use crate::tokens::Identity;
-use crate::{Fault, Principal};
+use crate::{Fault, Identity, Principal};
 
 /// Kept back from a caller's deadline when calling on, so that the answer still reaches the caller: a tenth of
 /// the time it gave, within these bounds.
@@ -15,7 +15,7 @@ const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// An identified and authorised call. Only the stack makes one.
 #[derive(Debug, Clone)]
 pub struct Call {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) request_id: String,
     pub(crate) deadline: Instant,
     pub(crate) margin: Duration,

@@ -21,9 +21,11 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
 
+use crate::identity::registry::Registry;
+use crate::identity::watched::WatchedFile;
 use crate::stack::{Gate, TimeoutRange, guard, open, receive};
 use crate::tokens::TokenFileError;
-use crate::{EdgeSettings, Fault, Readiness, Tasks, TokenTable};
+use crate::{EdgeSettings, Fault, Readiness, Tasks};
 
 /// Largest message that a service decodes, in bytes. Above tonic's own 4 MiB, because a plan of 1 MiB and
 /// its arguments travel twice in one execution.
@@ -62,6 +64,7 @@ pub struct Edge {
     listener: TcpListener,
     address: SocketAddr,
     gate: Gate,
+    tokens: WatchedFile,
     settings: EdgeSettings,
 }
 
@@ -71,10 +74,10 @@ impl Edge {
     /// # Errors
     /// [`ServeError`] when a token file is wrong or the port cannot be had.
     pub async fn bind(settings: EdgeSettings) -> Result<Self, ServeError> {
-        let tokens = TokenTable::load(&settings.tokens)?;
+        let (registry, tokens) = Registry::open(&settings.tokens)?;
         let gate = Gate {
             rules: Arc::new(rules::by_path().map_err(ServeError::Contract)?),
-            tokens: Arc::new(tokens),
+            registry,
             unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
             stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -83,7 +86,7 @@ impl Edge {
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address, gate, settings })
+        Ok(Self { listener, address, gate, tokens, settings })
     }
 
     /// Where it listens; the real port when 0 was asked for.
@@ -113,6 +116,8 @@ impl Edge {
             .merge(probes(readiness.clone()))
             .fallback(unknown);
         let router = receive(all);
+        let registry = gate.registry.clone();
+        tasks.spawn("tokens", registry.follow(self.tokens, readiness.clone(), tasks.stopping()));
         report_health(reporter, service_names, readiness, &tasks);
 
         let (broken, stopping) = (tasks.broken(), tasks.stopping());

@@ -17,7 +17,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use bulkhead_proto::rules::MethodRule;
 use tokio_util::sync::CancellationToken;
 
-use crate::TokenTable;
+use crate::identity::registry::Registry;
 
 /// Headers of one request, in bytes: names, values and path. Tokens and traces need a fraction of it.
 pub(crate) const HEADERS_BYTES_MAX: usize = 16 << 10;
@@ -27,8 +27,8 @@ pub(crate) const HEADERS_BYTES_MAX: usize = 16 << 10;
 pub struct Gate {
     /// Every RPC of the contract by its path.
     pub rules: Arc<HashMap<String, MethodRule>>,
-    /// Who holds which token.
-    pub tokens: Arc<TokenTable>,
+    /// Who is known.
+    pub registry: Registry,
     /// How long a unary call may take when its caller does not say, and at most.
     pub unary_timeout: TimeoutRange,
     /// How old a stream may become when its caller does not say, and at most.

@@ -1,37 +1,29 @@
-//! Static bearer tokens, stored as hashes.
+//! The token file: static bearer tokens, stored as hashes, and the names in client certificates.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+mod spiffe;
+mod table;
+
+use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::principal::{is_name, is_tenant};
-use crate::{Principal, PrincipalKind};
+use crate::PrincipalKind;
+use crate::identity::IdentityError;
 
-/// Who a token belongs to and what they may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Who.
-    pub principal: Principal,
-    /// Their roles, as the contract names them.
-    pub roles: Vec<String>,
-}
+pub use table::TokenTable;
 
-/// Every token that this service accepts. Tokens are 256 random bits, so a plain SHA-256 is enough: there
-/// is nothing to guess, and looking a hash up says nothing about the token behind it.
-#[derive(Debug, Clone, Default)]
-pub struct TokenTable {
-    by_hash: HashMap<[u8; 32], Identity>,
-}
-
-/// One `[[token]]` of the file.
+/// One `[[token]]` of the file: a credential, and whose it is. Exactly one of `hash` and `certificate` is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenEntry {
     /// `sha256:` and 64 hex digits of the SHA-256 of the token.
-    pub hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The one URI in the holder's client certificate, `spiffe://<trust domain>/<path>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The tenant that the holder belongs to.
     pub tenant: String,
     /// Agent, person or service.
@@ -67,112 +59,50 @@ pub enum TokenFileError {
         source: io::Error,
     },
     /// It is not TOML of the right shape.
-    #[error("the token file {path} is not valid: {}", source.message())]
+    #[error("the token file {path} is not valid at line {line}: {problem}")]
     Parse {
         /// Which.
         path: PathBuf,
-        /// Where.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Where, from 1. The line itself is not kept: somebody may have put a token there.
+        line: usize,
+        /// What the parser says.
+        problem: String,
     },
     /// An entry makes no sense.
-    #[error("token {index} of {path}: {problem}")]
+    #[error("token {index} of {path} cannot be taken")]
     Entry {
         /// Which file.
         path: PathBuf,
         /// From 1, in the order of the file.
         index: usize,
         /// What would be right.
-        problem: &'static str,
+        #[source]
+        source: EntryError,
     },
 }
 
-impl TokenTable {
-    /// Loads the file, refusing it whole when one entry is wrong.
-    ///
-    /// # Errors
-    /// [`TokenFileError`], which names the file and the entry.
-    pub fn load(path: &Path) -> Result<Self, TokenFileError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| TokenFileError::Read { path: path.to_owned(), source })?;
-        let file: TokenFile = toml::from_str(&text)
-            .map_err(|source| TokenFileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        let mut by_hash = HashMap::new();
-        for (at, entry) in file.tokens.into_iter().enumerate() {
-            let wrong = |problem| TokenFileError::Entry { path: path.to_owned(), index: at + 1, problem };
-            let (hash, identity) = identity(entry).map_err(wrong)?;
-            if by_hash.insert(hash, identity).is_some() {
-                return Err(wrong("has the hash of an earlier token"));
-            }
-        }
-        Ok(Self { by_hash })
-    }
-
-    /// Whose token this is.
-    #[must_use]
-    pub fn identify(&self, token: &str) -> Option<&Identity> {
-        self.by_hash.get::<[u8; 32]>(&Sha256::digest(token).into())
-    }
+/// Why an entry makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Neither or both kinds of credential.
+    #[error("there must be either `hash` or `certificate`")]
+    Credential,
+    /// The hash is none.
+    #[error("`hash` must be sha256: and 64 hex digits")]
+    Hash,
+    /// The certificate's name is none.
+    #[error("`certificate` must be like spiffe://example.org/agent/scribe")]
+    Certificate,
+    /// The credential stands in the file twice.
+    #[error("has the credential of an earlier token")]
+    Twice,
+    /// Who it says the holder is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 /// The form in which a token is stored.
 #[must_use]
 pub fn token_hash(token: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(token)))
-}
-
-fn identity(entry: TokenEntry) -> Result<([u8; 32], Identity), &'static str> {
-    let mut hash = [0; 32];
-    let digits = entry.hash.strip_prefix("sha256:").ok_or("`hash` must start with sha256:")?;
-    hex::decode_to_slice(digits, &mut hash).map_err(|_source| "`hash` must end in 64 hex digits")?;
-    if !is_tenant(&entry.tenant) {
-        return Err("`tenant` must be 1 to 64 characters of [a-z0-9-]");
-    }
-    if !is_name(&entry.name) || !entry.owner.as_deref().is_none_or(is_name) {
-        return Err("`name` and `owner` must be 1 to 64 characters of [a-z0-9._-]");
-    }
-    if entry.owner.is_some() && entry.kind != PrincipalKind::Agent {
-        return Err("only an agent has an `owner`");
-    }
-    let is_service = entry.kind == PrincipalKind::Service;
-    if is_service != entry.roles.iter().any(|role| role == "service") {
-        return Err("the role `service` and the kind `service` go together");
-    }
-    let principal =
-        Principal { tenant: entry.tenant, kind: entry.kind, name: entry.name, owner: entry.owner };
-    Ok((hash, Identity { principal, roles: entry.roles }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(kind: PrincipalKind, owner: Option<&str>, roles: &[&str]) -> TokenEntry {
-        TokenEntry {
-            hash: token_hash("secret"),
-            tenant: "default".into(),
-            kind,
-            name: "ada".into(),
-            owner: owner.map(str::to_owned),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn only_the_right_token_is_recognised() {
-        let (hash, identity) = identity(entry(PrincipalKind::Person, None, &["approver"])).expect("valid");
-        let table = TokenTable { by_hash: HashMap::from([(hash, identity)]) };
-        assert_eq!(table.identify("secret").map(|found| found.principal.name.as_str()), Some("ada"));
-        assert!(table.identify("Secret").is_none());
-        assert!(table.identify("").is_none());
-    }
-
-    #[test]
-    fn entries_that_make_no_sense_are_refused() {
-        assert!(identity(entry(PrincipalKind::Person, None, &["service"])).is_err());
-        assert!(identity(entry(PrincipalKind::Service, None, &["agent"])).is_err());
-        assert!(identity(entry(PrincipalKind::Person, Some("bob"), &["approver"])).is_err());
-        let short = TokenEntry { hash: "sha256:00".into(), ..entry(PrincipalKind::Person, None, &[]) };
-        assert!(identity(short).is_err());
-    }
 }

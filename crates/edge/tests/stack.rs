@@ -111,7 +111,8 @@ struct Fixture {
 
 fn token_file() -> TokenFile {
     let entry = |name: &str, kind, role: &str| TokenEntry {
-        hash: token_hash(&format!("token-of-{name}")),
+        hash: Some(token_hash(&format!("token-of-{name}"))),
+        certificate: None,
         tenant: "default".into(),
         kind,
         name: name.into(),

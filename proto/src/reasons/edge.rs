@@ -24,6 +24,15 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &[],
     },
     Reason {
+        name: "CREDENTIAL_ENDED",
+        codes: &[Code::Unauthenticated],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "the credential was revoked, has expired or now means something else, so the stream ends here; nothing that was sent is affected",
+        advice: "open the stream again from the last thing seen, with a credential that is valid",
+        metadata: &[],
+    },
+    Reason {
         name: "CREDENTIAL_REQUIRED",
         codes: &[Code::Unauthenticated],
         happened: Happened::No,
@@ -149,6 +158,15 @@ pub(super) const REASONS: &[Reason] = &[
         meaning: "made by a Bulkhead client, never sent: the peer's answer is not the message that the RPC returns",
         advice: "see whether client and service are of the same version",
         metadata: &["message"],
+    },
+    Reason {
+        name: "TOO_MANY_FAILED_CREDENTIALS",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "too many credentials from the same source failed, so an unknown one is not looked at for now; known ones are",
+        advice: "correct the credential, then wait as told; a client that retries with a bad one keeps the source limited",
+        metadata: &[],
     },
     Reason {
         name: "UNKNOWN_RPC",

@@ -60,7 +60,8 @@ pub(crate) fn serve(kind: Kind) -> ExitCode {
 
 fn callers() -> TokenFile {
     let entry = TokenEntry {
-        hash: token_hash(TOKEN),
+        hash: Some(token_hash(TOKEN)),
+        certificate: None,
         tenant: "default".into(),
         kind: PrincipalKind::Person,
         name: "bench".into(),

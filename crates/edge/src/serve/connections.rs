@@ -4,11 +4,12 @@
 //! stack could say DEADLINE_EXCEEDED, and has no bound for slow or silent peers.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -55,7 +56,9 @@ pub(super) async fn serve(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, place)) => connection(stream, place, &builder, router.clone(), &open, tasks),
+            Ok((stream, source, place)) => {
+                connection(stream, source, place, &builder, router.clone(), &open, tasks)
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -73,10 +76,10 @@ pub(super) async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _address) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, source) = listener.accept().await?;
+    Ok((stream, source, place))
 }
 
 /// Runs each call on a connection as a task that the drain can drop.
@@ -114,6 +117,7 @@ fn builder(tasks: &Tasks) -> Builder<Executor> {
 
 fn connection(
     stream: TcpStream,
+    source: SocketAddr,
     place: OwnedSemaphorePermit,
     builder: &Builder<Executor>,
     router: Router,
@@ -125,8 +129,9 @@ fn connection(
     }
     let asked = CancellationToken::new();
     let first = asked.clone();
-    let router = router.map_request(move |request: Request<_>| {
+    let router = router.map_request(move |mut request: Request<_>| {
         first.cancel();
+        request.extensions_mut().insert(ConnectInfo(source));
         request
     });
     let serving =

@@ -1,17 +1,20 @@
 //! Who calls, and whether they may.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use tonic::Code;
 use tracing::Span;
 
 use super::observe::answer;
 use super::{Gate, HEADERS_BYTES_MAX};
-use crate::Fault;
-use crate::tokens::Identity;
+use crate::identity::Admitted;
+use crate::identity::credential::{Credential, source};
+use crate::{Fault, Identity};
 
 /// Refuses headers that no honest caller sends, before anything is made of them.
 pub(super) async fn bound_headers(request: Request, next: Next) -> Response {
@@ -41,22 +44,18 @@ pub(super) async fn speak_grpc(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Turns the credential into an identity, or answers UNAUTHENTICATED. Says the same for a missing and for
-/// an unknown token, and never repeats what was sent.
+/// Turns the credential into an identity and its standing, or says why not without repeating what was sent.
 pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let Some(identity) = bearer(&request).and_then(|token| gate.tokens.identify(token)).cloned() else {
-        let fault = Fault::new(Code::Unauthenticated, "CREDENTIAL_REQUIRED");
-        return answer(fault.saying("send a valid token as `authorization: Bearer <token>`"));
+    let credential = Credential::of(request.headers(), request.extensions());
+    let Admitted { identity, standing } = match gate.registry.admit(credential, source(request.extensions()))
+    {
+        Ok(admitted) => admitted,
+        Err(refusal) => return answer(refusal.into()),
     };
     Span::current().record("principal", identity.principal.to_string());
     request.extensions_mut().insert(identity);
+    request.extensions_mut().insert(standing);
     next.run(request).await
-}
-
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Lets a call pass only when its caller holds a role that the contract names for it.
@@ -66,7 +65,8 @@ pub(super) async fn authorise(State(gate): State<Gate>, request: Request, next: 
         let fault = Fault::new(Code::Unimplemented, "UNKNOWN_RPC").with("rpc", path.trim_start_matches('/'));
         return answer(fault.saying(format!("{path} is not part of the contract")));
     };
-    let roles = request.extensions().get::<Identity>().map_or(&[][..], |identity| identity.roles.as_slice());
+    let roles =
+        request.extensions().get::<Arc<Identity>>().map_or(&[][..], |identity| identity.roles.as_slice());
     if !rule.roles.iter().any(|allowed| roles.contains(allowed)) {
         let fault = Fault::new(Code::PermissionDenied, "ROLE_REQUIRED")
             .saying(format!("{} needs one of the roles {}", rule.method, rule.roles.join(", ")))

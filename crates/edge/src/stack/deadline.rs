@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use tonic::Code;
 use super::observe::{answer, request_id};
 use super::{Gate, TimeoutRange};
 use crate::call::margin;
-use crate::tokens::Identity;
-use crate::{Call, Fault};
+use crate::identity::Standing;
+use crate::{Call, Fault, Identity};
 
 /// How soon a stream that a stopping service ended may be opened again: a restart takes about as long.
 const STOP_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -35,15 +36,16 @@ pub(super) async fn bound(State(gate): State<Gate>, mut request: Request, next: 
         Ok(timeout) => timeout,
         Err(fault) => return answer(fault),
     };
-    let Some(identity) = request.extensions_mut().remove::<Identity>() else {
+    let Some(identity) = request.extensions_mut().remove::<Arc<Identity>>() else {
         return answer(Fault::new(Code::Internal, "EDGE_MISSING"));
     };
+    let standing = request.extensions_mut().remove::<Standing>().unwrap_or_default();
     let deadline = Instant::now() + timeout;
     let id = request_id(&request);
     request.extensions_mut().insert(Call { identity, request_id: id, deadline, margin: margin(timeout) });
 
     match tokio::time::timeout(timeout, next.run(request)).await {
-        Ok(response) if streaming => limited(response, deadline, gate.stopping),
+        Ok(response) if streaming => limited(response, deadline, standing, gate.stopping),
         Ok(response) => response,
         Err(_elapsed) => answer(exceeded(timeout, mutating)),
     }
@@ -52,11 +54,16 @@ pub(super) async fn bound(State(gate): State<Gate>, mut request: Request, next: 
 /// The age limit for streams that need no identity.
 pub(super) async fn bound_stream(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let deadline = Instant::now() + gate.stream_timeout.default;
-    limited(next.run(request).await, deadline, gate.stopping)
+    limited(next.run(request).await, deadline, Standing::default(), gate.stopping)
 }
 
-fn limited(response: Response, deadline: Instant, stopping: CancellationToken) -> Response {
-    response.map(|body| Body::new(AgeLimited::new(body, deadline, stopping)))
+fn limited(
+    response: Response,
+    deadline: Instant,
+    standing: Standing,
+    stopping: CancellationToken,
+) -> Response {
+    response.map(|body| Body::new(AgeLimited::new(body, deadline, standing, stopping)))
 }
 
 fn exceeded(timeout: Duration, mutating: bool) -> Fault {
@@ -95,23 +102,35 @@ fn parse(text: &str) -> Option<Duration> {
     }
 }
 
-/// A stream that ends at its deadline, or when the service stops, with trailers that say so: its reader must
-/// know that it was cut.
+/// A stream that ends at its deadline, with its caller's credential, or when the service stops, with trailers that
+/// say so: its reader must know that it was cut.
 struct AgeLimited {
     body: Body,
     expiry: Pin<Box<Sleep>>,
+    disowned: Pin<Box<dyn Future<Output = ()> + Send>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
 }
 
 impl AgeLimited {
-    fn new(body: Body, deadline: Instant, stopping: CancellationToken) -> Self {
+    fn new(body: Body, deadline: Instant, standing: Standing, stopping: CancellationToken) -> Self {
         Self {
             body,
             expiry: Box::pin(tokio::time::sleep_until(deadline.into())),
+            disowned: Box::pin(standing.ended()),
             stopping: Box::pin(stopping.cancelled_owned()),
             ended: false,
         }
+    }
+
+    /// The last frame of a stream that is cut.
+    fn cut(&mut self, fault: Fault) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        Some(match fault.into_status().add_header(&mut trailers) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(status) => Err(axum::Error::new(status)),
+        })
     }
 
     /// Why the stream must end now.
@@ -139,17 +158,19 @@ impl HttpBody for AgeLimited {
         if self.ended {
             return Poll::Ready(None);
         }
+        // Before what there is: a busy stream would outlive its credential.
+        if self.disowned.as_mut().poll(context).is_ready() {
+            let fault = Fault::new(Code::Unauthenticated, "CREDENTIAL_ENDED");
+            return Poll::Ready(self.cut(fault.saying("the credential was revoked or has expired")));
+        }
         // What there is comes first, so that a short answer is never cut.
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        let Some(fault) = self.end(context) else { return Poll::Pending };
-        self.ended = true;
-        let mut trailers = HeaderMap::new();
-        Poll::Ready(match fault.into_status().add_header(&mut trailers) {
-            Ok(()) => Some(Ok(Frame::trailers(trailers))),
-            Err(status) => Some(Err(axum::Error::new(status))),
-        })
+        match self.end(context) {
+            Some(fault) => Poll::Ready(self.cut(fault)),
+            None => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -124,7 +124,8 @@ fn entry(
     let token = format!("bhk_{}", hex::encode(random()));
     write_new(path, &token, 0o600)?;
     Ok(TokenEntry {
-        hash: token_hash(&token),
+        hash: Some(token_hash(&token)),
+        certificate: None,
         tenant: TENANT.to_owned(),
         kind,
         name: name.to_owned(),
