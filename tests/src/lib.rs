@@ -5,9 +5,13 @@
 //! behind.
 
 mod binaries;
+mod collector;
+mod http;
 mod sandbox;
 mod waiting;
 
 pub use binaries::{Binary, binary};
+pub use collector::{Collector, Kept, hex};
+pub use http::get;
 pub use sandbox::{Options, Sandbox, processes};
 pub use waiting::{eventually, within};

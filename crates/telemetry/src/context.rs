@@ -12,8 +12,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// The header of W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
 
-/// Makes `span` a child of the trace in the headers, if they carry one, and records the trace id in its field
-/// `trace_id`, for the logs. Call it before the span is entered.
+/// Makes `span` a child of the trace in the headers, if they carry one. Call it before the span is entered.
 pub fn adopt(span: &Span, headers: &HeaderMap) {
     set_parent(span, &Headers(headers));
 }
@@ -66,7 +65,6 @@ fn set_parent(span: &Span, carrier: &dyn Extractor) {
     {
         tracing::debug!(%error, "the remote trace could not be adopted");
     }
-    span.record("trace_id", trace_id(span));
 }
 
 fn extract(carrier: &dyn Extractor) -> Context {

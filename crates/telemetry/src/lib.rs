@@ -1,61 +1,57 @@
-//! Logs, traces and the W3C context that crosses every hop.
+//! Logs, traces, metrics, and the W3C context that crosses every hop.
 //!
 //! Promises that a log line carries the request and trace id of the call it belongs to, that the context
 //! of a call is passed on unchanged, and that a collector which is dead, slow or absent costs a call
-//! nothing: spans are queued, and dropped when the queue is full. For that reason traces are never the
-//! audit record.
+//! nothing: spans and log records are queued, dropped when the queue is full, and counted. For that reason
+//! traces are never the audit record.
 
 mod context;
+mod drops;
+mod export;
+mod lines;
+pub mod metrics;
+mod settings;
 
-use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::Resource;
+use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 pub use context::{adopt, adopt_traceparent, inject, link_traceparent, trace_id, traceparent};
+pub use settings::{Exported, TelemetrySettings};
 
-/// How long a stopping process waits for its last spans to leave.
+use export::Providers;
+use lines::{JsonLines, LineWriter};
+
+/// How long a stopping process waits for its last telemetry to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stopping process waits for its last lines to be written; standard error is usually a file.
+const LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Levels when nothing else is asked for: our own at `info`, what we depend on at `warn`.
-const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,sqlx=warn,opentelemetry=warn";
+/// Levels when nothing else is asked for: our own at `info`, what we depend on at `warn`. The SDK's own reports
+/// of failed exports are off: they come once a batch, where `bulkhead.telemetry.dropped` and one warning a
+/// minute tell as much.
+const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,sqlx=warn,opentelemetry=off,\
+                              opentelemetry_sdk=off,opentelemetry_otlp=off";
 
-/// What the environment says about telemetry.
-#[derive(Debug, Clone, Default)]
-pub struct TelemetrySettings {
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go over OTLP/gRPC. None: they are not exported.
-    pub otlp_endpoint: Option<String>,
-    /// `BULKHEAD_LOG`: a filter in the syntax of `tracing_subscriber::EnvFilter`.
-    pub log_filter: Option<String>,
-}
+/// What carries log records to the collector; its own logs would come back to it for ever.
+const CARRIERS: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 
-impl TelemetrySettings {
-    /// Reads the process environment, once, at its start.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self { otlp_endpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT"), log_filter: variable("BULKHEAD_LOG") }
-    }
-}
+/// For [`flush_lines`], which a panic calls from anywhere.
+static LINES: OnceLock<LineWriter> = OnceLock::new();
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads telemetry settings, at process start"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Why logging or tracing could not be set up.
+/// Why logging, tracing or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The endpoint is no URL.
+    /// The endpoint is no URL, or another variable of the exporter is wrong.
     #[error(
         "cannot export to OTEL_EXPORTER_OTLP_ENDPOINT {endpoint:?}; it should be like http://127.0.0.1:4317"
     )]
@@ -64,8 +60,11 @@ pub enum TelemetryError {
         endpoint: String,
         /// What the exporter said.
         #[source]
-        source: opentelemetry_otlp::ExporterBuildError,
+        source: ExporterBuildError,
     },
+    /// `/metrics` could not be prepared.
+    #[error("cannot prepare the metrics")]
+    Metrics(#[source] opentelemetry_sdk::error::OTelSdkError),
     /// The filter does not parse.
     #[error("BULKHEAD_LOG {filter:?} is no log filter; it should be like `info,bulkhead_edge=debug`")]
     Filter {
@@ -75,68 +74,83 @@ pub enum TelemetryError {
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
+    /// The system gives no thread for the log.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] std::io::Error),
     /// Something installed a subscriber before.
     #[error("logging is already set up in this process")]
     AlreadySet(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Keeps the exporter alive; flushes it, with a bound, when the process stops.
+/// Keeps the exporters alive; flushes them, with a bound, when the process stops.
 #[derive(Debug)]
-#[must_use = "dropping it stops the export of spans"]
+#[must_use = "dropping it stops the export of telemetry"]
 pub struct Telemetry {
-    provider: SdkTracerProvider,
+    providers: Providers,
 }
 
 impl Telemetry {
-    /// Sends what is queued, for at most two seconds. Blocks: call it off the async threads.
+    /// Sends what is queued, for at most two seconds, and writes the last log lines. Blocks: call it off the
+    /// async threads.
     pub fn shutdown(self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
-            tracing::debug!(%error, "the last spans were not exported");
-        }
+        self.providers.shutdown(FLUSH_TIMEOUT);
+        flush_lines();
     }
 }
 
-/// Installs JSON logs on standard error, the W3C propagator, and the span exporter if one is configured.
-/// Needs a Tokio runtime.
+/// Installs JSON logs on standard error, the W3C propagator, the meter, and the exporters if an endpoint is
+/// configured. Needs a Tokio runtime.
 ///
 /// # Errors
 /// [`TelemetryError`]; nothing is installed then.
 pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
-    let filter_text = settings.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
-    let filter = EnvFilter::try_new(filter_text)
-        .map_err(|source| TelemetryError::Filter { filter: filter_text.to_owned(), source })?;
-    let provider = provider(service, settings)?;
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let lines_filter = filter(settings)?;
+    let records_filter = filter(settings)?.and(filter_fn(|metadata| !is_carrier(metadata.target())));
+    let providers = Providers::build(service, settings)?;
+    let writer = LineWriter::start(std::io::stderr()).map_err(TelemetryError::Thread)?;
 
-    let logs = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        // The whole list: request and trace id stand on the outermost span of a call.
-        .with_current_span(false)
-        .with_span_list(true)
-        .with_writer(io::stderr)
-        .with_filter(filter);
-    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("bulkhead")).with_filter(
-        tracing_subscriber::filter::filter_fn(|metadata| {
-            metadata.is_span() && metadata.target().starts_with("bulkhead")
-        }),
-    );
-    tracing_subscriber::registry().with(spans).with(logs).try_init().map_err(TelemetryError::AlreadySet)?;
-    Ok(Telemetry { provider })
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(providers.tracer.tracer("bulkhead"))
+        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bulkhead")));
+    let records = providers.logger.as_ref().map(|logger| {
+        OpenTelemetryTracingBridge::builder(logger)
+            .with_tracing_span_attributes(TracingSpanAttributes::allowlist(["request_id"]))
+            .build()
+            .with_filter(records_filter)
+    });
+    let lines = JsonLines::new(LINES.get_or_init(|| writer).clone()).with_filter(lines_filter);
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(records)
+        .with(lines)
+        .try_init()
+        .map_err(TelemetryError::AlreadySet)?;
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    metrics::install(providers.meter.clone());
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(Telemetry { providers })
 }
 
-/// Every process has a provider, so that trace ids exist and travel even where nothing is exported.
-fn provider(
-    service: &'static str,
-    settings: &TelemetrySettings,
-) -> Result<SdkTracerProvider, TelemetryError> {
-    let resource = Resource::builder().with_service_name(service).build();
-    let builder = SdkTracerProvider::builder().with_resource(resource);
-    let Some(endpoint) = &settings.otlp_endpoint else { return Ok(builder.build()) };
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()
-        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.clone(), source })?;
-    Ok(builder.with_batch_exporter(exporter).build())
+fn filter(settings: &TelemetrySettings) -> Result<EnvFilter, TelemetryError> {
+    let text = settings.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
+    EnvFilter::try_new(text).map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })
+}
+
+fn is_carrier(target: &str) -> bool {
+    CARRIERS.iter().any(|carrier| target.starts_with(carrier))
+}
+
+/// Makes a panic a log line of the call in which it happened, on disk before anything unwinds.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string);
+    let payload = info.payload_as_str().unwrap_or("(no text)");
+    tracing::error!(location, payload, "panicked");
+    flush_lines();
+}
+
+/// Waits, with a bound, until every line is written.
+fn flush_lines() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(LINES_TIMEOUT);
+    }
 }

@@ -1,0 +1,265 @@
+//! Log lines: one JSON object each, on standard error. `docs/telemetry.md` describes them.
+//!
+//! Promises that a line is one line whatever is logged, that request, trace and span id stand at its top where
+//! it belongs to a call, and that no key stands twice.
+
+mod writer;
+
+use std::cell::RefCell;
+use std::fmt;
+
+use opentelemetry::Context as TraceContext;
+use opentelemetry::trace::TraceContextExt as _;
+use serde::Serializer as _;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+pub(crate) use writer::LineWriter;
+
+/// Keys that a line has of its own; a field of the same name is written as `field.<name>`.
+const OWN_KEYS: [&str; 8] =
+    ["timestamp", "level", "target", "message", "request_id", "trace_id", "span_id", "spans"];
+
+/// Names the call that a span belongs to; it moves from the span to the top of the line.
+const REQUEST_ID: &str = "request_id";
+
+/// Writes an event as a line.
+#[derive(Debug)]
+pub(crate) struct JsonLines {
+    writer: LineWriter,
+}
+
+impl JsonLines {
+    pub(crate) fn new(writer: LineWriter) -> Self {
+        Self { writer }
+    }
+}
+
+/// What lines under a span repeat of it: its fields, already rendered.
+struct Rendered {
+    fields: Fields,
+    request_id: Option<String>,
+}
+
+impl Rendered {
+    fn new() -> Self {
+        Self { fields: Fields::default(), request_id: None }
+    }
+}
+
+impl Visit for Rendered {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            REQUEST_ID => self.request_id = Some(format!("{value:?}")),
+            // Addressed to the exporter of spans.
+            name if name.starts_with("otel.") => {}
+            _ => self.fields.record_debug(field, value),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            REQUEST_ID => self.request_id = Some(value.to_owned()),
+            name if name.starts_with("otel.") => {}
+            _ => self.fields.record_str(field, value),
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.record_i64(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.record_u64(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.fields.record_f64(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.record_bool(field, value);
+    }
+}
+
+/// `,"key":value` for each field, in a piece.
+#[derive(Default)]
+struct Fields {
+    json: Vec<u8>,
+    message: Vec<u8>,
+}
+
+impl Fields {
+    fn key(&mut self, field: &Field) {
+        let name = field.name();
+        self.json.extend_from_slice(b",\"");
+        if OWN_KEYS.contains(&name) {
+            self.json.extend_from_slice(b"field.");
+        }
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            text(&mut self.message, value);
+            return;
+        }
+        self.key(field);
+        text(&mut self.json, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            string(&mut self.message, value);
+            return;
+        }
+        self.key(field);
+        string(&mut self.json, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.key(field);
+        number(&mut self.json, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.key(field);
+        number(&mut self.json, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.key(field);
+        number(&mut self.json, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.key(field);
+        number(&mut self.json, value);
+    }
+}
+
+/// A JSON string of what `Debug` shows, escaped while it is shown.
+fn text(json: &mut Vec<u8>, value: &dyn fmt::Debug) {
+    let start = json.len();
+    if serde_json::Serializer::new(&mut *json).collect_str(&format_args!("{value:?}")).is_err() {
+        json.truncate(start);
+        json.extend_from_slice(b"\"(cannot be shown)\"");
+    }
+}
+
+fn string(json: &mut Vec<u8>, value: &str) {
+    // Writing into memory cannot fail, and every string is JSON.
+    drop(serde_json::to_writer(json, value));
+}
+
+/// A number or a boolean; what is no finite number becomes `null`.
+fn number(json: &mut Vec<u8>, value: impl serde::Serialize) {
+    drop(serde_json::to_writer(json, &value));
+}
+
+impl<S> Layer<S> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut rendered = Rendered::new();
+        attributes.record(&mut rendered);
+        span.extensions_mut().insert(rendered);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(rendered) = span.extensions_mut().get_mut::<Rendered>() {
+            values.record(rendered);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        thread_local! {
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        LINE.with(|line| {
+            // Logging from inside the rendering of a field would find it taken: such a line gets its own.
+            let mut own = Vec::new();
+            let mut shared = line.try_borrow_mut();
+            let line = shared.as_deref_mut().unwrap_or(&mut own);
+            line.clear();
+            render(line, event, &context);
+            self.writer.append(line, *event.metadata().level() <= Level::WARN);
+        });
+    }
+}
+
+fn render<S>(line: &mut Vec<u8>, event: &Event<'_>, context: &Context<'_, S>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    head(line, event.metadata());
+    if !fields.message.is_empty() {
+        line.extend_from_slice(b",\"message\":");
+        line.extend_from_slice(&fields.message);
+    }
+    let mut request_id = None;
+    let mut spans = Vec::new();
+    for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        let extensions = span.extensions();
+        let Some(rendered) = extensions.get::<Rendered>() else { continue };
+        request_id = rendered.request_id.clone().or(request_id);
+        spans.extend_from_slice(if spans.is_empty() { b",\"spans\":[{\"name\":" } else { b",{\"name\":" });
+        string(&mut spans, span.name());
+        spans.extend_from_slice(&rendered.fields.json);
+        spans.push(b'}');
+    }
+    if let Some(id) = request_id {
+        line.extend_from_slice(b",\"request_id\":");
+        string(line, &id);
+    }
+    trace(line);
+    line.extend_from_slice(&fields.json);
+    if !spans.is_empty() {
+        line.extend_from_slice(&spans);
+        line.push(b']');
+    }
+    line.extend_from_slice(b"}\n");
+}
+
+fn head(line: &mut Vec<u8>, metadata: &Metadata<'_>) {
+    let mut timestamp = String::with_capacity(32);
+    if SystemTime.format_time(&mut Writer::new(&mut timestamp)).is_err() {
+        // Writing into memory does not fail; a line without its time is still a line.
+        timestamp.clear();
+    }
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    line.extend_from_slice(timestamp.as_bytes());
+    line.extend_from_slice(b"\",\"level\":\"");
+    line.extend_from_slice(metadata.level().as_str().as_bytes());
+    line.extend_from_slice(b"\",\"target\":");
+    string(line, metadata.target());
+}
+
+/// The ids of the span that is entered, which the trace layer has made current.
+fn trace(line: &mut Vec<u8>) {
+    let ids = TraceContext::map_current(|context| {
+        let span = context.span();
+        let context = span.span_context();
+        context.is_valid().then(|| (context.trace_id(), context.span_id()))
+    });
+    if let Some((trace_id, span_id)) = ids {
+        // Hexadecimal digits need no escaping.
+        line.extend_from_slice(format!(",\"trace_id\":\"{trace_id}\",\"span_id\":\"{span_id}\"").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;
