@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod clock;
 pub mod fault;
 pub mod identity;
+mod metrics;
 pub mod page;
 pub mod peer;
 pub mod principal;

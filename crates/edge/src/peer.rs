@@ -14,6 +14,8 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 use tracing::Span;
 
+pub use crate::metrics::Measured;
+
 /// How long a connection may take before the peer counts as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between HTTP/2 pings, so that a peer that vanished is noticed.
@@ -59,7 +61,7 @@ pub enum PeerError {
 
 /// A channel that carries our token and the current trace. Cheap to clone; connects when first used and
 /// again after the peer came back.
-pub type Peer = InterceptedService<Channel, Credentials>;
+pub type Peer = InterceptedService<Measured<Channel>, Credentials>;
 
 /// Prepares a channel. Does not connect: a peer that is down now may be up when it is needed.
 ///
@@ -67,7 +69,7 @@ pub type Peer = InterceptedService<Channel, Credentials>;
 /// [`PeerError`] for a bad address or token.
 pub fn dial(settings: &PeerSettings) -> Result<Peer, PeerError> {
     let credentials = Credentials::load(&settings.token_file)?;
-    Ok(InterceptedService::new(channel(&settings.endpoint)?, credentials))
+    Ok(InterceptedService::new(Measured::new(channel(&settings.endpoint)?), credentials))
 }
 
 /// Prepares a channel with a token at hand, for the command.
@@ -75,7 +77,7 @@ pub fn dial(settings: &PeerSettings) -> Result<Peer, PeerError> {
 /// # Errors
 /// [`PeerError::Endpoint`] for a bad address.
 pub fn dial_with(endpoint: &str, credentials: Credentials) -> Result<Peer, PeerError> {
-    Ok(InterceptedService::new(channel(endpoint)?, credentials))
+    Ok(InterceptedService::new(Measured::new(channel(endpoint)?), credentials))
 }
 
 fn channel(endpoint: &str) -> Result<Channel, PeerError> {

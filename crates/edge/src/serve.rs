@@ -23,6 +23,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
+use crate::metrics;
 use crate::stack::{Gate, TimeoutRange, guard, open, receive};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
@@ -83,6 +84,7 @@ impl Edge {
             message_bytes_max: MESSAGE_BYTES_MAX,
             stopping: CancellationToken::new(),
         };
+        metrics::begin(&gate.rules);
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
@@ -186,6 +188,7 @@ fn probes(readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::expose))
         .with_state(readiness)
 }
 

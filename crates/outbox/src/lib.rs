@@ -8,6 +8,7 @@
 //! `outbox(seq INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL)`.
 
 mod draft;
+mod metrics;
 mod redact;
 
 use std::time::Duration;
@@ -83,6 +84,7 @@ impl Outbox {
     /// other task, with one last delivery of what those left.
     #[must_use]
     pub fn start(store: Store, limit: Limit, audit: Peer, readiness: Readiness, tasks: &Tasks) -> Self {
+        metrics::observe();
         let (confirm, delivered) = watch::channel(0);
         let wake = Arc::new(Notify::new());
         let delivery = Delivery {
@@ -118,6 +120,7 @@ impl Outbox {
             .bind(draft.into_event().encode_to_vec())
             .execute(connection)
             .await?;
+        metrics::waiting(waiting + 1);
         Ok(inserted.last_insert_rowid())
     }
 
@@ -197,6 +200,7 @@ impl Delivery {
                 Ok(_) => failures = 0,
                 Err(error) => {
                     failures += 1;
+                    metrics::failed();
                     self.report(&error, failures).await;
                     if stopping.is_cancelled() {
                         return;
@@ -213,12 +217,18 @@ impl Delivery {
             .bind(BATCH_MAX)
             .fetch_all(self.store.readers())
             .await?;
-        let Some(last) = rows.last() else { return Ok(0) };
+        let Some(last) = rows.last() else {
+            metrics::waiting(0);
+            metrics::oldest(None);
+            return Ok(0);
+        };
         let last: i64 = last.try_get("seq")?;
         let mut events = Vec::with_capacity(rows.len());
         for row in &rows {
             events.push(pb::Event::decode(row.try_get::<&[u8], _>("event")?)?);
         }
+        metrics::waiting(waiting(&self.store).await?);
+        metrics::oldest(events.first().and_then(happened_ms));
         let message = pb::AppendEventsRequest { request_id: Uuid::now_v7().to_string(), events };
         self.audit.append_events(peer::within(message, SEND_TIMEOUT)).await?;
         self.confirm.send_if_modified(|sent| std::mem::replace(sent, last.max(*sent)) < last);
@@ -232,6 +242,7 @@ impl Delivery {
                 })
             })
             .await?;
+        metrics::delivered(rows.len());
         Ok(rows.len())
     }
 
@@ -261,6 +272,18 @@ impl Delivery {
         let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox");
         count.fetch_one(self.store.readers()).await.is_ok_and(|waiting| waiting >= self.limit.0)
     }
+}
+
+/// How many wait. Rows leave only from the front, so the ends of the range tell the count without a scan.
+async fn waiting(store: &Store) -> Result<i64, sqlx::Error> {
+    let count = "SELECT COALESCE(MAX(seq) - MIN(seq) + 1, 0) FROM outbox";
+    sqlx::query_scalar(count).fetch_one(store.readers()).await
+}
+
+/// When an event happened, in milliseconds since 1970.
+fn happened_ms(event: &pb::Event) -> Option<i64> {
+    let time = event.time.as_ref()?;
+    Some(time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000))
 }
 
 /// Full jitter under a doubling cap.

@@ -6,6 +6,7 @@
 
 mod idempotency;
 mod lock;
+mod metrics;
 mod writer;
 
 use std::path::{Path, PathBuf};

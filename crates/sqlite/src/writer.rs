@@ -1,10 +1,13 @@
 //! Group commit: one connection, one task, one fsync for all who waited.
 
 use std::fs::File;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics;
 
 /// Writes that may wait for the writer; beyond it callers wait to enqueue, which is the back-pressure.
 const QUEUE_LENGTH: usize = 256;
@@ -34,6 +37,7 @@ pub struct Writer {
 impl Writer {
     pub(crate) fn start(connection: SqliteConnection, lock: File) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
+        metrics::observe(queue.downgrade());
         #[expect(
             clippy::disallowed_methods,
             reason = "ends with the last sender; a panic closes the queue, which callers see"
@@ -106,7 +110,9 @@ where
 async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>, lock: File) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while jobs.recv_many(&mut group, GROUP_MAX).await > 0 {
+        let started = Instant::now();
         let failed = commit(&mut connection, &mut group).await.err();
+        metrics::committed(group.len(), started.elapsed(), failed.is_some());
         if let Some(error) = &failed {
             tracing::error!(%error, writes = group.len(), "a group of writes failed");
         }

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use self::once::{claimed, remember};
 use crate::approval::{Approval, ApprovalId, Ballot, Event, Question, decide, expire, grant};
 use crate::events;
+use crate::metrics;
 use crate::store::{StoreError, sqlite};
 
 pub(crate) use error::DeskError;
@@ -209,6 +210,7 @@ impl Desk {
         let mut approval = happened.iter().cloned().fold(before, Approval::after);
         approval.grant = self.signer.sign(&approval)?;
         let approval = sqlite::save(c, approval, votes_before).await?;
+        metrics::happened(&approval, &happened);
         for event in &happened {
             self.outbox.enqueue(c, events::happened(&approval, event, call_id)).await?;
         }

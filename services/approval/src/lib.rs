@@ -17,6 +17,7 @@ pub mod config;
 mod desk;
 mod events;
 mod grpc;
+mod metrics;
 mod store;
 mod sweeper;
 
@@ -53,6 +54,7 @@ pub async fn serve(
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    metrics::observe();
     let tasks = Tasks::new();
     let readiness = Readiness::new();
     let key = SigningKey::load(&config.grant_key)?;

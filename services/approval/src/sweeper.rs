@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::desk::{Desk, DeskError};
+use crate::metrics;
 
 /// Between proofs that the store can be written; also bounds how far a clock that was set can mislead.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,6 +53,7 @@ async fn round(desk: &Desk, now: Timestamp, upkeep_time: &mut Timestamp) -> Resu
     if closed > 0 {
         tracing::info!(closed, "approvals expired");
     }
+    metrics::pending(desk.pending().await?);
     let next = desk.next_expiry().await?;
     Ok(next.map_or(*upkeep_time, |expiry| expiry.min(*upkeep_time)))
 }

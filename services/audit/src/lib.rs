@@ -13,6 +13,7 @@ mod grpc;
 pub mod index;
 pub mod log;
 pub mod merkle;
+mod metrics;
 pub mod query;
 pub mod verify;
 
@@ -49,6 +50,7 @@ pub async fn serve(
     let key = LogKey::load(&config.origin, &config.log_key)?;
     let edge = Edge::bind(config.edge).await?;
     let layout = Layout::new(&config.data);
+    metrics::observe(layout.logs());
     let settings = Settings { layout: layout.clone(), key, clock: Clock::new(bulkhead_edge::now) };
     let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await?;
     announce(edge.address());

@@ -14,6 +14,7 @@ use crate::clearance::Clearance;
 use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
 use crate::health::Turn;
+use crate::metrics;
 use crate::plan::{Excluded, Plan, Planned};
 use crate::record::CallRecord;
 use crate::schedule::{self, GiveUp, Next, Situation, Slot};
@@ -182,13 +183,16 @@ impl<'a> Run<'a> {
         let result = called.unwrap_or_else(|| Err(not_cleared()));
         describe(&span, &result);
         note(turn, slot, &result);
-        self.record.end(Attempt {
+        let attempt = Attempt {
             model: entry.name.clone(),
             failure: result.as_ref().err().cloned(),
             waited,
             start: self.record.started(),
             latency: started.elapsed(),
-        });
+        };
+        metrics::called(entry.upstream.target(), attempt.latency, result.as_ref().map(|answer| answer.usage));
+        metrics::attempted(&attempt);
+        self.record.end(attempt);
         result
     }
 

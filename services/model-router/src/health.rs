@@ -35,6 +35,35 @@ pub struct ModelState {
     budget: Budget,
 }
 
+/// Where the circuit of a model stands, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Circuit {
+    /// Requests go through.
+    Closed,
+    /// It failed too often in a row and is left alone.
+    Open,
+    /// The next request is, or somebody's is already, the probe.
+    HalfOpen,
+    /// It answered that it will not do, as with a wrong key.
+    Marked,
+}
+
+impl Circuit {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Marked];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Marked => "marked",
+        }
+    }
+}
+
 /// Why a model is not to be touched, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
@@ -78,6 +107,18 @@ impl ModelState {
         let open = || self.open_until.filter(|until| now < *until).map(Block::CircuitOpen);
         let probed = || self.probe_until.filter(|until| now < *until).map(Block::Probed);
         marked.or_else(open).or_else(probed)
+    }
+
+    /// Where its circuit stands.
+    #[must_use]
+    pub fn circuit(&self, now: Instant) -> Circuit {
+        match self.block(now) {
+            Some(Block::Marked(..)) => Circuit::Marked,
+            Some(Block::CircuitOpen(_)) => Circuit::Open,
+            Some(Block::Probed(_)) => Circuit::HalfOpen,
+            None if self.open_until.is_some() => Circuit::HalfOpen,
+            None => Circuit::Closed,
+        }
     }
 
     /// How long its server still wants to be left alone.
@@ -234,6 +275,23 @@ mod tests {
         assert_eq!(state.block(now + POLICY.unusable), None);
         state.answered();
         assert_eq!(state.block(now), None);
+    }
+
+    #[test]
+    fn a_circuit_is_shown_as_it_stands() {
+        let now = Instant::now();
+        let mut state = ModelState::new(now);
+        assert_eq!(state.circuit(now), Circuit::Closed);
+        (0..POLICY.circuit_failures).for_each(|_| state.failed(&failure(Kind::ServerError), now, &POLICY));
+        assert_eq!(state.circuit(now), Circuit::Open);
+        let later = now + POLICY.circuit_open;
+        assert_eq!(state.circuit(later), Circuit::HalfOpen, "the next request is the probe");
+        state.begin(None, later, &POLICY);
+        assert_eq!(state.circuit(later), Circuit::HalfOpen);
+        state.answered();
+        assert_eq!(state.circuit(later), Circuit::Closed);
+        state.failed(&failure(Kind::Unauthenticated), later, &POLICY);
+        assert_eq!(state.circuit(later), Circuit::Marked);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod failure;
 mod generate;
 mod grpc;
 pub mod health;
+mod metrics;
 pub mod network;
 pub mod plan;
 pub mod provider;
@@ -70,6 +71,7 @@ pub async fn serve(
     let tasks = Tasks::new();
     let readiness = Readiness::new();
     let catalog = Arc::new(Catalog::new(&config, Instant::now())?);
+    metrics::observe(&catalog);
     let edge = Edge::bind(config.edge).await?;
     let store = Store::open(&config.data.join(STORE_FILE), &MIGRATIONS).await?;
     // Room above the announced limit for the calls that are open when it is reached.

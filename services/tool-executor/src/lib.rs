@@ -16,6 +16,7 @@ pub mod events;
 pub mod execution;
 pub mod fs;
 mod grpc;
+mod metrics;
 pub mod permit;
 pub mod plan;
 pub mod policy;
@@ -89,6 +90,7 @@ pub async fn serve_tools(
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    metrics::register();
     let tasks = Tasks::new();
     let readiness = Readiness::new();
     let policy = load_policy(config.policy)?;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::Tasks;
+use crate::metrics::OpenConnection;
 use crate::stack::HEADERS_BYTES_MAX;
 
 /// Between HTTP/2 pings on an idle connection; a peer that is gone is noticed within two of them.
@@ -137,6 +138,7 @@ fn connection(
     let serving =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
     let serving = open.watch(serving);
+    let counted = OpenConnection::new();
     tasks.spawn_connection(async move {
         tokio::select! {
             served = serving => if let Err(error) = served {
@@ -144,7 +146,7 @@ fn connection(
             },
             () = silence(asked) => tracing::debug!("a connection without a request was closed"),
         }
-        drop(place);
+        drop((place, counted));
     });
 }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Gate;
 use crate::Fault;
 use crate::fault::chain;
+use crate::metrics::ServerCall;
 
 /// How a gRPC message is compressed.
 const GRPC_ENCODING: &str = "grpc-encoding";
@@ -55,6 +56,7 @@ pub(super) fn request_id<B>(request: &http::Request<B>) -> String {
 
 /// Opens the span of the call under the caller's trace, and logs one line when it is answered.
 pub(super) async fn trace(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let counted = ServerCall::begin(request.uri().path());
     // Only names of the contract: a path may be anything, of any length.
     let rule = gate.rules.get(request.uri().path());
     let path = rule.map_or_else(|| UNKNOWN.to_owned(), |rule| rule.path().trim_start_matches('/').to_owned());
@@ -67,7 +69,6 @@ pub(super) async fn trace(State(gate): State<Gate>, request: Request, next: Next
         rpc.service = %service,
         rpc.method = %method,
         request_id = %request_id(&request),
-        trace_id = tracing::field::Empty,
         principal = tracing::field::Empty,
         rpc.grpc.status_code = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
@@ -78,7 +79,7 @@ pub(super) async fn trace(State(gate): State<Gate>, request: Request, next: Next
         let started = Instant::now();
         let response = next.run(request).await;
         log_answer(&response, started);
-        response
+        counted.follow(response)
     }
     .instrument(span)
     .await

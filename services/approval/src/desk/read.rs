@@ -49,6 +49,12 @@ impl Desk {
         Ok(sqlite::next_expiry(&mut snapshot).await?)
     }
 
+    /// How many wait for people.
+    pub(crate) async fn pending(&self) -> Change<u64> {
+        let mut snapshot = self.snapshot().await?;
+        Ok(sqlite::pending(&mut snapshot).await?)
+    }
+
     /// Told after every change, of any tenant. Says that there is something to read, not what.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -85,6 +85,13 @@ pub(crate) async fn due(
     Ok(named.collect::<sqlx::Result<_>>()?)
 }
 
+/// How many wait for people, of every tenant.
+pub(crate) async fn pending(c: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let count = "SELECT COUNT(*) FROM approvals WHERE state = 'pending'";
+    let pending: i64 = sqlx::query_scalar(count).fetch_one(c).await?;
+    Ok(u64::try_from(pending).unwrap_or(0))
+}
+
 /// When the next pending approval expires.
 pub(crate) async fn next_expiry(c: &mut SqliteConnection) -> Result<Option<Timestamp>, StoreError> {
     let row = sqlx::query(

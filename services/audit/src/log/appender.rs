@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_edge::Readiness;
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ use super::{AppendError, Batch, Layout, Receipt};
 use crate::event::{day_of, logged_time};
 use crate::index::{IndexWriter, Place, Row};
 use crate::merkle::{Head, Tree};
+use crate::metrics;
 use crate::query;
 
 /// Calls that may wait; beyond it callers wait to enqueue. At 8 MiB a call, this bounds the memory too.
@@ -148,7 +149,10 @@ impl Appender {
         }
         let tree_size = self.tree.size();
         let answer = |verdict: Result<u32, Reused>| match verdict {
-            Ok(duplicates) => Ok(Receipt { tree_size, duplicates }),
+            Ok(duplicates) => {
+                metrics::recognised(duplicates);
+                Ok(Receipt { tree_size, duplicates })
+            }
             Err(Reused { event_id }) => Err(AppendError::Reused { event_id }),
         };
         Ok(verdicts.into_iter().map(answer).collect())
@@ -177,13 +181,15 @@ impl Appender {
     async fn write(&mut self, staged: Staged) -> Result<(), AppendError> {
         let Some(mut files) = self.files.take() else { return Err(AppendError::Broken) };
         let written = spawn_blocking(move || {
+            let started = Instant::now();
             let written = files.append(&staged);
-            (files, staged, written)
+            (files, staged, written.map(|start| (start, started.elapsed())))
         });
         match written.await {
-            Ok((files, staged, Ok(start))) => {
+            Ok((files, staged, Ok((start, took)))) => {
                 self.files = Some(files);
                 self.written(staged, start);
+                metrics::synced(self.unindexed.len(), self.tree.size(), took);
                 Ok(())
             }
             Ok((files, _, Err(AppendFailure::NotWritten(error)))) => {

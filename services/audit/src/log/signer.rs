@@ -17,6 +17,7 @@ use super::files::sync_folder;
 use super::private;
 use crate::checkpoint::{CheckpointError, LogKey};
 use crate::merkle::Head;
+use crate::metrics;
 
 /// Between two checkpoints on a busy log; each costs two syncs, and a second is promised.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -127,6 +128,7 @@ impl Signer {
         stored.map_err(io::Error::other).flatten().map_err(|error| SignError::Store(Arc::new(error)))?;
         let verifier_key = self.key.verifier_key();
         let checkpoint = SignedCheckpoint { note, tree_size: head.size, verifier_key };
+        metrics::signed(head.size);
         self.newest = Some(checkpoint.clone());
         Ok(checkpoint)
     }

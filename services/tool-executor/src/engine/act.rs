@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Engine, EngineError};
 use crate::execution::{Draft, Execution, Prepared, State, Step};
+use crate::metrics;
 use crate::permit::Permit;
 use crate::refusals;
 use crate::store::{Committed, StoreError};
@@ -119,7 +120,11 @@ impl Engine {
                 "the tool did not do it"
             );
         }
-        (outcome, started.elapsed())
+        let took = started.elapsed();
+        if self.toolbox().find(&execution.tool).is_ok() {
+            metrics::acted(&execution.tool, &outcome, took);
+        }
+        (outcome, took)
     }
 
     async fn apply(&self, execution: &Execution, prepared: &Prepared) -> Outcome {

@@ -22,7 +22,6 @@ impl Engine {
                 otel.name = %format!("reconcile_tool {}", execution.tool),
                 gen_ai.tool.name = %execution.tool,
                 gen_ai.tool.call.id = %execution.id,
-                trace_id = tracing::field::Empty,
             );
             bulkhead_telemetry::adopt_traceparent(&span, &execution.trace.traceparent);
             self.reconcile(execution).instrument(span).await?;

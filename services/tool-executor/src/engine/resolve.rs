@@ -68,7 +68,6 @@ impl Engine {
             otel.name = name,
             gen_ai.tool.name = %execution.tool,
             gen_ai.tool.call.id = %execution.id,
-            trace_id = tracing::field::Empty,
         );
         bulkhead_telemetry::adopt_traceparent(&span, &execution.trace.traceparent);
         span

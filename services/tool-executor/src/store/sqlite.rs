@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::change::{change, claimed, require_room};
 use super::{Claimed, Committed, Filter, Limits, ListedPage, StoreError, Waiting, rows};
 use crate::execution::{Draft, Execution, Request, State};
+use crate::metrics;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -63,6 +64,9 @@ impl Journal {
             .await;
         self.report(&written);
         let committed = written?;
+        if let Committed::Done { execution, .. } = &committed {
+            metrics::entered(execution.state);
+        }
         self.outbox.wake();
         self.changes.send_modify(|count| *count += 1);
         Ok(committed)
