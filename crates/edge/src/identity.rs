@@ -7,6 +7,7 @@
 
 pub(crate) mod credential;
 pub(crate) mod failures;
+pub mod jwt;
 pub(crate) mod refusal;
 pub(crate) mod registry;
 pub(crate) mod watched;

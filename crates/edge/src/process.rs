@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::chain;
+use crate::identity::jwt::KeySourceError;
 use crate::tokens::TokenFileError;
 use crate::{Mistakes, PeerError, ServeError, Settings};
 
@@ -77,12 +78,13 @@ where
 fn is_configuration(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<TokenFileError>() || error.is::<PeerError>() {
+        if error.is::<TokenFileError>() || error.is::<KeySourceError>() || error.is::<PeerError>() {
             return true;
         }
         cause = match error.downcast_ref::<ServeError>() {
             // It shows its cause as itself.
             Some(ServeError::Tokens(error)) => Some(error),
+            Some(ServeError::Keys(error)) => Some(error),
             _ => error.source(),
         };
     }

@@ -21,6 +21,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
 
+use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// The tokens could not be loaded.
     #[error(transparent)]
     Tokens(#[from] TokenFileError),
+    /// The keys that JWTs are verified with could not be loaded.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
     /// The port is taken or not ours.
     #[error("cannot listen on {address}; is another instance running?")]
     Bind {
@@ -66,16 +70,18 @@ pub struct Edge {
     address: SocketAddr,
     gate: Gate,
     tokens: WatchedFile,
+    keys: Option<KeyFollower>,
     settings: EdgeSettings,
 }
 
 impl Edge {
-    /// Loads the tokens and binds the port.
+    /// Loads the tokens and keys and binds the port.
     ///
     /// # Errors
-    /// [`ServeError`] when a token file is wrong or the port cannot be had.
+    /// [`ServeError`] when a token or key file is wrong or the port cannot be had.
     pub async fn bind(settings: EdgeSettings) -> Result<Self, ServeError> {
-        let (registry, tokens) = Registry::open(&settings.tokens)?;
+        let (verifier, keys) = settings.jwt.clone().map(Verifier::open).transpose()?.unzip();
+        let (registry, tokens) = Registry::open(&settings.tokens, verifier)?;
         let gate = Gate {
             rules: Arc::new(rules::by_path().map_err(ServeError::Contract)?),
             registry,
@@ -85,10 +91,11 @@ impl Edge {
             stopping: CancellationToken::new(),
         };
         metrics::begin(&gate.rules);
+        jwt::begin();
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address, gate, tokens, settings })
+        Ok(Self { listener, address, gate, tokens, keys, settings })
     }
 
     /// Where it listens; the real port when 0 was asked for.
@@ -120,6 +127,9 @@ impl Edge {
         let router = receive(all);
         let registry = gate.registry.clone();
         tasks.spawn("tokens", registry.follow(self.tokens, readiness.clone(), tasks.stopping()));
+        if let Some(keys) = self.keys {
+            tasks.spawn("jwt keys", keys.follow(readiness.clone(), tasks.stopping()));
+        }
         report_health(reporter, service_names, readiness, &tasks);
 
         let (broken, stopping) = (tasks.broken(), tasks.stopping());

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::identity::jwt::{JwtInput, JwtSettings};
+
 /// The tables that a configuration file may hold. A file may configure one service or all of them.
 const TABLES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
 
@@ -125,6 +127,8 @@ pub struct EdgeSettings {
     pub drain_timeout: Duration,
     /// Whether reflection is served.
     pub reflection: bool,
+    /// Whose JSON Web Tokens are taken; none: nobody's.
+    pub jwt: Option<JwtSettings>,
 }
 
 impl EdgeSettings {
@@ -139,6 +143,7 @@ impl EdgeSettings {
             stream_timeout: Duration::from_millis(defaults::stream_timeout_ms()),
             drain_timeout: Duration::from_millis(defaults::drain_timeout_ms()),
             reflection: defaults::reflection(),
+            jwt: None,
         }
     }
 }
@@ -159,6 +164,7 @@ pub struct EdgeInput {
     drain_timeout_ms: u64,
     #[serde(default = "defaults::reflection")]
     reflection: bool,
+    jwt: Option<JwtInput>,
 }
 
 mod defaults {
@@ -209,6 +215,7 @@ impl EdgeInput {
             stream_timeout: Duration::from_millis(self.stream_timeout_ms),
             drain_timeout: Duration::from_millis(self.drain_timeout_ms),
             reflection: self.reflection,
+            jwt: self.jwt.and_then(|jwt| jwt.check(mistakes)),
         }
     }
 }

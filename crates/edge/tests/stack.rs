@@ -140,6 +140,7 @@ async fn start() -> Fixture {
         stream_timeout: STREAM_TIMEOUT,
         drain_timeout: Duration::from_millis(500),
         reflection: true,
+        jwt: None,
     };
     let edge = Edge::bind(settings).await.expect("binds");
     let address = edge.address();

@@ -12,7 +12,7 @@ const OVERALL: Pace = Pace { interval: Duration::from_millis(5), burst: 500 };
 const SOURCES_MAX: usize = 4_096;
 
 /// Failing credentials by where they come from. Whoever is about to look at an unknown credential spends an
-/// allowance first.
+/// allowance first, and gets it back if the credential proves good.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     by_source: HashMap<IpAddr, Allowance>,
@@ -42,6 +42,10 @@ impl Allowance {
         self.0 = Some(self.0.map_or(now, |whole| whole.max(now)) + pace.interval);
     }
 
+    fn refund(&mut self, pace: Pace) {
+        self.0 = self.0.and_then(|whole| whole.checked_sub(pace.interval));
+    }
+
     fn is_whole(self, now: Instant) -> bool {
         self.0.is_none_or(|whole| whole <= now)
     }
@@ -62,6 +66,13 @@ impl Failures {
         of_source.spend(SOURCE, now);
         self.overall.spend(OVERALL, now);
         Ok(())
+    }
+
+    /// Gives back what [`Failures::spend`] took: the credential was good.
+    pub(crate) fn refund(&mut self, source: Option<IpAddr>) {
+        let of_source = source.and_then(|address| self.by_source.get_mut(&network(address)));
+        of_source.unwrap_or(&mut self.others).refund(SOURCE);
+        self.overall.refund(OVERALL);
     }
 
     fn of(&mut self, source: Option<IpAddr>, now: Instant) -> &mut Allowance {
@@ -116,6 +127,16 @@ mod tests {
         let all: usize = (0..20).map(|n| spent(&mut failures, address(&format!("192.0.2.{n}")), now)).sum();
         assert_eq!(all, 500);
         assert!(failures.spend(address("198.51.100.1"), now + Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn a_good_credential_costs_nothing() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        for _ in 0..2_000 {
+            failures.spend(address("192.0.2.1"), now).expect("given back each time");
+            failures.refund(address("192.0.2.1"));
+        }
+        assert_eq!(spent(&mut failures, address("192.0.2.1"), now), 50);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Admitted;
 use super::credential::Credential;
 use super::failures::Failures;
+use super::jwt::{JwtError, Verifier};
 use super::refusal::Refusal;
 use super::watched::{Content, WatchedFile};
 use crate::fault::chain;
@@ -32,21 +33,23 @@ pub struct Registry(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tokens: watch::Sender<Arc<TokenTable>>,
+    jwt: Option<Arc<Verifier>>,
     failures: Mutex<Failures>,
 }
 
 impl Registry {
-    /// Loads the token file. The file is to be given to [`Registry::follow`].
+    /// Loads the token file, which is then to be followed. JWTs are known to the verifier, if there is one.
     ///
     /// # Errors
     /// [`TokenFileError`], which names the file and the entry.
-    pub(crate) fn open(path: &Path) -> Result<(Self, WatchedFile), TokenFileError> {
+    pub(crate) fn open(
+        path: &Path,
+        jwt: Option<Arc<Verifier>>,
+    ) -> Result<(Self, WatchedFile), TokenFileError> {
         let (file, content) = WatchedFile::open(path)
             .map_err(|source| TokenFileError::Read { path: path.to_owned(), source })?;
-        let table = TokenTable::parse(path, &content)?;
-        let inner =
-            Inner { tokens: watch::Sender::new(Arc::new(table)), failures: Mutex::new(Failures::default()) };
-        Ok((Self(Arc::new(inner)), file))
+        let tokens = watch::Sender::new(Arc::new(TokenTable::parse(path, &content)?));
+        Ok((Self(Arc::new(Inner { tokens, jwt, failures: Mutex::default() })), file))
     }
 
     /// Whose credential this is.
@@ -54,7 +57,7 @@ impl Registry {
     /// # Errors
     /// [`Refusal`]. What is known is always found, whatever failed before: the limit is for what would have to be
     /// looked at more closely.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         credential: Credential<'_>,
         source: Option<IpAddr>,
@@ -63,19 +66,39 @@ impl Registry {
             Credential::None => Err(Refusal::Missing),
             Credential::Malformed => Err(Refusal::Malformed),
             Credential::Certificate(certificate) => self.holder_of(certificate),
-            Credential::Bearer(token) => self.bearer(token, source),
+            Credential::Bearer(token) => self.holder(token, source).await,
         }
     }
 
-    fn bearer(&self, token: &str, source: Option<IpAddr>) -> Result<Admitted, Refusal> {
-        if token.len() <= TOKEN_BYTES_MAX
-            && let Some(admitted) = self.0.tokens.borrow().by_digest(&Sha256::digest(token).into())
-        {
+    async fn holder(&self, token: &str, source: Option<IpAddr>) -> Result<Admitted, Refusal> {
+        if token.len() > TOKEN_BYTES_MAX {
+            self.spend(source)?;
+            return Err(Refusal::TooLong);
+        }
+        let digest = Sha256::digest(token).into();
+        if let Some(admitted) = self.known(&digest) {
             return Ok(admitted);
         }
-        self.failures(|failures| failures.spend(source, Instant::now()))
-            .map_err(|wait| Refusal::TooMany { wait })?;
-        Err(if token.len() > TOKEN_BYTES_MAX { Refusal::TooLong } else { Refusal::UnknownToken })
+        self.spend(source)?;
+        let Some(verifier) = self.0.jwt.as_ref().filter(|_| is_compact(token)) else {
+            return Err(Refusal::UnknownToken);
+        };
+        let verified = verifier.verify(digest, token).await;
+        if !verified.as_ref().is_err_and(|error| *error != JwtError::NoKeys) {
+            self.failures(|failures| failures.refund(source));
+        }
+        verified.map_err(Refusal::Token)
+    }
+
+    /// No more than lookups.
+    fn known(&self, digest: &[u8; 32]) -> Option<Admitted> {
+        let fixed = self.0.tokens.borrow().by_digest(digest);
+        fixed.or_else(|| self.0.jwt.as_ref()?.known(digest))
+    }
+
+    fn spend(&self, source: Option<IpAddr>) -> Result<(), Refusal> {
+        let spent = self.failures(|failures| failures.spend(source, Instant::now()));
+        spent.map_err(|wait| Refusal::TooMany { wait })
     }
 
     fn holder_of(&self, certificate: &ClientCertificate) -> Result<Admitted, Refusal> {
@@ -118,6 +141,11 @@ impl Registry {
     }
 }
 
+/// Whether a token has the three parts of a JWS in its compact form (RFC 7515, 3.1).
+fn is_compact(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,21 +153,25 @@ mod tests {
     const ENTRY: &str = "[[token]]\ncertificate = \"spiffe://example.org/agent/scribe\"\n\
         tenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"agent\"]\n";
 
-    #[test]
-    fn a_certificate_is_known_by_its_one_uri() {
+    #[tokio::test]
+    async fn a_certificate_is_known_by_its_one_uri() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tokens.toml");
         std::fs::write(&path, ENTRY).expect("written");
-        let (registry, _file) = Registry::open(&path).expect("opens");
-        let admit = |names: &[&str]| {
-            let uri_names = names.iter().map(|name| (*name).to_owned()).collect();
-            let admitted = registry.admit(Credential::Certificate(&ClientCertificate { uri_names }), None);
+        let (registry, _file) = Registry::open(&path, None).expect("opens");
+        let admit = async |names: &[&str]| {
+            let certificate =
+                ClientCertificate { uri_names: names.iter().map(|name| (*name).to_owned()).collect() };
+            let admitted = registry.admit(Credential::Certificate(&certificate), None).await;
             admitted.map(|admitted| admitted.identity.principal.to_string())
         };
-        assert_eq!(admit(&["spiffe://example.org/agent/scribe"]).as_deref(), Ok("agent:default/scribe"));
-        assert_eq!(admit(&["spiffe://example.org/agent/other"]), Err(Refusal::UnknownCertificate));
-        assert_eq!(admit(&[]), Err(Refusal::CertificateName));
+        assert_eq!(
+            admit(&["spiffe://example.org/agent/scribe"]).await.as_deref(),
+            Ok("agent:default/scribe")
+        );
+        assert_eq!(admit(&["spiffe://example.org/agent/other"]).await, Err(Refusal::UnknownCertificate));
+        assert_eq!(admit(&[]).await, Err(Refusal::CertificateName));
         let two = ["spiffe://example.org/agent/scribe", "spiffe://example.org/agent/other"];
-        assert_eq!(admit(&two), Err(Refusal::CertificateName));
+        assert_eq!(admit(&two).await, Err(Refusal::CertificateName));
     }
 }

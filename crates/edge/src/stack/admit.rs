@@ -47,11 +47,11 @@ pub(super) async fn speak_grpc(request: Request, next: Next) -> Response {
 /// Turns the credential into an identity and its standing, or says why not without repeating what was sent.
 pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let credential = Credential::of(request.headers(), request.extensions());
-    let Admitted { identity, standing } = match gate.registry.admit(credential, source(request.extensions()))
-    {
-        Ok(admitted) => admitted,
-        Err(refusal) => return answer(refusal.into()),
-    };
+    let Admitted { identity, standing } =
+        match gate.registry.admit(credential, source(request.extensions())).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return answer(refusal.into()),
+        };
     Span::current().record("principal", identity.principal.to_string());
     request.extensions_mut().insert(identity);
     request.extensions_mut().insert(standing);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bulkhead_edge::identity::jwt::JwtSettings;
 use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
 use bulkhead_edge::{Call, Edge, EdgeSettings, PrincipalKind, Readiness, Tasks};
 use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
@@ -99,6 +100,11 @@ pub(crate) fn file(entries: Vec<TokenEntry>) -> String {
 impl House {
     /// Starts with these entries in its token file.
     pub(crate) async fn start(entries: Vec<TokenEntry>) -> Self {
+        Self::start_with(entries, None).await
+    }
+
+    /// Starts with an issuer of tokens as well.
+    pub(crate) async fn start_with(entries: Vec<TokenEntry>, jwt: Option<JwtSettings>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tokens = folder.path().join("tokens.toml");
         fs::write(&tokens, file(entries)).expect("written");
@@ -110,6 +116,7 @@ impl House {
             stream_timeout: BOUND * 2,
             drain_timeout: Duration::from_millis(500),
             reflection: false,
+            jwt,
         };
         let edge = Edge::bind(settings).await.expect("binds");
         let (address, porter, stop) = (edge.address(), Porter::default(), CancellationToken::new());
@@ -142,6 +149,18 @@ impl House {
             self.client().tail_events(with_token(request, token)).await.expect("opens").into_inner();
         stream.message().await.expect("an event").expect("an event");
         stream
+    }
+
+    /// How a stream that must not end silently ends.
+    pub(crate) async fn ended(&self, stream: &mut tonic::Streaming<TailEventsResponse>) -> (Code, String) {
+        let ended = async {
+            loop {
+                if let Err(status) = stream.message().await.map(|event| event.expect("no silent end")) {
+                    return said(&status);
+                }
+            }
+        };
+        tokio::time::timeout(BOUND, ended).await.expect("the stream never ended")
     }
 
     /// Opens a call that stays open until [`House::release`], and waits until its handler runs.
@@ -193,6 +212,11 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     let value = format!("Bearer {token}").parse().expect("a header");
     request.metadata_mut().insert("authorization", value);
     request
+}
+
+/// What a refused credential is answered with.
+pub(crate) fn said_no(reason: &str) -> Result<String, (Code, String)> {
+    Err((Code::Unauthenticated, reason.to_owned()))
 }
 
 /// The code and the reason of an answer.

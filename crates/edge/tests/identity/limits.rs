@@ -6,6 +6,8 @@ use tonic_types::StatusExt as _;
 use bulkhead_proto::audit::v1::GetCheckpointRequest;
 
 use crate::house::{House, person, with_token};
+use crate::issuer::{Key, SCRIBE, claims};
+use crate::jwt;
 
 #[tokio::test]
 async fn failing_credentials_are_bounded_and_known_ones_are_not() {
@@ -52,5 +54,33 @@ async fn a_call_without_a_credential_is_no_guess() {
     for _ in 0..200 {
         let status = house.client().get_checkpoint(GetCheckpointRequest {}).await.expect_err("refused");
         assert_eq!(status.code(), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn a_token_verified_before_passes_while_others_are_not_looked_at() {
+    let (key, stranger) = (Key::ed("ed"), Key::ed("ed"));
+    let (house, _folder) = jwt::house(&[&key]).await;
+    let known = key.token(&claims(600));
+    assert_eq!(house.who(&known).await.as_deref(), Ok(SCRIBE));
+    let refused = async |seconds| {
+        let answer = house.who(&stranger.token(&claims(seconds))).await;
+        matches!(answer, Err((Code::ResourceExhausted, _)))
+    };
+    for seconds in 600..1_100 {
+        if refused(seconds).await {
+            assert_eq!(house.who(&known).await.as_deref(), Ok(SCRIBE));
+            return;
+        }
+    }
+    unreachable!("five hundred forged tokens in a row were looked at");
+}
+
+#[tokio::test]
+async fn good_tokens_are_no_failures_however_many() {
+    let key = Key::ed("ed");
+    let (house, _folder) = jwt::house(&[&key]).await;
+    for seconds in 600..800 {
+        assert_eq!(house.who(&key.token(&claims(seconds))).await.as_deref(), Ok(SCRIBE));
     }
 }

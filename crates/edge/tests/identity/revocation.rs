@@ -6,16 +6,12 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use crate::house::{BOUND, BUSY, House, file, person, said, until};
+use crate::house::{BUSY, House, file, person, said_no, until};
 
 /// What is promised. Measured from the moment the file has changed, on a machine that may be busy with other tests,
 /// so the bound asserted is wider.
 const PROMISED: Duration = Duration::from_secs(1);
 const ASSERTED: Duration = PROMISED.saturating_mul(10);
-
-fn refused() -> Result<String, (Code, String)> {
-    Err((Code::Unauthenticated, "CREDENTIAL_REQUIRED".into()))
-}
 
 fn replace(house: &House, text: &str) {
     let new = house.tokens.with_extension("new");
@@ -26,7 +22,7 @@ fn replace(house: &House, text: &str) {
 /// Waits until the token is refused, and says how long that took.
 async fn until_refused(house: &House, token: &str) -> Duration {
     let begun = Instant::now();
-    until(async || (house.who(token).await == refused()).then_some(())).await;
+    until(async || (house.who(token).await == said_no("CREDENTIAL_REQUIRED")).then_some(())).await;
     begun.elapsed()
 }
 
@@ -79,15 +75,7 @@ async fn streams_of_a_revoked_identity_end_and_calls_in_flight_finish() {
     let begun = Instant::now();
     replace(&house, &file(vec![person("kept", &["auditor"])]));
     for stream in [&mut quiet, &mut busy] {
-        let ended = async {
-            loop {
-                if let Err(status) = stream.message().await.map(|event| event.expect("no silent end")) {
-                    return said(&status);
-                }
-            }
-        };
-        let ended = tokio::time::timeout(BOUND, ended).await.expect("it never ended");
-        assert_eq!(ended, (Code::Unauthenticated, "CREDENTIAL_ENDED".into()));
+        assert_eq!(house.ended(stream).await, (Code::Unauthenticated, "CREDENTIAL_ENDED".into()));
     }
     assert!(begun.elapsed() < ASSERTED, "{:?}", begun.elapsed());
     house.release();
@@ -101,8 +89,7 @@ async fn a_holder_whose_roles_change_must_come_again() {
     let house = House::start(vec![person("token", &["auditor"])]).await;
     let mut stream = house.stream("token", 0).await;
     replace(&house, &file(vec![person("token", &["approver"])]));
-    let ended = tokio::time::timeout(BOUND, stream.message()).await.expect("it never ended");
-    assert_eq!(said(&ended.expect_err("ended")), (Code::Unauthenticated, "CREDENTIAL_ENDED".into()));
+    assert_eq!(house.ended(&mut stream).await, (Code::Unauthenticated, "CREDENTIAL_ENDED".into()));
     assert_eq!(house.who("token").await.as_deref(), Ok("person:default/ada of nobody as approver"));
 }
 
