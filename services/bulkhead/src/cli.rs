@@ -5,6 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::client::agent::AgentCommand;
+use crate::client::approvals::ApprovalsCommand;
+use crate::client::audit::QueryArguments;
+use crate::client::executions::ExecutionsCommand;
+use crate::client::exit;
+use crate::client::models::ModelsCommand;
+use crate::client::tools::ToolsCommand;
+use crate::completions::CompletionsArguments;
 use crate::demo::DemoArguments;
 use crate::serve::{ServeArguments, SimulatorArguments};
 use crate::up::UpArguments;
@@ -12,7 +20,7 @@ use crate::verify::VerifyArguments;
 
 /// The production-hardening layer for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, propagate_version = true)]
+#[command(name = "bulkhead", version, propagate_version = true, after_long_help = exit::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,11 +40,30 @@ enum Command {
     ///
     /// Example: bulkhead demo --workspace ./notes
     Demo(DemoArguments),
+    /// See what waits for people, and decide.
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+    /// See what tools there are, what a call would do, and run it.
+    #[command(subcommand)]
+    Tools(ToolsCommand),
+    /// See what became of tool calls, and take them back.
+    #[command(subcommand)]
+    Executions(ExecutionsCommand),
+    /// See which models there are and which would be asked.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Let the reference agent work.
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Look at what was recorded.
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Print the completion script of a shell.
+    ///
+    /// Example: bulkhead completions bash > ~/.local/share/bash-completion/completions/bulkhead
+    Completions(CompletionsArguments),
     /// Run the provider simulator in this process. It is no model.
     #[command(hide = true)]
     ServeSimulator(SimulatorArguments),
@@ -44,6 +71,11 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
+    /// Ask a running service for events, oldest first.
+    ///
+    /// Example: bulkhead audit query --since 1h --kind tool. --outcome denied
+    #[command(after_long_help = exit::HELP)]
+    Query(Box<QueryArguments>),
     /// Verify a log offline: its files, its checkpoint, and one that was kept elsewhere.
     ///
     /// Exits 0 when nothing was found, 1 when something was, 2 when it cannot be read.
@@ -59,7 +91,14 @@ impl Cli {
             Command::Up(arguments) => arguments.run(),
             Command::Serve(arguments) => arguments.run(),
             Command::Demo(arguments) => arguments.run(),
+            Command::Approvals(command) => command.run(),
+            Command::Tools(command) => command.run(),
+            Command::Executions(command) => command.run(),
+            Command::Models(command) => command.run(),
+            Command::Agent(command) => command.run(),
+            Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),
             Command::Audit { command: AuditCommand::Verify(arguments) } => arguments.run(),
+            Command::Completions(arguments) => arguments.run(),
             Command::ServeSimulator(arguments) => arguments.run(),
         }
     }

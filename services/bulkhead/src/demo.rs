@@ -1,6 +1,5 @@
 //! `bulkhead demo`: the main job, end to end, with every claim measured.
 
-mod agent;
 mod claims;
 mod clients;
 mod evidence;

@@ -3,7 +3,10 @@
 //! A library only so that two programs can share it: the shipped one, and the one with failpoints that the
 //! tests run.
 
+mod agent;
 mod cli;
+mod client;
+mod completions;
 mod demo;
 mod serve;
 mod up;

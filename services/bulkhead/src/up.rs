@@ -23,6 +23,9 @@ pub(crate) use layout::Layout;
 pub(crate) use signals::StopSignals;
 pub(crate) use stack::{Stack, StackOptions};
 
+/// The services listen on this port plus 1 to 4 unless told otherwise.
+pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
+
 /// Arguments of `bulkhead up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
@@ -31,7 +34,7 @@ pub(crate) struct UpArguments {
     data: PathBuf,
     /// The services listen on this port plus 1 to 4, on loopback. 0 picks free ports. Used by the first
     /// start; afterwards the configuration file says where.
-    #[arg(long, value_name = "PORT", default_value_t = 7100)]
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT_BASE)]
     port_base: u16,
     /// Let a simulator stand in for three models (primary, fallback, local) behind the route `default`.
     #[arg(long)]

@@ -10,6 +10,7 @@ use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorService
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 
+use crate::client::failure::code_name;
 use crate::serve::Service;
 use crate::up::Stack;
 
@@ -60,18 +61,7 @@ pub(super) fn timed<T>(message: T) -> Request<T> {
 pub(super) fn answer<T>(result: &Result<Response<T>, Status>) -> String {
     let Err(status) = result else { return "OK".to_owned() };
     let reason = status.get_details_error_info().map_or_else(String::new, |info| info.reason);
-    format!("{} {reason}", code(status.code())).trim_end().to_owned()
-}
-
-fn code(code: Code) -> String {
-    let mut name = String::new();
-    for character in format!("{code:?}").chars() {
-        if character.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(character.to_ascii_uppercase());
-    }
-    name
+    format!("{} {reason}", code_name(status.code())).trim_end().to_owned()
 }
 
 /// Calls again while the service is away. Only for calls that are safe to repeat: reads, and writes with a

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bulkhead_proto::approval::v1::{Approval, Decision};
 use serde_json::Value;
 
+use crate::client::text::{block, harmless};
 use crate::up::say;
 
 /// Who is asked.
@@ -52,49 +53,7 @@ fn shown(approval: &Approval) -> anyhow::Result<String> {
         let (kind, target) =
             (effect["kind"].as_str().unwrap_or("?"), effect["target"].as_str().unwrap_or("?"));
         text += &format!("  {} {}\n", harmless(kind), harmless(target));
-        // Not `lines()`, which would hide a carriage return.
-        for line in effect["preview"].as_str().unwrap_or_default().split_terminator('\n') {
-            text += &format!("    {}\n", harmless(line));
-        }
+        text += &block(effect["preview"].as_str().unwrap_or_default(), "    ");
     }
     Ok(text)
-}
-
-/// The line with everything spelt out that could make a terminal show something else than what would happen:
-/// control characters, marks that reorder or hide text (Unicode's bidirectional and zero-width ones), and
-/// trailing blanks.
-pub(super) fn harmless(line: &str) -> String {
-    let shown = line.trim_end_matches([' ', '\t']);
-    let mut text: String = shown.chars().map(spelt_out).collect();
-    text.extend(line[shown.len()..].chars().map(|blank| if blank == '\t' { '→' } else { '·' }));
-    text
-}
-
-fn spelt_out(character: char) -> String {
-    let hides = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if (character.is_control() && character != '\t') || hides {
-        return format!("<U+{:04X}>", u32::from(character));
-    }
-    character.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_mislead_a_reader_is_spelt_out() {
-        let table = [
-            ("+plain\ttext é", "+plain\ttext é"),
-            ("+a\u{202e}b", "+a<U+202E>b"),
-            ("+a\u{200b}", "+a<U+200B>"),
-            ("+a\r", "+a<U+000D>"),
-            ("+\u{1b}[2Jgone", "+<U+001B>[2Jgone"),
-            ("+a \t", "+a·→"),
-            ("", ""),
-        ];
-        for (line, shown) in table {
-            assert_eq!(harmless(line), shown);
-        }
-    }
 }

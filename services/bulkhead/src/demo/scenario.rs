@@ -8,19 +8,25 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bulkhead_proto::common::v1::RunContext;
-use bulkhead_proto::router::v1::{GenerateResponse, ToolUse};
-use bulkhead_proto::tools::v1::ToolResult;
+use bulkhead_proto::router::v1::{GenerateRequest, GenerateResponse, ToolUse};
+use bulkhead_proto::tools::v1::{ListToolsRequest, Tool, ToolResult};
 use bulkhead_provider_sim::ControlClient;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::agent::{self, Host};
-use super::clients::Clients;
+use super::clients::{Clients, timed};
 use super::evidence::Evidence;
-use super::person::{Person, harmless};
+use super::person::Person;
 use super::script;
 use super::workspace::Workspace;
+use crate::agent::{self, Ended, Host, Task};
+use crate::client::text::harmless;
 use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
+
+/// Turns after which the agent is lost rather than busy.
+const TURNS_MAX: u32 = 12;
+
+const SYSTEM: &str = "You tidy a folder. Read what is there, write a summary, and remove what is obsolete.";
 
 /// What the demo is played with.
 #[derive(Debug)]
@@ -112,11 +118,17 @@ impl Scenario {
 impl Stage<'_> {
     async fn act(&mut self) -> anyhow::Result<()> {
         self.evidence.deleted_sha256_before = self.workspace.sha256(&self.workspace.planted().obsolete)?;
-        let (clients, session_id) = (self.clients.clone(), self.session_id.clone());
+        let task = Task {
+            system: SYSTEM.to_owned(),
+            prompt: "Tidy this folder.".to_owned(),
+            route: String::new(),
+            context: RunContext { session_id: self.session_id.clone(), ..RunContext::default() },
+            steps_max: TURNS_MAX,
+        };
         say("An agent tidies a folder; its first model answers 429, then goes down …");
-        let ran = agent::run(&clients, &session_id, self).await;
+        let ran = agent::run(&task, self).await;
         self.measure_models().await?;
-        ran?;
+        anyhow::ensure!(ran? != Ended::StepsOver, "the model was not done after {TURNS_MAX} turns");
         self.undo_delete().await?;
         self.write_while_locked().await
     }
@@ -136,6 +148,24 @@ impl Stage<'_> {
 }
 
 impl Host for Stage<'_> {
+    type Error = anyhow::Error;
+
+    async fn tools(&mut self) -> anyhow::Result<Vec<Tool>> {
+        let listed = self.clients.executor.clone().list_tools(timed(ListToolsRequest::default())).await?;
+        Ok(listed.into_inner().tools)
+    }
+
+    async fn ask(&mut self, turn: u32, request: GenerateRequest) -> anyhow::Result<GenerateResponse> {
+        let response = self.clients.router.clone().generate(timed(request)).await?.into_inner();
+        say(&format!(
+            "  step {turn}: {} answered after {} attempt(s)",
+            response.model,
+            response.attempts.len()
+        ));
+        self.measure_turn(turn, &response).await?;
+        Ok(response)
+    }
+
     async fn call_tool(&mut self, context: &RunContext, call: &ToolUse) -> anyhow::Result<ToolResult> {
         say(&format!(
             "  step {}: {} {}",
@@ -148,14 +178,5 @@ impl Host for Stage<'_> {
             "fs.delete" => self.delete_with_approval(context, call).await,
             _ => self.execute(context, call).await,
         }
-    }
-
-    async fn answered(&mut self, turn: u32, response: &GenerateResponse) -> anyhow::Result<()> {
-        say(&format!(
-            "  step {turn}: {} answered after {} attempt(s)",
-            response.model,
-            response.attempts.len()
-        ));
-        self.measure_turn(turn, response).await
     }
 }

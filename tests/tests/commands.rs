@@ -1,0 +1,325 @@
+//! The commands as people and scripts run them: real processes, real services, exit codes and what is said.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::Context as _;
+use bulkhead_tests::{Binary, Options, Sandbox, binary};
+use serde_json::Value;
+
+/// What a command printed, and how it ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> anyhow::Result<Self> {
+        Ok(Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// Fails with everything that was said unless the exit code is this one.
+    fn exits(self, code: i32) -> anyhow::Result<Self> {
+        let said = format!("exit {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
+        anyhow::ensure!(self.code == Some(code), "wanted {code}, got {said}");
+        Ok(self)
+    }
+
+    fn says(self, part: &str) -> anyhow::Result<Self> {
+        anyhow::ensure!(self.stderr.contains(part), "{part:?} is not in: {}", self.stderr);
+        Ok(self)
+    }
+
+    fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.stdout).with_context(|| self.stdout.clone())
+    }
+}
+
+/// The command without any of the caller's own settings, in a folder without a data folder.
+fn command(folder: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary(Binary::Shipped)?);
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    for name in ["BULKHEAD_ENDPOINT", "BULKHEAD_TOKEN", "BULKHEAD_DATA", "NO_COLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// Runs a command against the sandbox's data folder.
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<Ended> {
+    let data = sandbox.data();
+    Ended::of(command(&data, arguments)?.arg("--data").arg(&data).output()?)
+}
+
+fn json(sandbox: &Sandbox, arguments: &[&str], code: i32) -> anyhow::Result<Value> {
+    run(sandbox, &[arguments, &["--json"]].concat())?.exits(code)?.json()
+}
+
+/// Overwrites a file, which waits for a person; returns execution and approval id.
+fn waiting(sandbox: &Sandbox, name: &str) -> anyhow::Result<(String, String)> {
+    let path = format!("path={name}");
+    run(sandbox, &["tools", "run", "fs.write", &path, "content=first"])?.exits(0)?;
+    let waits = json(sandbox, &["tools", "run", "fs.write", &path, "content=second"], 3)?;
+    let id = |key: &str| waits[key].as_str().map(str::to_owned).with_context(|| format!("{waits:#}"));
+    Ok((id("execution_id")?, id("approval_id")?))
+}
+
+#[tokio::test]
+async fn a_call_is_planned_run_approved_and_taken_back() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let listed = json(&sandbox, &["tools", "ls"], 0)?;
+    let names: Vec<_> =
+        listed["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str()).collect();
+    assert_eq!(names, ["fs.delete", "fs.list", "fs.read", "fs.write"]);
+
+    let planned = run(&sandbox, &["tools", "plan", "fs.write", "path=a.txt", "content=first"])?.exits(0)?;
+    assert!(planned.stdout.contains("+first"), "{}", planned.stdout);
+    let dry = ["tools", "run", "fs.write", "path=a.txt", "content=first", "--dry-run"];
+    run(&sandbox, &dry)?.exits(0)?;
+    assert!(!sandbox.workspace().join("a.txt").exists(), "a dry run wrote");
+
+    let (execution, approval) = waiting(&sandbox, "a.txt")?;
+    let shown = run(&sandbox, &["approvals", "show", &approval])?.exits(0)?;
+    assert!(shown.stdout.contains("-first") && shown.stdout.contains("+second"), "{}", shown.stdout);
+    let listed = run(&sandbox, &["approvals", "ls"])?.exits(0)?;
+    assert!(listed.stdout.lines().any(|line| line.starts_with(&approval)), "{}", listed.stdout);
+
+    let vote = run(&sandbox, &["approvals", "approve", &approval, "--yes"])?.exits(0)?;
+    assert!(vote.stdout.contains("approved") && vote.stderr.contains("+second"), "shown before the vote");
+    run(&sandbox, &["executions", "show", &execution, "--wait", "30s"])?.exits(0)?;
+    assert_eq!(std::fs::read_to_string(sandbox.workspace().join("a.txt"))?, "second");
+
+    run(&sandbox, &["executions", "undo", &execution])?.exits(0)?;
+    assert_eq!(std::fs::read_to_string(sandbox.workspace().join("a.txt"))?, "first");
+    let undone = json(&sandbox, &["executions", "ls", "--state", "undone"], 0)?;
+    assert_eq!(undone["executions"][0]["execution_id"], execution.as_str());
+    run(&sandbox, &["executions", "undo", &execution])?.exits(1)?.says("NOT_UNDOABLE")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_denial_needs_a_reason_and_the_agent_reads_it() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let (execution, approval) = waiting(&sandbox, "a.txt")?;
+    run(&sandbox, &["approvals", "deny", &approval])?.exits(2)?;
+    run(&sandbox, &["approvals", "deny", &approval, "--reason", "keep the first"])?.exits(0)?;
+    let settled = run(&sandbox, &["executions", "show", &execution, "--wait", "30s"])?.exits(1)?;
+    assert!(settled.stdout.contains("keep the first"), "{}", settled.stdout);
+    run(&sandbox, &["approvals", "approve", &approval, "--yes"])?.exits(1)?.says("APPROVAL_SETTLED")?;
+    assert_eq!(std::fs::read_to_string(sandbox.workspace().join("a.txt"))?, "first");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_approves_unseen_unasked_or_for_themselves() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let (_execution, approval) = waiting(&sandbox, "a.txt")?;
+    run(&sandbox, &["approvals", "approve", &approval])?.exits(2)?.says("--yes")?;
+    let other = "0".repeat(64);
+    let elsewhere = ["approvals", "approve", &approval, "--yes", "--plan-digest", &other];
+    run(&sandbox, &elsewhere)?.exits(1)?.says("--plan-digest")?;
+    let own = ["approvals", "approve", &approval, "--yes", "--as", "operator"];
+    run(&sandbox, &own)?.exits(4)?.says("SELF_APPROVAL")?;
+    let agent = ["approvals", "approve", &approval, "--yes", "--as", "agent"];
+    run(&sandbox, &agent)?.exits(4)?.says("ROLE_REQUIRED")?;
+    let pending = json(&sandbox, &["approvals", "ls"], 0)?;
+    assert_eq!(pending["approvals"][0]["approval_id"], approval.as_str(), "it still waits");
+
+    let shown = json(&sandbox, &["approvals", "show", &approval], 0)?;
+    let digest = shown["plan_digest"].as_str().context("plan_digest")?;
+    run(&sandbox, &["approvals", "approve", &approval, "--yes", "--plan-digest", digest])?.exits(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_command_is_told_by_its_exit_code() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    let nobody = "01a2058b-2b6d-7000-8000-000000000000";
+    run(&sandbox, &["approvals", "show", "not-an-id"])?.exits(2)?;
+    run(&sandbox, &["approvals", "show", nobody])?.exits(1)?.says("APPROVAL_NOT_FOUND")?;
+    run(&sandbox, &["executions", "show", nobody])?.exits(1)?.says("EXECUTION_NOT_FOUND")?;
+    run(&sandbox, &["tools", "run", "fs.read", "path=gone.txt"])?.exits(1)?;
+    run(&sandbox, &["tools", "run", "no.such.tool"])?.exits(1)?;
+    run(&sandbox, &["tools", "run", "fs.read", "nonsense"])?.exits(2)?;
+    run(&sandbox, &["audit", "query", "--since", "whenever"])?.exits(2)?;
+    run(&sandbox, &["tools", "ls", "--as", "nobody"])?.exits(2)?.says("agent, approver")?;
+    run(&sandbox, &["tools", "ls", "--token", "bhk_wrong"])?.exits(4)?.says("CREDENTIAL_REQUIRED")?;
+    run(&sandbox, &["tools", "ls", "--endpoint", "nowhere=http://127.0.0.1:1"])?.exits(2)?;
+
+    let refused = run(&sandbox, &["tools", "ls", "--token", "bhk_wrong", "--json"])?.exits(4)?;
+    let error: Value = serde_json::from_str(&refused.stderr)?;
+    assert_eq!(error["error"]["reason"], "CREDENTIAL_REQUIRED");
+    assert_eq!(error["error"]["exit_code"], 4);
+    assert!(!refused.stderr.contains("bhk_wrong") && refused.stdout.is_empty());
+
+    sandbox.stop().await?;
+    run(&sandbox, &["tools", "ls"])?.exits(5)?.says("bulkhead up")?;
+    // Nothing was sent, so nothing can have happened.
+    run(&sandbox, &["tools", "run", "fs.read", "path=a.txt"])?.exits(5)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folders_token_goes_only_where_its_configuration_says() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let parent = sandbox.data().join("elsewhere");
+    std::fs::create_dir(&parent)?;
+    std::os::unix::fs::symlink(sandbox.data(), parent.join("bulkhead-data"))?;
+    let url = format!("http://{}", sandbox.address("tool-executor")?);
+
+    // The folder is found by itself, and so are its addresses.
+    Ended::of(command(&parent, &["tools", "ls"])?.output()?)?.exits(0)?;
+    // An address from elsewhere gets no token from the folder that happens to be here.
+    Ended::of(command(&parent, &["tools", "ls", "--endpoint", &url])?.output()?)?
+        .exits(2)?
+        .says("no token")?;
+    Ended::of(command(&parent, &["tools", "ls", "--endpoint", &url, "--data", "bulkhead-data"])?.output()?)?
+        .exits(0)?;
+    // The environment is enough.
+    let mut by_environment = command(Path::new("/"), &["tools", "ls"])?;
+    by_environment.env("BULKHEAD_ENDPOINT", &url).env("BULKHEAD_TOKEN", sandbox.token("agent")?);
+    Ended::of(by_environment.output()?)?.exits(0)?;
+    Ended::of(command(Path::new("/"), &["tools", "ls"])?.output()?)?.exits(2)?.says("--token-file")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn models_and_the_record_are_shown_and_filtered() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let models = json(&sandbox, &["models", "ls"], 0)?;
+    assert_eq!(models["models"].as_array().map(Vec::len), Some(3));
+    let explained = json(&sandbox, &["models", "explain", "--sensitivity", "health"], 0)?;
+    assert_eq!(explained["local_only"], true);
+    assert_eq!(explained["planned"][0]["model"], "local");
+    run(&sandbox, &["models", "explain", "--route", "nowhere"])?.exits(2)?.says("route")?;
+
+    for content in ["one", "two", "three"] {
+        let path = format!("path={content}.txt");
+        run(&sandbox, &["tools", "run", "fs.write", &path, "content=x", "--session", content])?.exits(0)?;
+    }
+    let query = ["audit", "query", "--since", "1h", "--kind", "tool.intent", "--session", "two"];
+    let within =
+        bulkhead_tests::eventually("the event in the log", std::time::Duration::from_secs(30), || {
+            let found = json(&sandbox, &query, 0);
+            async move { Ok(Some(found?).filter(|found| found["events"].is_array())) }
+        })
+        .await?;
+    assert_eq!(within["events"].as_array().map(Vec::len), Some(1));
+    let more = run(&sandbox, &["executions", "ls", "--limit", "2"])?.exits(0)?.says("--limit")?;
+    assert_eq!(more.stdout.lines().count(), 3, "a heading and two rows: {}", more.stdout);
+    Ok(())
+}
+
+#[tokio::test]
+async fn text_of_others_reaches_nobody_raw() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let hostile = "\u{1b}[2J\u{9b}31m\u{202e}";
+    std::fs::write(sandbox.workspace().join("a.txt"), format!("{hostile}\n"))?;
+    let content = format!("content={hostile}\r\n");
+    for arguments in [
+        vec!["tools", "run", "fs.read", "path=a.txt"],
+        vec!["tools", "run", "fs.read", "path=a.txt", "--json"],
+        vec!["tools", "plan", "fs.write", "path=a.txt", &content],
+    ] {
+        let mut command = command(&sandbox.data(), &arguments)?;
+        // As on a terminal that shows colours: nothing is stripped on the way.
+        let output = command.env("CLICOLOR_FORCE", "1").arg("--data").arg(sandbox.data()).output()?;
+        let said = Ended::of(output)?.exits(0)?.stdout;
+        let raw = said.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        let raw =
+            ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[36m"].iter().fold(raw, |raw, ours| raw.replace(ours, ""));
+        let found = raw.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        assert_eq!(found, None, "{arguments:?}: {raw:?}");
+        let spelt = raw.contains("<U+202E>") || raw.contains("\\u202e");
+        assert!(spelt, "{arguments:?}: {raw:?}");
+    }
+    let piped = run(&sandbox, &["tools", "plan", "fs.write", "path=b.txt", "content=x"])?.exits(0)?;
+    assert!(!piped.stdout.contains('\u{1b}'), "no colours into a pipe");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_no_error() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let data = sandbox.data();
+    let mut child = command(&data, &["tools", "ls"])?
+        .arg("--data")
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_come_from_a_file_or_standard_input_byte_for_byte() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let data = sandbox.data();
+    let file = data.join("arguments.json");
+    std::fs::write(&file, r#"{"path":"a.txt","content":"from a file"}"#)?;
+    let at = format!("@{}", file.display());
+    run(&sandbox, &["tools", "run", "fs.write", "--arguments", &at])?.exits(0)?;
+    assert_eq!(std::fs::read_to_string(sandbox.workspace().join("a.txt"))?, "from a file");
+
+    let mut child = command(&data, &["tools", "run", "fs.read", "--arguments", "-"])?
+        .arg("--data")
+        .arg(&data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let twice = br#"{"path":"a.txt","path":"b.txt"}"#;
+    child.stdin.take().context("stdin")?.write_all(twice)?;
+    let ended = Ended::of(child.wait_with_output()?)?.exits(1)?;
+    assert!(ended.stdout.contains("INVALID_ARGUMENTS"), "{}", ended.stdout);
+    Ok(())
+}
+
+#[test]
+fn every_shell_gets_its_completions() -> anyhow::Result<()> {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = Ended::of(command(Path::new("/"), &["completions", shell])?.output()?)?.exits(0)?;
+        for word in ["approvals", "executions", "bulkhead"] {
+            assert!(ended.stdout.contains(word), "{shell} does not know {word}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_that_calls_has_an_example_and_the_exit_codes() -> anyhow::Result<()> {
+    let commands = [
+        "approvals ls",
+        "approvals show",
+        "approvals approve",
+        "approvals deny",
+        "approvals watch",
+        "tools ls",
+        "tools plan",
+        "tools run",
+        "executions ls",
+        "executions show",
+        "executions undo",
+        "models ls",
+        "models explain",
+        "audit query",
+        "agent run",
+    ];
+    for name in commands {
+        let arguments: Vec<_> = name.split(' ').chain(["--help"]).collect();
+        let help = Ended::of(command(Path::new("/"), &arguments)?.output()?)?.exits(0)?.stdout;
+        assert!(help.contains(&format!("Example: bulkhead {name}")), "{help}");
+        assert!(help.contains("Exit codes:") && help.contains("--token-file"), "{help}");
+    }
+    Ok(())
+}
