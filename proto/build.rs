@@ -2,9 +2,10 @@
 
 use std::{error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "bulkhead/common/v1/access.proto",
     "bulkhead/common/v1/context.proto",
+    "bulkhead/common/v1/errors.proto",
     "bulkhead/router/v1/message.proto",
     "bulkhead/router/v1/router.proto",
     "bulkhead/router/v1/session.proto",

@@ -1,4 +1,4 @@
-//! What the descriptors say of each RPC: who may call it, and whether it may change anything.
+//! What the descriptors say of each RPC: who may call it, whether it may change anything, and how it may fail.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,9 @@ use crate::DESCRIPTORS;
 
 /// Name of the method option that lists roles.
 const ACCESS_OPTION: &str = "bulkhead.common.v1.access";
+
+/// Name of the method option that lists reasons of errors.
+const ERRORS_OPTION: &str = "bulkhead.common.v1.errors";
 
 /// `NO_SIDE_EFFECTS` of `google.protobuf.MethodOptions.IdempotencyLevel`.
 const NO_SIDE_EFFECTS: i32 = 1;
@@ -22,6 +25,8 @@ pub struct MethodRule {
     pub method: String,
     /// Roles of which a caller needs at least one. Empty: refused to all.
     pub roles: Vec<String>,
+    /// Reasons that the service itself may answer with; any other must be one that any RPC may.
+    pub reasons: Vec<String>,
     /// True unless the RPC declares `NO_SIDE_EFFECTS`.
     pub mutating: bool,
     /// True when the answer is a stream.
@@ -33,7 +38,8 @@ impl MethodRule {
         Self {
             service: method.parent_service().full_name().to_owned(),
             method: method.name().to_owned(),
-            roles: roles(method),
+            roles: listed(method, ACCESS_OPTION, "roles"),
+            reasons: listed(method, ERRORS_OPTION, "reasons"),
             mutating: !declares_no_side_effects(method),
             server_streaming: method.is_server_streaming(),
         }
@@ -67,14 +73,15 @@ pub fn by_path() -> Result<HashMap<String, MethodRule>, DescriptorError> {
     Ok(rules)
 }
 
-fn roles(method: &MethodDescriptor) -> Vec<String> {
+/// The words in one field of an option.
+fn listed(method: &MethodDescriptor, option: &str, field: &str) -> Vec<String> {
     let pool = method.parent_pool();
-    let Some(option) = pool.get_extension_by_name(ACCESS_OPTION) else { return Vec::new() };
+    let Some(option) = pool.get_extension_by_name(option) else { return Vec::new() };
     let options = method.options();
-    let access = options.get_extension(&option);
-    let Some(access) = access.as_message() else { return Vec::new() };
-    let Some(roles) = access.get_field_by_name("roles") else { return Vec::new() };
-    roles.as_list().unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    let value = options.get_extension(&option);
+    let Some(message) = value.as_message() else { return Vec::new() };
+    let Some(words) = message.get_field_by_name(field) else { return Vec::new() };
+    words.as_list().unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn declares_no_side_effects(method: &MethodDescriptor) -> bool {

@@ -1,6 +1,9 @@
 //! What every part of the contract owes to its callers, checked over the descriptor set.
 #![expect(clippy::expect_used, reason = "a broken contract ends the test")]
 
+use std::collections::BTreeSet;
+
+use bulkhead_proto::reasons::{self, Origin, SECTIONS};
 use bulkhead_proto::rules;
 use prost_reflect::{Kind, MessageDescriptor};
 
@@ -23,6 +26,38 @@ fn methods() -> Vec<(rules::MethodRule, MessageDescriptor, MessageDescriptor)> {
 fn every_rpc_says_who_may_call_it() {
     let open: Vec<_> = methods().into_iter().filter(|(rule, ..)| rule.roles.is_empty()).collect();
     assert!(open.is_empty(), "no roles: {open:?}");
+}
+
+#[test]
+fn every_declared_reason_has_a_row_and_every_row_of_a_service_is_declared() {
+    let mut declared = BTreeSet::new();
+    for (rule, ..) in methods() {
+        assert!(rule.reasons.is_sorted(), "{}: sort its reasons", rule.path());
+        for reason in rule.reasons {
+            let (origin, row) = reasons::find(&reason).unwrap_or_else(|| panic!("{reason} has no row"));
+            assert_eq!(origin, Origin::Service, "any RPC may answer {reason}; do not declare it");
+            declared.insert(row.name);
+        }
+    }
+    let services = SECTIONS.iter().filter(|section| section.origin == Origin::Service);
+    let idle: Vec<_> = services
+        .flat_map(|section| section.reasons)
+        .filter(|row| !declared.contains(row.name))
+        .map(|row| row.name)
+        .collect();
+    assert!(idle.is_empty(), "no RPC declares {idle:?}");
+}
+
+#[test]
+fn every_section_is_sorted_and_no_reason_stands_twice() {
+    let mut seen = BTreeSet::new();
+    for section in SECTIONS {
+        assert!(section.reasons.is_sorted_by_key(|row| row.name), "sort {}", section.title);
+        for row in section.reasons {
+            assert!(seen.insert(row.name), "{} stands twice", row.name);
+            assert!(!row.codes.is_empty(), "{} has no code", row.name);
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod admit;
 mod deadline;
+mod declared;
 mod observe;
 
 use std::collections::HashMap;
@@ -51,14 +52,19 @@ pub struct TimeoutRange {
 /// Puts the stack in front of the contract's services.
 pub fn guard(services: Router, gate: &Gate) -> Router {
     // `layer` wraps what is there already, so the innermost stands first.
-    services
+    let answering = services
         .layer(from_fn_with_state(gate.clone(), deadline::bound))
         .layer(from_fn_with_state(gate.clone(), admit::authorise))
         .layer(from_fn_with_state(gate.clone(), admit::identify))
         .layer(from_fn(observe::catch_panics))
         .layer(from_fn(admit::speak_grpc))
-        .layer(from_fn_with_state(gate.clone(), observe::complete_faults))
-        .layer(from_fn_with_state(gate.clone(), observe::trace))
+        .layer(from_fn_with_state(gate.clone(), observe::complete_faults));
+    let held = if cfg!(debug_assertions) {
+        answering.layer(from_fn_with_state(gate.clone(), declared::hold_to_contract))
+    } else {
+        answering
+    };
+    held.layer(from_fn_with_state(gate.clone(), observe::trace))
 }
 
 /// What health and reflection pass: no identity, but the same answers and the same bounds.

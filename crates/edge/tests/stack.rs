@@ -68,9 +68,10 @@ impl AuditService for Probe {
                 next_page_token: "x".repeat(bulkhead_edge::serve::MESSAGE_BYTES_MAX + 1),
                 ..QueryEventsResponse::default()
             })),
+            "foreign" => Err(Fault::new(Code::PermissionDenied, "SELF_APPROVAL").into_status()),
             "cause" => {
                 let cause = std::io::Error::other("the password is hunter2");
-                Err(Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
+                Err(Fault::new(Code::Unavailable, "LOG_UNAVAILABLE")
                     .retry_after(Duration::from_secs(3))
                     .because(cause)
                     .into_status())
@@ -250,11 +251,21 @@ async fn the_cause_stays_inside_and_the_wait_is_told() {
     let fixture = start().await;
     let mut client = AuditServiceClient::new(fixture.channel.clone());
     let status = client.query_events(with_token(query("cause"), "auditor")).await.expect_err("failed");
-    assert_eq!(reason(&status), "STORE_UNAVAILABLE");
+    assert_eq!(reason(&status), "LOG_UNAVAILABLE");
     let wait = status.get_details_retry_info().expect("retry info").retry_delay;
     assert_eq!(wait, Some(Duration::from_secs(3)));
     let wire = format!("{:?} {:?} {:?}", status.message(), status.details(), status.metadata());
     assert!(!wire.contains("hunter2"), "{wire}");
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn an_error_that_the_contract_does_not_announce_is_told_apart() {
+    let fixture = start().await;
+    let mut client = AuditServiceClient::new(fixture.channel.clone());
+    let status = client.query_events(with_token(query("foreign"), "auditor")).await.expect_err("failed");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "UNDECLARED_FAILURE"));
+    assert!(status.message().contains("SELF_APPROVAL"), "{status:?}");
 }
 
 #[tokio::test]

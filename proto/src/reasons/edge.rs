@@ -160,6 +160,16 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &[],
     },
     Reason {
+        name: "UNDECLARED_FAILURE",
+        codes: &[Code::Internal],
+        happened: Happened::Unknown,
+        retry: Retry::No,
+        meaning: "only in builds with debug assertions: the service answered with an error that the contract does \
+                  not announce for this RPC",
+        advice: "declare the reason in the RPC's option `errors`, or the code or metadata key in its row",
+        metadata: &["rpc", "reason", "wrong"],
+    },
+    Reason {
         name: "UNDECODABLE_REQUEST",
         codes: &[Code::InvalidArgument],
         happened: Happened::No,
