@@ -109,8 +109,12 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telem
     let providers = Providers::build(service, settings)?;
     let writer = LineWriter::start(std::io::stderr()).map_err(TelemetryError::Thread)?;
 
+    // What the layer would add to every span (source, thread, time busy at every poll) costs more than it tells.
     let spans = tracing_opentelemetry::layer()
         .with_tracer(providers.tracer.tracer("bulkhead"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
         .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bulkhead")));
     let records = providers.logger.as_ref().map(|logger| {
         OpenTelemetryTracingBridge::builder(logger)
