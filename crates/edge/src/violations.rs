@@ -8,8 +8,14 @@ use uuid::Uuid;
 
 use crate::Fault;
 
+/// Bytes of fields and descriptions that one answer carries. They travel in the trailers, of which clients take
+/// 8 KiB by default, a third larger for their encoding.
+const BYTES_MAX: usize = 3_072;
+/// Fields that the message for people names.
+const NAMED_MAX: usize = 8;
+
 /// Collects field violations. Each `require` style method reports and returns a usable value or none, so a
-/// conversion goes on to the end and the caller learns of every mistake in one answer.
+/// conversion goes on to the end and the caller learns of every mistake in one answer; of very many, of the first that fit.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<(String, String)>);
 
@@ -91,9 +97,45 @@ impl Violations {
     }
 
     fn into_fault(self, reason: &'static str) -> Fault {
-        let fields: Vec<&str> = self.0.iter().map(|(field, _)| field.as_str()).collect();
-        let message = format!("the request is not valid: {}", fields.join(", "));
-        let fault = Fault::new(Code::InvalidArgument, reason).saying(message);
-        self.0.into_iter().fold(fault, |fault, (field, description)| fault.violation(field, description))
+        let fields: Vec<&str> = self.0.iter().take(NAMED_MAX).map(|(field, _)| field.as_str()).collect();
+        let more = self.0.len() - fields.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!("the request is not valid: {}{more}", fields.join(", "));
+        let mut fault = Fault::new(Code::InvalidArgument, reason).saying(message);
+        let (found, mut bytes, mut told) = (self.0.len(), 0, 0);
+        for (field, description) in self.0 {
+            bytes += field.len() + description.len();
+            if bytes > BYTES_MAX {
+                break;
+            }
+            fault = fault.violation(field, description);
+            told += 1;
+        }
+        if told < found { fault.with("violations_left_out", found - told) } else { fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_into_the_trailers_whatever_is_wrong() {
+        let mut violations = Violations::new();
+        for at in 0..10_000 {
+            violations.add(format!("messages[{at}].content"), "must have at least one block");
+        }
+        let status = violations.finish::<()>(None).expect_err("violations").into_status();
+        assert!(
+            status.details().len() * 4 / 3 + status.message().len() < 6_000,
+            "{}",
+            status.details().len()
+        );
+        let details = status.get_error_details();
+        let told = details.bad_request().expect("violations").field_violations.len();
+        let left_out = &details.error_info().expect("a reason").metadata["violations_left_out"];
+        assert_eq!(told + left_out.parse::<usize>().expect("a number"), 10_000);
     }
 }
