@@ -8,6 +8,13 @@ use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 
 use crate::Violations;
 
+/// The first second of the year 1, where the contract's times begin.
+const FIRST_SECOND: i64 = -62_135_596_800;
+/// The contract's longest span, some 10,000 years.
+const SPAN_SECONDS_MAX: u64 = 315_576_000_000;
+/// Categories in one context at most: many times what there are.
+const SENSITIVITY_MAX: usize = 64;
+
 /// A time as the contract carries it.
 #[must_use]
 pub fn timestamp(time: Timestamp) -> ProtoTimestamp {
@@ -23,8 +30,7 @@ pub fn timestamp(time: Timestamp) -> ProtoTimestamp {
 
 /// A time from a message, or a violation.
 pub fn read_timestamp(time: ProtoTimestamp, field: &str, violations: &mut Violations) -> Option<Timestamp> {
-    let read = (0..1_000_000_000)
-        .contains(&time.nanos)
+    let read = ((0..1_000_000_000).contains(&time.nanos) && time.seconds >= FIRST_SECOND)
         .then(|| Timestamp::new(time.seconds, time.nanos).ok())
         .flatten();
     violations.require(read.is_some(), field, "must be a time between the year 1 and 9999-12-30T22:00:00Z");
@@ -40,12 +46,17 @@ pub fn duration(span: Duration) -> ProtoDuration {
     }
 }
 
-/// A span of time from a message, or a violation when it is negative.
+/// A span of time from a message, or a violation.
 pub fn read_duration(span: ProtoDuration, field: &str, violations: &mut Violations) -> Option<Duration> {
     let read = u64::try_from(span.seconds).ok().zip(u32::try_from(span.nanos).ok());
-    let read =
-        read.filter(|(_, nanos)| *nanos < 1_000_000_000).map(|(secs, nanos)| Duration::new(secs, nanos));
-    violations.require(read.is_some(), field, "must not be negative");
+    let read = read
+        .filter(|(seconds, nanos)| *seconds <= SPAN_SECONDS_MAX && *nanos < 1_000_000_000)
+        .map(|(seconds, nanos)| Duration::new(seconds, nanos));
+    violations.require(
+        read.is_some(),
+        field,
+        "must be 0 to 315576000000 seconds, and less than a second of nanos",
+    );
     read
 }
 
@@ -54,10 +65,14 @@ pub fn read_context(context: Option<pb::RunContext>, violations: &mut Violations
     let context = context.unwrap_or_default();
     violations.context_id("context.session_id", &context.session_id);
     violations.context_id("context.run_id", &context.run_id);
-    let known = context.sensitivity.iter().all(|value| {
-        pb::Sensitivity::try_from(*value).is_ok_and(|known| known != pb::Sensitivity::Unspecified)
-    });
-    violations.require(known, "context.sensitivity", "must hold only known categories, and not UNSPECIFIED");
+    let fits = context.sensitivity.len() <= SENSITIVITY_MAX;
+    violations.require(fits, "context.sensitivity", format!("must be at most {SENSITIVITY_MAX} categories"));
+    for (at, value) in context.sensitivity.iter().take(SENSITIVITY_MAX).enumerate() {
+        let known = pb::Sensitivity::try_from(*value);
+        if known.is_err() || known == Ok(pb::Sensitivity::Unspecified) {
+            violations.add(format!("context.sensitivity[{at}]"), "must be a known category, not UNSPECIFIED");
+        }
+    }
     context
 }
 
@@ -75,11 +90,29 @@ mod tests {
     }
 
     #[test]
+    fn times_end_where_the_contract_says() {
+        for (seconds, is_time) in [
+            (FIRST_SECOND, true),
+            (FIRST_SECOND - 1, false),
+            (253_402_207_200, true),
+            (253_402_300_800, false),
+            (i64::MIN, false),
+            (i64::MAX, false),
+        ] {
+            let mut violations = Violations::new();
+            let read = read_timestamp(ProtoTimestamp { seconds, nanos: 0 }, "time", &mut violations);
+            assert_eq!((read.is_some(), violations.is_empty()), (is_time, is_time), "{seconds}");
+        }
+    }
+
+    #[test]
     fn negative_and_absurd_spans_are_violations() {
         for span in [
             ProtoDuration { seconds: -1, nanos: 0 },
             ProtoDuration { seconds: 0, nanos: -1 },
             ProtoDuration { seconds: 0, nanos: i32::MAX },
+            ProtoDuration { seconds: 315_576_000_001, nanos: 0 },
+            ProtoDuration { seconds: i64::MAX, nanos: 0 },
         ] {
             let mut violations = Violations::new();
             assert_eq!(read_duration(span, "span", &mut violations), None);

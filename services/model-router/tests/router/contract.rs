@@ -51,7 +51,7 @@ async fn every_violation_is_told_at_once() {
     let expected = [
         "request_id",
         "route",
-        "context.sensitivity",
+        "context.sensitivity[0]",
         "messages",
         "messages[0].content[0]",
         "messages[1].role",

@@ -29,7 +29,7 @@ async fn requests_that_are_wrong_name_every_field() {
     let mut fields: Vec<&str> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
     fields.sort_unstable();
     let expected =
-        ["call.tool", "context.sensitivity", "context.session_id", "request_id", "wait_for_approval"];
+        ["call.tool", "context.sensitivity[0]", "context.session_id", "request_id", "wait_for_approval"];
     assert_eq!(fields, expected);
 
     let nothing = world.execute(pb::ExecuteToolCallRequest::default()).await.expect_err("refused");
