@@ -2,6 +2,7 @@
 
 use bulkhead_canonical_json as canonical;
 use bulkhead_edge::page::Page;
+use bulkhead_edge::principal::is_name;
 use bulkhead_edge::{Principal, Violations, wire};
 use bulkhead_proto::audit::v1 as pb;
 use prost_types::Timestamp;
@@ -17,6 +18,10 @@ use crate::query::Recorded;
 const EVENTS_MAX: usize = 256;
 /// Characters of a free identifier at most.
 const TEXT_MAX: usize = 128;
+
+const OUTCOME: &str = "must be at most 64 of [a-z_]";
+const TRACE_ID: &str = "must be 32 lower-case hex digits, or empty";
+const TEXT: &str = "must be at most 128 characters and hold no control characters";
 
 /// A checked query.
 #[derive(Debug)]
@@ -84,20 +89,12 @@ fn time(sent: Option<Timestamp>, field: &str, violations: &mut Violations) -> Op
 fn check_texts(message: &pb::Event, field: impl Fn(&str) -> String, violations: &mut Violations) {
     violations.context_id(&field("session_id"), &message.session_id);
     violations.context_id(&field("run_id"), &message.run_id);
-    violations.require(is_outcome(&message.outcome), &field("outcome"), "must be at most 64 of [a-z_]");
-    violations.require(
-        is_trace_id(&message.trace_id),
-        &field("trace_id"),
-        "must be 32 lower-case hex digits, or empty",
-    );
+    violations.require(is_outcome(&message.outcome), &field("outcome"), OUTCOME);
+    violations.require(is_trace_id(&message.trace_id), &field("trace_id"), TRACE_ID);
     for (name, text) in
         [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
     {
-        violations.require(
-            is_text(text),
-            &field(name),
-            "must be at most 128 characters and hold no control characters",
-        );
+        violations.require(is_text(text), &field(name), TEXT);
     }
 }
 
@@ -152,6 +149,7 @@ pub(super) fn query(request: pb::QueryEventsRequest, tenant: &str) -> Result<Wan
     let kind_fits =
         kind.len() <= 64 && kind.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
     violations.require(kind_fits, "kind", "must be a kind such as tool.intent, or a prefix such as tool.");
+    check_filters(&request, &mut violations);
     let filter = Filter {
         tenant: tenant.to_owned(),
         start,
@@ -167,6 +165,22 @@ pub(super) fn query(request: pb::QueryEventsRequest, tenant: &str) -> Result<Wan
     let fingerprint = format!("{filter:?}");
     let page = Page::read(request.page_size, &request.page_token, &fingerprint, &mut violations);
     Ok(violations.finish(Some(Wanted { filter, page, fingerprint }))?)
+}
+
+/// A filter that no event can match is a mistake, not an empty answer.
+fn check_filters(request: &pb::QueryEventsRequest, violations: &mut Violations) {
+    violations.context_id("session_id", &request.session_id);
+    let name = &request.principal_name;
+    violations.require(
+        name.is_empty() || is_name(name),
+        "principal_name",
+        "must be 1 to 64 of [a-z0-9._-], or empty",
+    );
+    violations.require(is_outcome(&request.outcome), "outcome", OUTCOME);
+    violations.require(is_trace_id(&request.trace_id), "trace_id", TRACE_ID);
+    for (field, text) in [("tool", &request.tool), ("subject_id", &request.subject_id)] {
+        violations.require(is_text(text), field, TEXT);
+    }
 }
 
 pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
