@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bulkhead_canonical_json::sha256_hex;
+use bulkhead_canonical_json::{self as canonical, sha256_hex};
 use bulkhead_edge::{Fault, Violations, wire};
 use bulkhead_proto::common::v1 as common;
 use bulkhead_proto::router::v1 as pb;
@@ -17,6 +17,8 @@ use crate::service::Command;
 
 /// Turns in a conversation at most.
 const TURNS_MAX: usize = 10_000;
+/// Blocks in one turn at most.
+const BLOCKS_MAX: usize = 1_000;
 /// Tools on offer at most.
 const TOOLS_MAX: usize = 128;
 /// Tokens of an answer at most.
@@ -119,10 +121,9 @@ fn turn(
             None
         }
     };
-    if message.content.is_empty() {
-        violations.add(format!("messages[{at}].content"), "must have at least one block");
-    }
-    let blocks = message.content.into_iter().enumerate();
+    let fits = (1..=BLOCKS_MAX).contains(&message.content.len());
+    violations.require(fits, &format!("messages[{at}].content"), "must have 1 to 1000 blocks");
+    let blocks = message.content.into_iter().take(BLOCKS_MAX).enumerate();
     let blocks: Vec<Option<Block>> = blocks
         .map(|(place, content)| {
             let field = format!("messages[{at}].content[{place}]");
@@ -190,6 +191,8 @@ fn is_tool_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
+/// Leniently: the text was written by a model, and an answer that the router gave must be welcome in the next
+/// request. Whoever acts on it reads it strictly.
 fn object(text: &str) -> Option<Object> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Some(object),
@@ -214,8 +217,19 @@ fn tools(tools: Vec<pb::ToolDefinition>, violations: &mut Violations) -> Option<
 }
 
 fn tool(at: usize, definition: pb::ToolDefinition, violations: &mut Violations) -> Option<Tool> {
-    let input_schema = object(&definition.input_schema_json);
-    let field = format!("tools[{at}].input_schema_json");
-    violations.require(input_schema.is_some(), &field, "must be a JSON Schema, which is a JSON object");
-    Some(Tool { name: definition.name, description: definition.description, input_schema: input_schema? })
+    // Strictly: of a key that stands twice the model would see one, and the caller may mean the other.
+    let input_schema = match canonical::parse(&definition.input_schema_json) {
+        Ok(Value::Object(schema)) => Ok(schema),
+        Ok(_) => Err("it is not an object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let input_schema = input_schema.map_err(|why| {
+        let field = format!("tools[{at}].input_schema_json");
+        violations.add(field, format!("must be a JSON Schema, which is a JSON object: {why}"));
+    });
+    Some(Tool {
+        name: definition.name,
+        description: definition.description,
+        input_schema: input_schema.ok()?,
+    })
 }
