@@ -193,6 +193,9 @@ pub(super) fn cast(message: pb::DecideApprovalRequest) -> Result<Cast, Fault> {
 fn check_reason(decision: Option<Decision>, reason: &str, violations: &mut Violations) {
     let fits = reason.chars().count() <= REASON_CHARS_MAX;
     violations.require(fits, "reason", format!("must be at most {REASON_CHARS_MAX} characters"));
+    // People read it at terminals, where an escape sequence could rewrite what they see.
+    let plain = !reason.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+    violations.require(plain, "reason", "must hold no control characters but line breaks and tabs");
     let given = decision != Some(Decision::Deny) || !reason.trim().is_empty();
     violations.require(given, "reason", "is required for a denial: the agent reads it");
 }

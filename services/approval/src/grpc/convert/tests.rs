@@ -106,8 +106,10 @@ fn each_wrong_field_of_a_vote_is_named() {
         edit(&mut message);
         message
     };
-    let cases: [(pb::DecideApprovalRequest, &[&str]); 9] = [
+    let cases: [(pb::DecideApprovalRequest, &[&str]); 11] = [
         (valid.clone(), &[]),
+        (change(|m| m.reason = "no:\n\tnot today".into()), &[]),
+        (change(|m| m.reason = "no\u{1b}[2J".into()), &["reason"]),
         (change(|m| m.request_id.clear()), &["request_id"]),
         (change(|m| m.approval_id = "a1".into()), &["approval_id"]),
         (change(|m| m.decision = 0), &["decision"]),
