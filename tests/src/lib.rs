@@ -7,6 +7,7 @@
 mod binaries;
 mod collector;
 mod http;
+pub mod probe;
 mod sandbox;
 mod waiting;
 

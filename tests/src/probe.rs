@@ -1,0 +1,11 @@
+//! A stack as no generated client would ask it: any message of any RPC, as bytes, and what it left behind.
+
+mod footprint;
+mod methods;
+mod samples;
+mod wire;
+
+pub use footprint::Footprint;
+pub use methods::{Method, implemented, methods};
+pub use samples::{World, settle};
+pub use wire::{Answer, Ask, Wire};
