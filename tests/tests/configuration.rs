@@ -39,7 +39,11 @@ fn a_file_that_is_no_toml_is_located_without_repeating_its_line() -> anyhow::Res
     let folder = tempfile::tempdir()?;
     let output = serve(folder.path(), "[audit]\ndata = \"x\"\npassword = \"hunter2\" oops\n")?;
     assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{}", said(&output));
-    assert!(said(&output).contains("line 3") && !said(&output).contains("hunter2"), "{}", said(&output));
+    assert!(
+        said(&output).contains("bulkhead.toml:3:") && !said(&output).contains("hunter2"),
+        "{}",
+        said(&output)
+    );
     Ok(())
 }
 

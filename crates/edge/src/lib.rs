@@ -33,7 +33,7 @@ pub use peer::{Peer, PeerError, PeerSettings};
 pub use principal::{Principal, PrincipalKind};
 pub use readiness::Readiness;
 pub use serve::{Edge, ServeError};
-pub use settings::{EdgeSettings, Mistakes, Settings};
+pub use settings::{EdgeSettings, Mistakes, Secret, Settings};
 pub use tasks::Tasks;
 pub use tokens::TokenTable;
 pub use violations::Violations;

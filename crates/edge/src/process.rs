@@ -1,10 +1,12 @@
 //! What every service's `main` does: read the settings, log, serve, drain, say how it ended.
 
+mod arguments;
+mod check;
+
 use std::error::Error;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 
 use bulkhead_telemetry::TelemetrySettings;
@@ -12,10 +14,14 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use arguments::ServiceArguments;
+
 use crate::fault::chain;
 use crate::identity::jwt::KeySourceError;
+use crate::settings::Table;
 use crate::tokens::TokenFileError;
-use crate::{Mistakes, PeerError, ServeError, Settings};
+use crate::{PeerError, ServeError, Settings};
+use arguments::Action;
 
 /// Told the address once the service is bound.
 pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
@@ -23,24 +29,32 @@ pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 /// Exit code for a configuration that cannot work (`EX_CONFIG` of sysexits.h): restarting does not help.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Runs a service as a process of its own, until SIGTERM or SIGINT.
+/// Does what the arguments of a service's process ask for: serves until SIGTERM or SIGINT, or looks at the
+/// configuration.
 ///
-/// Prints one JSON line, `{"listening":…,"service":…}`, on standard output once it is bound; everything
+/// A service prints one JSON line, `{"listening":…,"service":…}`, on standard output once it is bound; everything
 /// else goes to standard error. Exits 0 after a drain, 78 for a configuration that cannot work, 1
 /// otherwise.
 pub fn run<C, S, F>(
     service: &'static str,
-    config_path: &Path,
-    configure: impl FnOnce(Settings) -> Result<C, Mistakes>,
+    arguments: &ServiceArguments,
+    read: impl FnOnce(&mut Table<'_>) -> Option<C>,
     serve: S,
 ) -> ExitCode
 where
     S: FnOnce(C, Announce, CancellationToken) -> F,
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
-    match Settings::load(config_path, service).and_then(configure) {
-        Ok(config) => host(service, |announce, shutdown| serve(config, announce, shutdown)),
-        Err(mistakes) => stopped(service, &mistakes, EXIT_CONFIG),
+    let settings = Settings::load(&arguments.config, service);
+    let config = settings.and_then(|settings| settings.read_with_knobs(read));
+    match (arguments.action(), config) {
+        (Action::Serve, Ok((config, _knobs))) => {
+            host(service, |announce, shutdown| serve(config, announce, shutdown))
+        }
+        (Action::Serve, Err(mistakes)) => stopped(service, &mistakes, EXIT_CONFIG),
+        (Action::Check { json }, config) => check::report(service, config.map(drop), json),
+        (Action::Print, Ok((_config, knobs))) => check::print(&knobs),
+        (Action::Print, Err(mistakes)) => stopped(service, &mistakes, EXIT_CONFIG),
     }
 }
 

@@ -25,7 +25,6 @@ use std::error::Error;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
-use bulkhead_grant::SigningKey;
 use bulkhead_outbox::Outbox;
 use bulkhead_sqlite::Store;
 use sqlx::migrate::Migrator;
@@ -57,7 +56,7 @@ pub async fn serve(
     metrics::observe();
     let tasks = Tasks::new();
     let readiness = Readiness::new();
-    let key = SigningKey::load(&config.grant_key)?;
+    let key = config.grant_key;
     let public_key = key.public();
     let audit = peer::dial(&config.audit)?;
     let store = Store::open(&config.data.join("approval.db"), &MIGRATIONS).await?;

@@ -23,7 +23,6 @@ use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::LogKey;
 use crate::log::{Clock, Layout, Log, Settings};
 use crate::query::Query;
 
@@ -47,11 +46,11 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tasks = Tasks::new();
     let readiness = Readiness::new();
-    let key = LogKey::load(&config.origin, &config.log_key)?;
     let edge = Edge::bind(config.edge).await?;
     let layout = Layout::new(&config.data);
     metrics::observe(layout.logs());
-    let settings = Settings { layout: layout.clone(), key, clock: Clock::new(bulkhead_edge::now) };
+    let settings =
+        Settings { layout: layout.clone(), key: config.log_key, clock: Clock::new(bulkhead_edge::now) };
     let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await?;
     announce(edge.address());
     let routes = grpc::routes(log, Query::new(index, layout));

@@ -1,8 +1,8 @@
 //! The `audit` service as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bulkhead_edge::process::{self, ServiceArguments};
 use clap::Parser;
 
 /// The audit service of Bulkhead.
@@ -11,17 +11,11 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration file with a table [audit].
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    service: ServiceArguments,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    bulkhead_edge::process::run(
-        bulkhead_audit::NAME,
-        &arguments.config,
-        bulkhead_audit::Config::read,
-        bulkhead_audit::serve,
-    )
+    let arguments = Arguments::parse().service;
+    process::run(bulkhead_audit::NAME, &arguments, bulkhead_audit::Config::read, bulkhead_audit::serve)
 }

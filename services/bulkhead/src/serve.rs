@@ -1,10 +1,9 @@
 //! `bulkhead serve SERVICE`: any one service, in this process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bulkhead_edge::process;
+use bulkhead_edge::process::{self, ServiceArguments};
 use clap::{Args, ValueEnum};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
@@ -13,9 +12,8 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 pub(crate) struct ServeArguments {
     /// Which service.
     service: Service,
-    /// Configuration file with a table named like the service.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    arguments: ServiceArguments,
     /// Stop when this process, our parent, is gone.
     #[arg(long, value_name = "PID", hide = true)]
     parent: Option<i32>,
@@ -67,23 +65,23 @@ impl ServeArguments {
         {
             return ExitCode::FAILURE;
         }
-        let config = &self.config;
+        let arguments = &self.arguments;
         match self.service {
             Service::ModelRouter => {
                 use bulkhead_model_router as service;
-                process::run(service::NAME, config, service::Config::read, service::serve)
+                process::run(service::NAME, arguments, service::Config::read, service::serve)
             }
             Service::ToolExecutor => {
                 use bulkhead_tool_executor as service;
-                process::run(service::NAME, config, service::Config::read, service::serve)
+                process::run(service::NAME, arguments, service::Config::read, service::serve)
             }
             Service::Approval => {
                 use bulkhead_approval as service;
-                process::run(service::NAME, config, service::Config::read, service::serve)
+                process::run(service::NAME, arguments, service::Config::read, service::serve)
             }
             Service::Audit => {
                 use bulkhead_audit as service;
-                process::run(service::NAME, config, service::Config::read, service::serve)
+                process::run(service::NAME, arguments, service::Config::read, service::serve)
             }
         }
     }

@@ -1,20 +1,19 @@
 //! The table `[model-router]` of the configuration.
 
-mod input;
 mod model;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bulkhead_edge::{EdgeSettings, Mistakes, PeerSettings, Settings};
+use bulkhead_edge::settings::Table;
+use bulkhead_edge::{EdgeSettings, PeerSettings, Secret};
 use ipnet::IpNet;
 
 use crate::health::HealthPolicy;
 use crate::network::LocalNetworks;
+use crate::proxy::ProxyUrl;
 use crate::schedule::Policy;
-use crate::secret::{ProxyUrl, Secret};
 use crate::upstream::Target;
-use input::{Input, RouteInput};
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -66,110 +65,174 @@ pub struct RouteConfig {
 }
 
 impl Config {
-    /// Checks the settings.
-    ///
-    /// # Errors
-    /// Every mistake at once.
-    pub fn read(settings: Settings) -> Result<Self, Mistakes> {
-        let input: Input = settings.parse()?;
-        let mut mistakes = Mistakes::new();
-        input.check_ranges(&mut mistakes);
-        let networks = networks(&input.local_networks, &mut mistakes);
-        let names: Vec<String> = input.models.iter().map(|model| model.name.clone()).collect();
-        check_names("model", &names, &mut mistakes);
-        let routes = routes(&input.routes, &names, &mut mistakes);
-        let cloud_proxy = input.cloud_proxy.as_ref().and_then(|text| proxy(text, &mut mistakes));
-        let models =
-            input.models.into_iter().filter_map(|model| model.check(&networks, &mut mistakes)).collect();
-        let longest = Duration::from_millis(input.patience_ms);
-        let config = Self {
-            edge: input.edge.check(&mut mistakes),
-            audit: input.audit.into(),
-            data: input.data,
-            outbox_events_max: input.outbox_events_max,
-            local_networks: networks,
+    /// Reads the table, and the keys that it names.
+    pub fn read(table: &mut Table<'_>) -> Option<Self> {
+        let edge = table.table("edge", EdgeSettings::read);
+        let audit = table.table("audit", PeerSettings::read);
+        let data = table.required("data", "Folder of the store; made by the first start.");
+        let outbox_events_max = table.number(
+            "outbox_events_max",
+            1..=1_000_000,
+            10_000,
+            "Events that may wait for audit; beyond it no model is called. At about 1 KiB an event, 10 MiB and an hour \
+             of a busy agent.",
+        );
+        let local_networks = networks(table);
+        let cloud_proxy = proxy(table);
+        let retry = retry(table);
+        let health = health(table);
+        let mut names = Vec::new();
+        let models = table.tables("model", |table| ModelConfig::read(table, &local_networks, &mut names));
+        if names.is_empty() {
+            table.mistake("model", "there must be at least one [[model-router.model]]");
+        }
+        let mut seen = Vec::new();
+        let routes = table.tables("route", |table| RouteConfig::read(table, &names, &mut seen));
+        if seen.is_empty() {
+            table.mistake("route", "there must be at least one [[model-router.route]]");
+        }
+        Some(Self {
+            edge: edge?,
+            audit: audit?,
+            data: data?,
+            outbox_events_max,
+            local_networks,
             cloud_proxy,
-            retry: Policy {
-                base: Duration::from_millis(input.retry_base_ms),
-                cap: Duration::from_millis(input.retry_cap_ms),
-                patience: longest,
-            },
-            health: HealthPolicy {
-                unusable: Duration::from_millis(input.unusable_ms),
-                circuit_failures: input.circuit_failures,
-                circuit_open: Duration::from_millis(input.circuit_open_ms),
-                probe: Duration::from_millis(input.circuit_open_ms),
-            },
-            models,
-            routes,
-        };
-        mistakes.finish(Some(config))
+            retry,
+            health,
+            models: models?,
+            routes: routes?,
+        })
     }
 }
 
-fn networks(texts: &[String], mistakes: &mut Mistakes) -> LocalNetworks {
-    let parsed = texts.iter().filter_map(|text| match text.parse::<IpNet>() {
-        Ok(network) => Some(network),
-        Err(_not_cidr) => {
-            mistakes
-                .add("local_networks", format!("{text:?} must be a network such as 10.0.0.0/8 or ::1/128"));
-            None
-        }
-    });
-    LocalNetworks::new(parsed.collect::<Vec<_>>())
+fn retry(table: &mut Table<'_>) -> Policy {
+    Policy {
+        base: table.milliseconds(
+            "retry_base_ms",
+            1..=60_000,
+            200,
+            "First cap of the jittered wait between attempts; it doubles. A fifth of a second, about the round trip to \
+             a cloud model.",
+        ),
+        cap: table.milliseconds(
+            "retry_cap_ms",
+            1..=600_000,
+            5_000,
+            "Up to this. Five seconds: beyond it another model is the better use of the time.",
+        ),
+        patience: table.milliseconds(
+            "patience_ms",
+            0..=600_000,
+            10_000,
+            "A server that asks for a longer delay is passed over. Ten seconds: most rate limits that pass at all pass \
+             sooner, and a person is still there.",
+        ),
+    }
 }
 
-fn proxy(text: &Secret, mistakes: &mut Mistakes) -> Option<ProxyUrl> {
-    let url = ProxyUrl::parse(text);
+fn health(table: &mut Table<'_>) -> HealthPolicy {
+    let circuit_open = table.milliseconds(
+        "circuit_open_ms",
+        1..=3_600_000,
+        15_000,
+        "How long an open circuit rests until it is probed. A quarter of a minute, about a restart of a local model.",
+    );
+    HealthPolicy {
+        unusable: table.milliseconds(
+            "unusable_ms",
+            1..=86_400_000,
+            60_000,
+            "How long a model rests after 401, 402, 403 or 404. A minute: a corrected key is noticed soon, a wrong one \
+             is not tried all the time.",
+        ),
+        circuit_failures: table.number(
+            "circuit_failures",
+            1..=1_000,
+            5,
+            "Failures in a row that open a model's circuit. Five: more than one request alone makes.",
+        ),
+        circuit_open,
+        probe: circuit_open,
+    }
+}
+
+fn networks(table: &mut Table<'_>) -> LocalNetworks {
+    let this_machine = ["127.0.0.0/8", "::1/128"].map(str::to_owned).to_vec();
+    let texts = table.or(
+        "local_networks",
+        this_machine,
+        "Networks whose models may see sensitive requests. This machine alone.",
+    );
+    let mut networks = Vec::new();
+    for text in texts {
+        match text.parse::<IpNet>() {
+            Ok(network) => networks.push(network),
+            Err(_not_cidr) => {
+                let right = "must be a network such as 10.0.0.0/8 or ::1/128";
+                table.mistake("local_networks", format!("{text:?} {right}"));
+            }
+        }
+    }
+    LocalNetworks::new(networks)
+}
+
+fn proxy(table: &mut Table<'_>) -> Option<ProxyUrl> {
+    let text = table.optional::<Secret>(
+        "cloud_proxy",
+        "Proxy for cloud models, such as http://proxy.example:3128. Proxies of the environment are never used.",
+    );
+    let url = ProxyUrl::parse(&text?);
     if url.is_none() {
         // The text is not repeated: it may hold a password.
-        mistakes.add("cloud_proxy", "must be a URL such as http://proxy.example:3128");
+        table.mistake("cloud_proxy", "must be a URL such as http://proxy.example:3128");
     }
     url
 }
 
-/// Names are unique and short, so that they fit into metadata and logs.
-fn check_names(what: &str, names: &[String], mistakes: &mut Mistakes) {
-    if names.is_empty() {
-        mistakes.add(what, format!("there must be at least one [[model-router.{what}]]"));
-    }
-    for (at, name) in names.iter().enumerate() {
-        let fits = (1..=64).contains(&name.len())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'));
-        if !fits {
-            mistakes.add(&format!("{what}.name"), format!("{name:?} must be 1 to 64 of [A-Za-z0-9._:-]"));
-        }
-        if names[..at].contains(name) {
-            mistakes.add(&format!("{what}.name"), format!("{name:?} is there twice; names must be unique"));
-        }
+impl RouteConfig {
+    /// Reads one `[[model-router.route]]`; `seen` are the names of the routes before it.
+    fn read(table: &mut Table<'_>, models: &[String], seen: &mut Vec<String>) -> Option<Self> {
+        let name = name(table, seen, "What requests call the route; unique.");
+        let wanted = table.required::<Vec<String>>("chain", "Names of models, first choice first.");
+        let chain = chain(table, &wanted?, models);
+        Some(Self { name: name?, chain })
     }
 }
 
-fn routes(inputs: &[RouteInput], models: &[String], mistakes: &mut Mistakes) -> Vec<RouteConfig> {
-    let names: Vec<String> = inputs.iter().map(|route| route.name.clone()).collect();
-    check_names("route", &names, mistakes);
-    inputs
-        .iter()
-        .map(|route| RouteConfig { name: route.name.clone(), chain: chain(route, models, mistakes) })
-        .collect()
-}
-
-fn chain(route: &RouteInput, models: &[String], mistakes: &mut Mistakes) -> Vec<usize> {
-    let key = format!("route.{}.chain", route.name);
-    if route.chain.is_empty() {
-        mistakes.add(&key, "must name at least one model");
+fn chain(table: &mut Table<'_>, wanted: &[String], models: &[String]) -> Vec<usize> {
+    if wanted.is_empty() {
+        table.mistake("chain", "must name at least one model");
     }
     let mut places = Vec::new();
-    for name in &route.chain {
+    for name in wanted {
         match models.iter().position(|model| model == name) {
-            None => mistakes.add(&key, format!("{name:?} is no model; there are {}", models.join(", "))),
+            None => table.mistake("chain", format!("{name:?} is no model; there are {}", models.join(", "))),
             Some(place) if places.contains(&place) => {
-                mistakes.add(&key, format!("{name:?} is there twice; use attempts_max for more attempts"));
+                let hint = "use attempts_max for more attempts";
+                table.mistake("chain", format!("{name:?} is there twice; {hint}"));
             }
             Some(place) => places.push(place),
         }
     }
     places
+}
+
+/// A name is unique and short, so that it fits into metadata and logs. `seen` gets every name, right or wrong.
+fn name(table: &mut Table<'_>, seen: &mut Vec<String>, meaning: &'static str) -> Option<String> {
+    let name = table.required::<String>("name", meaning);
+    let fits = |name: &String| {
+        (1..=64).contains(&name.len())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'))
+    };
+    if let Some(name) = name.as_ref().filter(|name| !fits(name)) {
+        table.mistake("name", format!("{name:?} must be 1 to 64 of [A-Za-z0-9._:-]"));
+    }
+    if let Some(name) = name.as_ref().filter(|name| seen.contains(name)) {
+        table.mistake("name", format!("{name:?} is there twice; names must be unique"));
+    }
+    seen.push(name.clone().unwrap_or_default());
+    name
 }
 
 #[cfg(test)]

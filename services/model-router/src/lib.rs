@@ -23,10 +23,11 @@ mod metrics;
 pub mod network;
 pub mod plan;
 pub mod provider;
+pub mod proxy;
 mod record;
 mod replay;
 pub mod schedule;
-pub mod secret;
+
 mod service;
 pub mod upstream;
 

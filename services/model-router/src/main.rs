@@ -1,8 +1,8 @@
 //! The `model-router` service as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bulkhead_edge::process::{self, ServiceArguments};
 use clap::Parser;
 
 /// The model-router service of Bulkhead.
@@ -11,16 +11,15 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration file with a table [model-router].
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    service: ServiceArguments,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    bulkhead_edge::process::run(
+    let arguments = Arguments::parse().service;
+    process::run(
         bulkhead_model_router::NAME,
-        &arguments.config,
+        &arguments,
         bulkhead_model_router::Config::read,
         bulkhead_model_router::serve,
     )

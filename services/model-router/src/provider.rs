@@ -6,12 +6,12 @@ mod anthropic;
 mod names;
 mod ollama;
 
+use bulkhead_edge::Secret;
 use http::HeaderMap;
 use serde_json::Value;
 
 use crate::chat::{Answer, Prompt};
 use crate::failure::Kind;
-use crate::secret::Secret;
 
 /// One provider's wire format.
 #[derive(Debug)]
@@ -73,12 +73,6 @@ impl Malformed {
 
 /// Every provider.
 pub static ADAPTERS: [&Adapter; 2] = [&anthropic::ADAPTER, &ollama::ADAPTER];
-
-/// The adapter of that name.
-#[must_use]
-pub fn named(name: &str) -> Option<&'static Adapter> {
-    ADAPTERS.into_iter().find(|adapter| adapter.name == name)
-}
 
 /// The checks that every answer passes, whatever the format: M17's first ones.
 fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {

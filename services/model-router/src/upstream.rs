@@ -9,6 +9,7 @@ mod wire;
 
 use std::time::Duration;
 
+use bulkhead_edge::Secret;
 use reqwest::{Client, Proxy, Url, redirect, retry};
 
 use crate::chat::Answer;
@@ -16,7 +17,7 @@ use crate::clearance::{Anywhere, Clearance, Cleared};
 use crate::failure::Failure;
 use crate::network::LocalNetworks;
 use crate::provider::Adapter;
-use crate::secret::{ProxyUrl, Secret};
+use crate::proxy::ProxyUrl;
 use resolve::LocalResolver;
 pub(crate) use resolve::literal;
 

@@ -46,7 +46,7 @@ mod tools;
 use std::error::Error;
 use std::sync::Arc;
 
-pub use config::{FsConfig, LabelInput, RootConfig, RootInput};
+pub use config::{FsConfig, RootConfig};
 pub use files::Files;
 pub use label::{LabelRule, Labels};
 

@@ -26,19 +26,16 @@ pub mod tool;
 pub mod toolbox;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bulkhead_edge::peer;
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
-use bulkhead_grant::PinnedKeys;
 use bulkhead_outbox::Outbox;
 use tokio_util::sync::CancellationToken;
 
 use approvals::Approvals;
 use engine::{Engine, Parts};
-use policy::Policy;
 use store::Journal;
 use tool::Tool;
 use toolbox::Toolbox;
@@ -54,15 +51,6 @@ const SERVICES: &[&str] = &["bulkhead.tools.v1.ToolExecutorService"];
 
 /// Name of the journal in the data folder.
 const JOURNAL: &str = "journal.sqlite";
-
-/// Why the policy is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the policy {path}")]
-struct PolicyFileError {
-    path: PathBuf,
-    #[source]
-    source: std::io::Error,
-}
 
 /// Binds, announces the address, and serves the file tools until `shutdown`.
 ///
@@ -93,8 +81,6 @@ pub async fn serve_tools(
     metrics::register();
     let tasks = Tasks::new();
     let readiness = Readiness::new();
-    let policy = load_policy(config.policy)?;
-    let keys = PinnedKeys::load(config.grant_keys.iter().map(PathBuf::as_path))?;
     let toolbox = Toolbox::new(tools)?;
     let (audit, approval) = (peer::dial(&config.audit)?, peer::dial(&config.approval.peer)?);
 
@@ -104,8 +90,8 @@ pub async fn serve_tools(
     let outbox = Outbox::start(store.clone(), limits.outbox, audit, readiness.clone(), &tasks);
     let engine = Engine::new(Parts {
         toolbox,
-        policy,
-        keys,
+        policy: config.policy,
+        keys: config.grant_keys,
         journal: Journal::new(store, outbox, limits, readiness.clone()),
         approvals: Approvals::new(approval, config.approval.timeout, config.approval.expires_in),
         tasks: tasks.clone(),
@@ -117,12 +103,4 @@ pub async fn serve_tools(
     let routes = grpc::routes(engine);
     edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
     Ok(())
-}
-
-fn load_policy(path: Option<PathBuf>) -> Result<Policy, Box<dyn Error + Send + Sync>> {
-    let Some(path) = path else { return Ok(Policy::parse(DEFAULT_POLICY)?) };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Policy::parse(&text)?),
-        Err(source) => Err(PolicyFileError { path, source }.into()),
-    }
 }

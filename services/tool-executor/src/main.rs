@@ -1,8 +1,8 @@
 //! The `tool-executor` service as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bulkhead_edge::process::{self, ServiceArguments};
 use clap::Parser;
 
 /// The tool-executor service of Bulkhead.
@@ -11,16 +11,15 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration file with a table [tool-executor].
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    service: ServiceArguments,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    bulkhead_edge::process::run(
+    let arguments = Arguments::parse().service;
+    process::run(
         bulkhead_tool_executor::NAME,
-        &arguments.config,
+        &arguments,
         bulkhead_tool_executor::Config::read,
         bulkhead_tool_executor::serve,
     )

@@ -9,6 +9,9 @@ mod load;
 mod question;
 mod quorum;
 
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
 use cedar_policy::{Authorizer, Decision as Answer, PolicyId, PolicySet, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +81,15 @@ pub enum NotConfirmed {
     },
 }
 
+/// Why a policy file was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the policy {path} cannot be used")]
+pub struct PolicyFileError {
+    path: PathBuf,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
 /// What one probe said.
 struct Probe {
     allowed: bool,
@@ -86,6 +98,16 @@ struct Probe {
 }
 
 impl Policy {
+    /// Loads a policy from its file.
+    ///
+    /// # Errors
+    /// [`PolicyFileError`].
+    pub fn load(path: &Path) -> Result<Self, PolicyFileError> {
+        let failed = |source: Box<dyn Error + Send + Sync>| PolicyFileError { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+        Self::parse(&text).map_err(|error| failed(error.into()))
+    }
+
     /// Reads and validates a policy.
     ///
     /// # Errors

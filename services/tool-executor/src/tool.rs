@@ -197,6 +197,24 @@ pub enum SensitivityLabel {
     PersonalData,
 }
 
+impl SensitivityLabel {
+    /// Every category.
+    pub const ALL: [Self; 5] =
+        [Self::Credentials, Self::Financial, Self::Health, Self::PrivateStrategy, Self::PersonalData];
+
+    /// As stored JSON and the configuration write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Financial => "financial",
+            Self::Health => "health",
+            Self::PrivateStrategy => "private_strategy",
+            Self::PersonalData => "personal_data",
+        }
+    }
+}
+
 impl From<SensitivityLabel> for Sensitivity {
     fn from(label: SensitivityLabel) -> Self {
         match label {

@@ -18,7 +18,6 @@ use std::time::Duration;
 use crate::PrincipalKind;
 use crate::identity::IdentityError;
 
-pub use input::JwtInput;
 pub(crate) use source::KeyFollower;
 pub use source::KeySourceError;
 pub(crate) use verifier::{Verifier, begin};

@@ -160,7 +160,7 @@ async fn a_second_service_on_the_same_store_does_not_start() {
     let sandbox = Sandbox::new().await;
     let _service = sandbox.start().await;
     let config = bulkhead_edge::Settings::load(&sandbox.config_file(""), bulkhead_approval::NAME)
-        .and_then(bulkhead_approval::Config::read)
+        .and_then(|settings| settings.read(bulkhead_approval::Config::read))
         .expect("a configuration");
     let second = bulkhead_approval::serve(config, Box::new(|_| {}), Default::default()).await;
     let text = second.expect_err("refused").to_string();

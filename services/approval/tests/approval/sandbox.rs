@@ -78,7 +78,7 @@ impl Sandbox {
 
     pub(crate) async fn start_with(&self, more: &str) -> Service {
         let settings = Settings::load(&self.config_file(more), NAME).expect("a configuration");
-        let config = Config::read(settings).expect("a valid one");
+        let config = settings.read(Config::read).expect("a valid one");
         let shutdown = CancellationToken::new();
         let (announce, announced) = oneshot::channel();
         let announce = Box::new(move |address| announce.send(address).expect("somebody waits"));

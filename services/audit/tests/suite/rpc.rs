@@ -27,7 +27,7 @@ struct Service {
 impl Service {
     async fn start(installation: &Installation) -> Self {
         let settings = Settings::load(&installation.config(), NAME).expect("settings");
-        let config = Config::read(settings).expect("a config");
+        let config = settings.read(Config::read).expect("a config");
         let (announce, address) = oneshot::channel::<SocketAddr>();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();

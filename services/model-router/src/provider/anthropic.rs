@@ -1,5 +1,6 @@
 //! Anthropic Messages, version 2023-06-01 (<https://docs.anthropic.com/en/api/messages>).
 
+use bulkhead_edge::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -7,7 +8,6 @@ use super::names::ToolNames;
 use super::{Adapter, Malformed, Parameters, count, object, offered, text};
 use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
 use crate::failure::Kind;
-use crate::secret::Secret;
 
 /// The row of the table.
 pub(super) static ADAPTER: Adapter = Adapter {

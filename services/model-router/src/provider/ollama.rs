@@ -1,5 +1,6 @@
 //! Ollama chat without streaming (<https://github.com/ollama/ollama/blob/main/docs/api.md>).
 
+use bulkhead_edge::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 use super::{Adapter, Malformed, Parameters, count, object, offered, text};
 use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
 use crate::failure::Kind;
-use crate::secret::Secret;
 
 /// The row of the table.
 pub(super) static ADAPTER: Adapter = Adapter {

@@ -158,7 +158,7 @@ pub(crate) async fn run_child(mut command: Command) -> (Reaped, ModelRouterServi
 
 async fn start(folder: &Path) -> (String, Router) {
     let settings = Settings::load(&folder.join("bulkhead.toml"), NAME).expect("settings");
-    let config = Config::read(settings).expect("a configuration");
+    let config = settings.read(Config::read).expect("a configuration");
     let (announce, announced) = oneshot::channel();
     let announce = Box::new(move |address| announce.send(address).expect("awaited"));
     let shutdown = CancellationToken::new();

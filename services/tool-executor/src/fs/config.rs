@@ -1,9 +1,9 @@
 //! The tables `[[tool-executor.root]]` and `[[tool-executor.label]]`.
 
+use std::io;
 use std::path::PathBuf;
 
-use bulkhead_edge::Mistakes;
-use serde::Deserialize;
+use bulkhead_edge::settings::Table;
 
 use super::label::{LabelRule, Labels};
 use crate::tool::SensitivityLabel;
@@ -48,125 +48,91 @@ pub struct RootConfig {
     pub file_bytes_max: u64,
 }
 
-/// The serde shape of one `[[tool-executor.root]]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RootInput {
-    name: String,
-    path: PathBuf,
-    #[serde(default = "defaults::undo_bytes_max")]
-    undo_bytes_max: u64,
-    #[serde(default = "defaults::read_bytes_max")]
-    read_bytes_max: u64,
-    #[serde(default = "defaults::write_bytes_max")]
-    write_bytes_max: u64,
-    #[serde(default = "defaults::file_bytes_max")]
-    file_bytes_max: u64,
-}
-
-/// The serde shape of one `[[tool-executor.label]]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LabelInput {
-    pattern: String,
-    sensitivity: SensitivityLabel,
-}
-
-mod defaults {
-    /// 64 MiB: larger than what people edit by hand, small enough to keep one copy a change.
-    pub(super) fn undo_bytes_max() -> u64 {
-        64 << 20
-    }
-
-    /// 1 MiB: some 250,000 tokens, more than a model's window takes well.
-    pub(super) fn read_bytes_max() -> u64 {
-        1 << 20
-    }
-
-    /// 1 MiB: as much as the arguments of a call may hold.
-    pub(super) fn write_bytes_max() -> u64 {
-        super::WRITE_BYTES_LIMIT
-    }
-
-    /// 4 GiB: hashing takes seconds; more would outlast the deadline of a call.
-    pub(super) fn file_bytes_max() -> u64 {
-        4 << 30
-    }
-
-    /// A month: long enough to notice a mistake after the holidays.
-    pub(super) fn undo_retention_days() -> u32 {
-        30
-    }
-}
-
 impl FsConfig {
-    /// Checks `root`, `label` (none given: [`Labels::built_in`]; given ones replace those) and
-    /// `undo_retention_days` (none: 30). Mistakes are named with their keys.
-    #[must_use]
-    pub fn check(
-        roots: Vec<RootInput>,
-        labels: Option<Vec<LabelInput>>,
-        undo_retention_days: Option<u32>,
-        mistakes: &mut Mistakes,
-    ) -> Self {
-        let days = undo_retention_days.unwrap_or_else(defaults::undo_retention_days);
-        if !(1..=RETENTION_DAYS_LIMIT).contains(&days) {
-            mistakes.add("undo_retention_days", format!("{days} must be 1 to {RETENTION_DAYS_LIMIT} (days)"));
-        }
-        check_distinct(&roots, mistakes);
-        let roots = roots.into_iter().map(|root| root.check(mistakes)).collect();
-        let labels = match labels {
-            Some(labels) => Labels::new(labels.into_iter().map(|label| label.check(mistakes)).collect()),
-            None => Labels::built_in(),
-        };
-        Self { roots, labels, undo_retention_days: days }
+    /// Reads `root`, `label` and `undo_retention_days` of the table `[tool-executor]`.
+    pub fn read(table: &mut Table<'_>) -> Self {
+        let undo_retention_days = table.number(
+            "undo_retention_days",
+            1..=RETENTION_DAYS_LIMIT,
+            30,
+            "How long undo copies are kept. A month: long enough to notice a mistake after the holidays.",
+        );
+        let mut names = Vec::new();
+        let roots = table.tables("root", |table| RootConfig::read(table, &mut names)).unwrap_or_default();
+        let labels = table.tables("label", label).map_or_else(Labels::built_in, Labels::new);
+        Self { roots, labels, undo_retention_days }
     }
 }
 
-fn check_distinct(roots: &[RootInput], mistakes: &mut Mistakes) {
-    for (index, root) in roots.iter().enumerate() {
-        if roots.iter().take(index).any(|earlier| earlier.name == root.name) {
-            mistakes.add("root.name", format!("{:?} names two roots; every root needs its own", root.name));
-        }
-    }
-}
-
-impl RootInput {
-    fn check(self, mistakes: &mut Mistakes) -> RootConfig {
-        let Self { name, path, undo_bytes_max, read_bytes_max, write_bytes_max, file_bytes_max } = self;
-        if !is_name(&name) {
-            let right = "1 to 32 of a-z, 0-9, '-' and '_', beginning with a letter or a digit";
-            mistakes.add("root.name", format!("{name:?} must be {right}"));
-        }
-        if path.as_os_str().is_empty() {
-            mistakes.add("root.path", format!("is empty for root {name:?}; it must name a folder"));
-        }
-        let bounded = [
-            ("root.read_bytes_max", read_bytes_max, READ_BYTES_LIMIT),
-            ("root.write_bytes_max", write_bytes_max, WRITE_BYTES_LIMIT),
-        ];
-        for (key, value, max) in bounded {
-            if !(1..=max).contains(&value) {
-                mistakes.add(key, format!("{value} must be 1 to {max} (bytes)"));
-            }
-        }
+impl RootConfig {
+    /// Reads one `[[tool-executor.root]]`; `names` are those of the roots before it.
+    fn read(table: &mut Table<'_>, names: &mut Vec<String>) -> Option<Self> {
+        let name = table.required::<String>("name", "First part of every path that agents name; unique.");
+        let path = table.file("path", "The folder, on this host. Never told to a caller.", |path| {
+            let unusable =
+                |error| io::Error::other(format!("cannot list the folder {}: {error}", path.display()));
+            std::fs::read_dir(path).map(|_is_a_folder| path.to_owned()).map_err(unusable)
+        });
+        let undo_bytes_max = table.number(
+            "undo_bytes_max",
+            0..=u64::MAX,
+            64 << 20,
+            "Older content above this is not kept: losing it is irreversible, hence gated. 64 MiB: larger than what \
+             people edit by hand, small enough to keep one copy a change.",
+        );
+        let read_bytes_max = table.number(
+            "read_bytes_max",
+            1..=READ_BYTES_LIMIT,
+            1 << 20,
+            "Largest file that is read. 1 MiB: some 250,000 tokens, more than a model's window takes well.",
+        );
+        let write_bytes_max = table.number(
+            "write_bytes_max",
+            1..=WRITE_BYTES_LIMIT,
+            WRITE_BYTES_LIMIT,
+            "Largest content that is written. 1 MiB: as much as the arguments of a call may hold.",
+        );
+        let file_bytes_max = table.number(
+            "file_bytes_max",
+            0..=u64::MAX,
+            4 << 30,
+            "Larger files are neither overwritten nor deleted; at least the other three. 4 GiB: hashing takes \
+             seconds, and more would outlast the deadline of a call.",
+        );
         if file_bytes_max < undo_bytes_max.max(read_bytes_max).max(write_bytes_max) {
             let right = "must be at least undo_bytes_max, read_bytes_max and write_bytes_max";
-            mistakes.add("root.file_bytes_max", format!("{file_bytes_max} {right}"));
+            table.mistake("file_bytes_max", format!("{file_bytes_max} {right}"));
         }
-        RootConfig { name, path, undo_bytes_max, read_bytes_max, write_bytes_max, file_bytes_max }
+        let name = name?;
+        if !is_name(&name) {
+            let right = "1 to 32 of a-z, 0-9, '-' and '_', beginning with a letter or a digit";
+            table.mistake("name", format!("{name:?} must be {right}"));
+        }
+        if names.contains(&name) {
+            table.mistake("name", format!("{name:?} names two roots; every root needs its own"));
+        }
+        names.push(name.clone());
+        Some(Self { name, path: path?, undo_bytes_max, read_bytes_max, write_bytes_max, file_bytes_max })
     }
 }
 
-impl LabelInput {
-    fn check(self, mistakes: &mut Mistakes) -> LabelRule {
-        let Self { pattern, sensitivity } = self;
-        if pattern.is_empty() || pattern.starts_with('/') {
-            let right = "a file name or a path below the root, with `*` and `?`, such as *.pem";
-            mistakes.add("label.pattern", format!("{pattern:?} must be {right}"));
-        }
-        LabelRule::new(&pattern, sensitivity)
+/// Reads one `[[tool-executor.label]]`.
+fn label(table: &mut Table<'_>) -> Option<LabelRule> {
+    let pattern = table.required::<String>(
+        "pattern",
+        "A file name, or a path below the root, with `*` and `?`. Given labels replace the built-in list.",
+    );
+    let sensitivity = table.choice(
+        "sensitivity",
+        SensitivityLabel::ALL.map(|label| (label.name(), label)),
+        "What such files hold; only local models may see it.",
+    );
+    let pattern = pattern?;
+    if pattern.is_empty() || pattern.starts_with('/') {
+        let right = "a file name or a path below the root, with `*` and `?`, such as *.pem";
+        table.mistake("pattern", format!("{pattern:?} must be {right}"));
     }
+    Some(LabelRule::new(&pattern, sensitivity?))
 }
 
 fn is_name(name: &str) -> bool {
@@ -178,46 +144,70 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_edge::Settings;
+
     use super::*;
 
-    fn root(json: serde_json::Value) -> RootInput {
-        serde_json::from_value(json).expect("has the shape of a root")
-    }
-
-    fn check(roots: Vec<RootInput>, labels: Option<Vec<LabelInput>>) -> Result<FsConfig, Mistakes> {
-        let mut mistakes = Mistakes::new();
-        let config = FsConfig::check(roots, labels, None, &mut mistakes);
-        mistakes.finish(Some(config))
+    fn read(tables: &str) -> Result<FsConfig, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bulkhead.toml");
+        let text = tables.replace("FOLDER", &folder.path().display().to_string());
+        std::fs::write(&path, format!("[tool-executor]\n{text}")).expect("written");
+        let settings = Settings::load(&path, crate::NAME).map_err(|mistakes| mistakes.to_string())?;
+        settings.read(|table| Some(FsConfig::read(table))).map_err(|mistakes| mistakes.to_string())
     }
 
     #[test]
     fn a_name_and_a_path_are_enough() {
-        let config =
-            check(vec![root(serde_json::json!({"name": "workspace", "path": "/w"}))], None).expect("right");
+        let config = read("[[tool-executor.root]]\nname = \"workspace\"\npath = \"FOLDER\"").expect("right");
         assert_eq!(config.roots[0].undo_bytes_max, 67_108_864);
         assert_eq!(config.undo_retention_days, 30);
     }
 
     #[test]
+    fn given_labels_replace_the_built_in_ones() {
+        let label = "[[tool-executor.label]]\npattern = \"*.bill\"\nsensitivity = \"financial\"";
+        let expected = Labels::new(vec![LabelRule::new("*.bill", SensitivityLabel::Financial)]);
+        assert_eq!(read(label).expect("right").labels, expected);
+        assert_eq!(read("label = []").expect("right").labels, Labels::new(Vec::new()));
+        assert_eq!(read("").expect("right").labels, Labels::built_in());
+    }
+
+    #[test]
     fn every_mistake_is_reported_at_once() {
-        let roots = vec![
-            root(serde_json::json!({"name": "A/b", "path": "", "read_bytes_max": 0})),
-            root(serde_json::json!({"name": "w", "path": "/w", "write_bytes_max": 2_000_000})),
-            root(serde_json::json!({"name": "w", "path": "/v", "file_bytes_max": 5})),
+        let told = read(
+            r#"
+            [[tool-executor.root]]
+            name = "A/b"
+            path = ""
+            read_bytes_max = 0
+            [[tool-executor.root]]
+            name = "w"
+            path = "FOLDER/absent"
+            write_bytes_max = 2000000
+            [[tool-executor.root]]
+            name = "w"
+            path = "FOLDER"
+            file_bytes_max = 5
+            [[tool-executor.label]]
+            pattern = ""
+            sensitivity = "finances"
+            "#,
+        )
+        .expect_err("wrong");
+        let expected = [
+            ":4: tool-executor.root.A/b.name: \"A/b\"",
+            ":5: tool-executor.root.A/b.path: must be a path",
+            ":6: tool-executor.root.A/b.read_bytes_max: 0 must be 1 to 4194304 bytes",
+            ":9: tool-executor.root.w.path: cannot list the folder ",
+            ":10: tool-executor.root.w.write_bytes_max: 2000000",
+            ":12: tool-executor.root.w.name: \"w\" names two roots",
+            ":14: tool-executor.root.w.file_bytes_max: 5",
+            ":16: tool-executor.label.1.pattern: \"\"",
+            ":17: tool-executor.label.1.sensitivity: must be one of credentials, financial",
         ];
-        let label = LabelInput { pattern: String::new(), sensitivity: SensitivityLabel::Health };
-        let mistakes = check(roots, Some(vec![label])).expect_err("wrong").to_string();
-        let keys = [
-            "root.name: \"A/b\"",
-            "root.name: \"w\"",
-            "root.path",
-            "root.read_bytes_max",
-            "root.write_bytes_max",
-            "root.file_bytes_max",
-            "label.pattern",
-        ];
-        for key in keys {
-            assert!(mistakes.contains(key), "{key} is missing from {mistakes}");
+        for mistake in expected {
+            assert!(told.contains(mistake), "{mistake} is missing from {told}");
         }
     }
 }

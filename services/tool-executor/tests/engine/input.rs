@@ -153,10 +153,14 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
         path = "w"
     "#;
     std::fs::write(&path, text).expect("writes");
-    let read = |path| bulkhead_edge::Settings::load(path, NAME).and_then(Config::read);
+    let read = |path| {
+        let settings = bulkhead_edge::Settings::load(path, NAME);
+        settings.and_then(|settings| settings.read(Config::read))
+    };
     let told = read(&path).expect_err("refused").to_string();
     let keys = ["grant_keys", "outbox_events_max", "approval_recheck_ms", "approval_expires_in_ms"];
-    for key in keys.into_iter().chain(["pending_max_per_principal", "edge.unary_timeout_ms", "root.name"]) {
+    for key in keys.into_iter().chain(["pending_max_per_principal", "edge.unary_timeout_ms", "root.NO.name"])
+    {
         assert!(told.contains(key), "{key} is not in {told}");
     }
     std::fs::write(&path, text.replace("grant_keys", "grant_kees")).expect("writes");

@@ -113,7 +113,7 @@ impl World {
     /// Starts the service on a runtime of its own, so that it can be torn away from under its work.
     pub(crate) fn boot(&mut self) {
         let settings = Settings::load(&self.dir.path().join("bulkhead.toml"), NAME).expect("settings");
-        let config = Config::read(settings).expect("a configuration");
+        let config = settings.read(Config::read).expect("a configuration");
         let tool: Arc<dyn Tool> = Arc::new(Note::new(self.notes(), self.script.clone()));
         let (announce, announced) = mpsc::channel();
         let (stop, crash) = (CancellationToken::new(), CancellationToken::new());

@@ -3,158 +3,112 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::{ClaimNames, JwtSettings, KeySource};
-use crate::{Mistakes, PrincipalKind};
+use super::{ClaimNames, JwtSettings, KeySource, Verifier};
+use crate::PrincipalKind;
+use crate::settings::Table;
 
 /// Longest `clock_skew_ms`: whoever needs more has a clock to mend.
 const CLOCK_SKEW_MS_MAX: u64 = 300_000;
 /// Shortest and longest `jwks_refresh_ms`.
 const REFRESH_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 
-/// The serde shape of [`JwtSettings`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JwtInput {
-    /// The only `iss` that is taken, byte for byte. Required.
-    issuer: String,
-    /// What `aud` must be or contain. Required: a token for another service of the same issuer is none for us.
-    audience: String,
-    /// File with the key set. Exactly one of this and `jwks_url`.
-    jwks_file: Option<PathBuf>,
-    /// URL of the key set: https, or http to a loopback address.
-    jwks_url: Option<String>,
-    /// Between two fetches of the URL, in milliseconds.
-    #[serde(default = "defaults::jwks_refresh_ms")]
-    jwks_refresh_ms: u64,
-    /// How far the issuer's clock may be off ours, in milliseconds.
-    #[serde(default = "defaults::clock_skew_ms")]
-    clock_skew_ms: u64,
-    /// Kinds of principal that the issuer may name.
-    #[serde(default = "defaults::kinds")]
-    kinds: Vec<PrincipalKind>,
-    #[serde(default = "defaults::name_claim")]
-    name_claim: String,
-    #[serde(default = "defaults::tenant_claim")]
-    tenant_claim: String,
-    #[serde(default = "defaults::kind_claim")]
-    kind_claim: String,
-    #[serde(default = "defaults::owner_claim")]
-    owner_claim: String,
-    #[serde(default = "defaults::roles_claim")]
-    roles_claim: String,
-}
-
-mod defaults {
-    use crate::PrincipalKind;
-
-    /// Five minutes: how long a key that was taken back at the issuer may still be good here.
-    pub(super) fn jwks_refresh_ms() -> u64 {
-        300_000
-    }
-
-    /// A minute, which machines without good time keeping stay within.
-    pub(super) fn clock_skew_ms() -> u64 {
-        60_000
-    }
-
-    /// Not `service`: who is one may act for others, which an issuer of people's tokens has no say in.
-    pub(super) fn kinds() -> Vec<PrincipalKind> {
-        vec![PrincipalKind::Agent, PrincipalKind::Person]
-    }
-
-    /// The claim that RFC 7519 has for it.
-    pub(super) fn name_claim() -> String {
-        "sub".to_owned()
-    }
-
-    pub(super) fn tenant_claim() -> String {
-        "tenant".to_owned()
-    }
-
-    pub(super) fn kind_claim() -> String {
-        "kind".to_owned()
-    }
-
-    pub(super) fn owner_claim() -> String {
-        "owner".to_owned()
-    }
-
-    /// The claim that RFC 9068 has for it.
-    pub(super) fn roles_claim() -> String {
-        "roles".to_owned()
-    }
-}
-
-impl JwtInput {
-    /// Checks the values; nothing when one of them is wrong.
-    pub fn check(self, mistakes: &mut Mistakes) -> Option<JwtSettings> {
-        let refresh = Duration::from_millis(self.jwks_refresh_ms);
-        let mut sound = true;
-        let mut wrong = |key: &str, problem: String| {
-            mistakes.add(&format!("edge.jwt.{key}"), problem);
-            sound = false;
+impl JwtSettings {
+    /// Reads a table `jwt`.
+    pub fn read(table: &mut Table<'_>) -> Option<Self> {
+        let issuer = table.required::<String>("issuer", "The only `iss` that is taken, byte for byte.");
+        let audience = table.required::<String>(
+            "audience",
+            "What `aud` must be or contain: a token for another service of the same issuer is none for us.",
+        );
+        let file = table
+            .optional::<PathBuf>("jwks_file", "File with the key set. Exactly one of this and jwks_url.");
+        let url = table.optional::<String>(
+            "jwks_url",
+            "URL of the key set: https, or http to a loopback address. Exactly one of this and jwks_file.",
+        );
+        let refresh = table.milliseconds(
+            "jwks_refresh_ms",
+            REFRESH_MS,
+            300_000,
+            "Between two fetches of jwks_url. Five minutes: how long a key that was taken back at the issuer may still \
+             be good here.",
+        );
+        let clock_skew = table.milliseconds(
+            "clock_skew_ms",
+            0..=CLOCK_SKEW_MS_MAX,
+            60_000,
+            "How far the issuer's clock may be off ours. A minute, which machines without good time keeping stay within.",
+        );
+        let kinds = table.or(
+            "kinds",
+            vec![PrincipalKind::Agent, PrincipalKind::Person],
+            "Kinds of principal that the issuer may name. Not `service`: who is one may act for others, which an issuer \
+             of people's tokens has no say in.",
+        );
+        let claims = ClaimNames {
+            name: claim(table, "name_claim", "sub", "Claim with the name; the default is RFC 7519's."),
+            tenant: claim(table, "tenant_claim", "tenant", "Claim with the tenant."),
+            kind: claim(table, "kind_claim", "kind", "Claim with the kind of principal."),
+            owner: claim(table, "owner_claim", "owner", "Claim with the person that an agent belongs to."),
+            roles: claim(table, "roles_claim", "roles", "Claim with the roles; the default is RFC 9068's."),
         };
-        if !REFRESH_MS.contains(&self.jwks_refresh_ms) {
-            let (min, max) = (REFRESH_MS.start(), REFRESH_MS.end());
-            wrong(
-                "jwks_refresh_ms",
-                format!("{} must be {min} to {max} (milliseconds)", self.jwks_refresh_ms),
-            );
+        if kinds.is_empty() {
+            table.mistake("kinds", "must name at least one of agent, person and service");
         }
-        if self.clock_skew_ms > CLOCK_SKEW_MS_MAX {
-            wrong(
-                "clock_skew_ms",
-                format!("{} must be 0 to {CLOCK_SKEW_MS_MAX} (milliseconds)", self.clock_skew_ms),
-            );
+        let keys = key_source(table, file, url, refresh);
+        let settings = Self {
+            issuer: not_empty(table, "issuer", issuer)?,
+            audience: not_empty(table, "audience", audience)?,
+            keys: keys?,
+            clock_skew,
+            kinds,
+            claims,
+        };
+        if let KeySource::File(_) = &settings.keys {
+            table.loaded("jwks_file", Verifier::open(settings.clone()))?;
         }
-        if self.kinds.is_empty() {
-            wrong("kinds", "must name at least one of agent, person and service".to_owned());
-        }
-        let texts = [
-            ("issuer", &self.issuer),
-            ("audience", &self.audience),
-            ("name_claim", &self.name_claim),
-            ("tenant_claim", &self.tenant_claim),
-            ("kind_claim", &self.kind_claim),
-            ("owner_claim", &self.owner_claim),
-            ("roles_claim", &self.roles_claim),
-        ];
-        for (key, _empty) in texts.into_iter().filter(|(_key, text)| text.is_empty()) {
-            wrong(key, "must not be empty".to_owned());
-        }
-        let keys = match (self.jwks_file, self.jwks_url) {
-            (Some(file), None) => Some(KeySource::File(file)),
-            (None, Some(url)) => match trusted(&url) {
-                Some(url) => Some(KeySource::Url { url, refresh }),
-                None => {
-                    wrong(
-                        "jwks_url",
-                        format!("{url:?} must be https://…, or http://… to a loopback address"),
-                    );
-                    None
-                }
-            },
-            _ => {
-                wrong("jwks_file", "there must be either `jwks_file` or `jwks_url`".to_owned());
-                None
+        Some(settings)
+    }
+}
+
+fn claim(table: &mut Table<'_>, key: &'static str, default: &str, meaning: &'static str) -> String {
+    let name = table.or(key, default.to_owned(), meaning);
+    not_empty(table, key, Some(name)).unwrap_or_default()
+}
+
+fn not_empty(table: &mut Table<'_>, key: &str, text: Option<String>) -> Option<String> {
+    if text.as_ref().is_some_and(String::is_empty) {
+        table.mistake(key, "must not be empty");
+    }
+    text
+}
+
+fn key_source(
+    table: &mut Table<'_>,
+    file: Option<PathBuf>,
+    url: Option<String>,
+    refresh: Duration,
+) -> Option<KeySource> {
+    match (file, url) {
+        (Some(file), None) => Some(KeySource::File(file)),
+        (None, Some(url)) => {
+            let trusted = trusted(&url);
+            if trusted.is_none() {
+                // The text is not repeated: it may hold a password.
+                table.mistake(
+                    "jwks_url",
+                    "must be https://…, or http://… to a loopback address, without a user",
+                );
             }
-        };
-        keys.filter(|_| sound).map(|keys| JwtSettings {
-            issuer: self.issuer,
-            audience: self.audience,
-            keys,
-            clock_skew: Duration::from_millis(self.clock_skew_ms),
-            kinds: self.kinds,
-            claims: ClaimNames {
-                name: self.name_claim,
-                tenant: self.tenant_claim,
-                kind: self.kind_claim,
-                owner: self.owner_claim,
-                roles: self.roles_claim,
-            },
-        })
+            trusted.map(|url| KeySource::Url { url, refresh })
+        }
+        (file, _) => {
+            // One that is there and wrong has been told already.
+            if file.is_some() || !(table.has("jwks_file") || table.has("jwks_url")) {
+                table.mistake("jwks_file", "there must be either `jwks_file` or `jwks_url`");
+            }
+            None
+        }
     }
 }
 
@@ -172,13 +126,16 @@ fn trusted(text: &str) -> Option<reqwest::Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Settings;
 
     fn read(keys: &str) -> Result<JwtSettings, String> {
-        let text = format!("issuer = \"https://login.example.org/\"\naudience = \"bulkhead\"\n{keys}");
-        let input: JwtInput = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
-        let mut mistakes = Mistakes::new();
-        let settings = input.check(&mut mistakes);
-        mistakes.finish(settings).map_err(|mistakes| mistakes.to_string())
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bulkhead.toml");
+        let jwt = "[audit.edge.jwt]\nissuer = \"https://login.example.org/\"\naudience = \"bulkhead\"";
+        std::fs::write(&path, format!("{jwt}\n{keys}")).expect("written");
+        let settings = Settings::load(&path, "audit").expect("read");
+        let read = settings.read(|table| table.table("edge", |table| table.table("jwt", JwtSettings::read)));
+        read.map_err(|mistakes| mistakes.to_string())
     }
 
     #[test]

@@ -1,0 +1,41 @@
+//! What every service's process can be asked for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of a service's process.
+#[derive(Debug, Args)]
+pub struct ServiceArguments {
+    /// Configuration file with a table named like the service.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Read the configuration and the files that it names, say "ok" or all mistakes, and exit with 0 or 78. Nothing
+    /// is bound, and nothing is written.
+    #[arg(long)]
+    check_config: bool,
+    /// Print what every key is set to, defaults included and secrets hidden, and exit.
+    #[arg(long, conflicts_with = "check_config")]
+    print_config: bool,
+    /// With --check-config: answer in JSON.
+    #[arg(long, requires = "check_config")]
+    json: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Serve,
+    Check { json: bool },
+    Print,
+}
+
+impl ServiceArguments {
+    pub(super) fn action(&self) -> Action {
+        match (self.check_config, self.print_config) {
+            (true, _) => Action::Check { json: self.json },
+            (false, true) => Action::Print,
+            (false, false) => Action::Serve,
+        }
+    }
+}
