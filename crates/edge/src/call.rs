@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tonic::{Code, Request};
 
+use crate::stack::{Deadline, RequestId};
 use crate::{Fault, Identity, Principal};
 
 /// Kept back from a caller's deadline when calling on, so that the answer still reaches the caller: a tenth of
@@ -15,18 +16,22 @@ const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// An identified and authorised call. Only the stack makes one.
 #[derive(Debug, Clone)]
 pub struct Call {
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) request_id: String,
-    pub(crate) deadline: Instant,
-    pub(crate) margin: Duration,
+    identity: Arc<Identity>,
+    request_id: RequestId,
+    deadline: Instant,
+    margin: Duration,
 }
 
 /// What is kept back of a timeout.
-pub(crate) fn margin(timeout: Duration) -> Duration {
+fn margin(timeout: Duration) -> Duration {
     (timeout / 10).clamp(MARGIN_MIN, MARGIN_MAX)
 }
 
 impl Call {
+    pub(crate) fn new(identity: Arc<Identity>, request_id: RequestId, deadline: &Deadline) -> Self {
+        Self { identity, request_id, deadline: deadline.at, margin: margin(deadline.timeout) }
+    }
+
     /// The call that a request belongs to.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Call {
     /// The id under which this call is logged.
     #[must_use]
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        self.request_id.as_str()
     }
 
     /// When the caller stops listening.

@@ -25,7 +25,7 @@ use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
-use crate::stack::{Gate, TimeoutRange, guard, open, receive};
+use crate::stack::{Gate, TimeoutRange, guard, is_grpc, open, receive};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
 
@@ -87,6 +87,7 @@ impl Edge {
             registry,
             unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
             stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
+            stream_idle_timeout: settings.stream_timeout,
             message_bytes_max: MESSAGE_BYTES_MAX,
             stopping: CancellationToken::new(),
         };
@@ -210,8 +211,7 @@ async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<BTreeMap
 
 /// gRPC callers get a gRPC answer, everybody else plain HTTP.
 async fn unknown(headers: HeaderMap) -> Response {
-    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|value| value.starts_with("application/grpc")) {
+    if is_grpc(&headers) {
         let fault = Fault::new(Code::Unimplemented, "UNKNOWN_RPC");
         return fault
             .saying("no such service here; reflection lists those there are")

@@ -1,24 +1,46 @@
-//! The request path, outermost first.
+//! The request path, as one sentence: see `guarded` and `admitted`.
 //!
-//! The order is an invariant. The request id comes first, so that everything after it can be found in the
-//! log; the panic guard stands outside identity, so that no panic escapes; authorisation follows identity;
-//! the deadline is innermost, so that it covers the handler alone and the answer still passes the rest.
+//! The order is an invariant, outermost first:
+//!
+//! 1. the *request id*, so that every answer and everything in the log can be found by it;
+//! 2. the bound on *headers*, before anything is made of them;
+//! 3. the *count*, the *trace* and the one log line, so that refusals are seen too;
+//! 4. the *panic guard*, outside everything that decides, so that no panic escapes;
+//! 5. the *door*, a cap on calls that nobody has been identified for, so that strangers cannot queue work;
+//! 6. *identity*, then 7. *authorisation*, so that no place is spent on who may not call;
+//! 8. the *deadline*, so that waiting for a place is part of the caller's time;
+//! 9. a *place*, fair between tenants, given up when the handler or its stream ends;
+//! 10. the *handler*, which alone runs under all of these.
+//!
+//! Health and reflection pass 1 to 4, the deadline and the handler: they are never shed. Plain HTTP probes pass
+//! 1 and 2.
 
 mod admit;
 mod deadline;
 mod declared;
 mod observe;
+mod stream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use bulkhead_proto::rules::MethodRule;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::registry::Registry;
+use crate::identity::{Admitted, Standing};
+use crate::metrics::ServerCall;
+use crate::{Call, Fault};
+use observe::{Observed, Sent};
+
+pub(crate) use admit::is_grpc;
+pub(crate) use deadline::Deadline;
+pub(crate) use observe::RequestId;
 
 /// Headers of one request, in bytes: names, values and path. Tokens and traces need a fraction of it.
 pub(crate) const HEADERS_BYTES_MAX: usize = 16 << 10;
@@ -34,6 +56,8 @@ pub struct Gate {
     pub unary_timeout: TimeoutRange,
     /// How old a stream may become when its caller does not say, and at most.
     pub stream_timeout: TimeoutRange,
+    /// How long a stream may be silent.
+    pub stream_idle_timeout: Duration,
     /// Largest message that is decoded, in bytes; only named here, for the error.
     pub message_bytes_max: usize,
     /// Ends streams when the service stops.
@@ -51,32 +75,71 @@ pub struct TimeoutRange {
 
 /// Puts the stack in front of the contract's services.
 pub fn guard(services: Router, gate: &Gate) -> Router {
-    // `layer` wraps what is there already, so the innermost stands first.
-    let answering = services
-        .layer(from_fn_with_state(gate.clone(), deadline::bound))
-        .layer(from_fn_with_state(gate.clone(), admit::authorise))
-        .layer(from_fn_with_state(gate.clone(), admit::identify))
-        .layer(from_fn(observe::catch_panics))
-        .layer(from_fn(admit::speak_grpc))
-        .layer(from_fn_with_state(gate.clone(), observe::complete_faults));
-    let held = if cfg!(debug_assertions) {
-        answering.layer(from_fn_with_state(gate.clone(), declared::hold_to_contract))
-    } else {
-        answering
-    };
-    held.layer(from_fn_with_state(gate.clone(), observe::trace))
+    services.layer(from_fn_with_state(Arc::new(gate.clone()), guarded))
 }
 
-/// What health and reflection pass: no identity, but the same answers and the same bounds.
+/// What health and reflection pass: no identity and no place, but the same answers and the same bounds.
 pub fn open(services: Router, gate: &Gate) -> Router {
-    services
-        .layer(from_fn_with_state(gate.clone(), deadline::bound_stream))
-        .layer(from_fn(observe::catch_panics))
-        .layer(from_fn(admit::speak_grpc))
-        .layer(from_fn_with_state(gate.clone(), observe::complete_faults))
+    services.layer(from_fn_with_state(Arc::new(gate.clone()), opened))
 }
 
 /// What every request passes first, known path or not.
 pub fn receive(all: Router) -> Router {
-    all.layer(from_fn(admit::bound_headers)).layer(from_fn(observe::assign_request_id))
+    all.layer(from_fn(received))
+}
+
+async fn received(mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let response = match admit::bound_headers(&request) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => observe::answer(fault),
+    };
+    id.returned_with(response)
+}
+
+async fn guarded(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let counted = ServerCall::begin(request.uri().path());
+    let rule = gate.rules.get(request.uri().path());
+    let response = match admit::refuse_plain_http(&request) {
+        Some(refusal) => refusal,
+        None => Observed::begin(rule, &request).tell(admitted(&gate, rule, request, next)).await,
+    };
+    counted.follow(response)
+}
+
+/// From a request to the handler's answer, or the fault that stands in its way.
+async fn admitted(
+    gate: &Gate,
+    rule: Option<&MethodRule>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Fault> {
+    let Admitted { identity, standing } =
+        admit::identify(gate, request.headers(), request.extensions()).await?;
+    let rule = admit::authorise(rule, request.uri().path(), &identity)?;
+    let deadline = Deadline::of_call(gate, rule, request.headers())?;
+    let sent = Sent::of(&request, Some(rule));
+
+    let call = Call::new(identity, RequestId::in_extensions(&request), &deadline);
+    request.extensions_mut().insert(call);
+    let response = deadline.bound(next.run(request)).await?;
+    let response =
+        if rule.server_streaming { stream::limited(response, deadline, standing, gate) } else { response };
+    sent.complete(response, gate)
+}
+
+async fn opened(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    match admit::refuse_plain_http(&request) {
+        Some(refusal) => refusal,
+        None => Observed::quiet(&request).tell(handled_openly(&gate, request, next)).await,
+    }
+}
+
+/// Neither identity nor place, but a bound on everything: the answer comes within the time of a unary call, and
+/// a watch lives no longer than any stream.
+async fn handled_openly(gate: &Gate, request: Request, next: Next) -> Result<Response, Fault> {
+    let sent = Sent::of(&request, None);
+    let response = Deadline::of_open_call(gate).bound(next.run(request)).await?;
+    sent.complete(stream::limited(response, Deadline::of_open_stream(gate), Standing::default(), gate), gate)
 }

@@ -157,7 +157,16 @@ pub(super) const REASONS: &[Reason] = &[
         retry: Retry::Same,
         meaning: "the stream is as old as a stream may become; nothing that was sent is affected",
         advice: "open the stream again from the last thing seen",
-        metadata: &[],
+        metadata: &["age_limit_ms"],
+    },
+    Reason {
+        name: "STREAM_IDLE_LIMIT",
+        codes: &[Code::DeadlineExceeded],
+        happened: Happened::No,
+        retry: Retry::Same,
+        meaning: "nothing was sent on the stream for as long as a stream may be silent; nothing was missed",
+        advice: "open the stream again from the last thing seen",
+        metadata: &["idle_limit_ms"],
     },
     Reason {
         name: "UNDECLARED_FAILURE",

@@ -1,8 +1,6 @@
 //! In builds with debug assertions: an error that the contract does not announce fails whatever test meets it.
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use bulkhead_proto::reasons::{self, Origin};
 use bulkhead_proto::rules::MethodRule;
@@ -13,18 +11,18 @@ use http_body_util::BodyExt as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::Gate;
 use super::observe::answer;
 use crate::Fault;
 
 /// Replaces an answer that breaks the contract by one that says how.
-pub(super) async fn hold_to_contract(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Some(rule) = gate.rules.get(request.uri().path()).cloned() else { return next.run(request).await };
-    let response = next.run(request).await;
+pub(super) fn hold_to_contract(response: Response, rule: &MethodRule) -> Response {
     match response.extensions().get::<Status>() {
-        None => response.map(|body| Body::new(body.map_frame(move |frame| hold_trailers(frame, &rule)))),
-        Some(status) => match broken(status, &rule) {
-            Some(wrong) => answer(undeclared(status, &rule, wrong)),
+        None => {
+            let rule = rule.clone();
+            response.map(|body| Body::new(body.map_frame(move |frame| hold_trailers(frame, &rule))))
+        }
+        Some(status) => match broken(status, rule) {
+            Some(wrong) => answer(undeclared(status, rule, wrong)),
             None => response,
         },
     }

@@ -37,7 +37,7 @@ impl Completed {
             return Frame::trailers(trailers);
         };
         let latency_ms = self.started.elapsed().as_secs_f64() * 1_000.0;
-        self.span.in_scope(|| super::log_fault(&told, latency_ms));
+        self.span.in_scope(|| super::super::log_fault(&told, latency_ms));
         if told.code() == Code::OutOfRange && told.details().is_empty() {
             return too_large(trailers);
         }
