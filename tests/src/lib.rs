@@ -6,6 +6,7 @@
 
 mod binaries;
 mod collector;
+pub mod command;
 mod http;
 pub mod probe;
 mod sandbox;

@@ -2,73 +2,12 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 use anyhow::Context as _;
-use bulkhead_tests::{Binary, Options, Sandbox, binary};
+use bulkhead_tests::command::{Ended, command, json, run, waiting};
+use bulkhead_tests::{Options, Sandbox};
 use serde_json::Value;
-
-/// What a command printed, and how it ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn of(output: Output) -> anyhow::Result<Self> {
-        Ok(Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
-        })
-    }
-
-    /// Fails with everything that was said unless the exit code is this one.
-    fn exits(self, code: i32) -> anyhow::Result<Self> {
-        let said = format!("exit {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
-        anyhow::ensure!(self.code == Some(code), "wanted {code}, got {said}");
-        Ok(self)
-    }
-
-    fn says(self, part: &str) -> anyhow::Result<Self> {
-        anyhow::ensure!(self.stderr.contains(part), "{part:?} is not in: {}", self.stderr);
-        Ok(self)
-    }
-
-    fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_str(&self.stdout).with_context(|| self.stdout.clone())
-    }
-}
-
-/// The command without any of the caller's own settings, in a folder without a data folder.
-fn command(folder: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(binary(Binary::Shipped)?);
-    command.current_dir(folder).args(arguments).stdin(Stdio::null());
-    for name in ["BULKHEAD_ENDPOINT", "BULKHEAD_TOKEN", "BULKHEAD_DATA", "NO_COLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(name);
-    }
-    Ok(command)
-}
-
-/// Runs a command against the sandbox's data folder.
-fn run(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<Ended> {
-    let data = sandbox.data();
-    Ended::of(command(&data, arguments)?.arg("--data").arg(&data).output()?)
-}
-
-fn json(sandbox: &Sandbox, arguments: &[&str], code: i32) -> anyhow::Result<Value> {
-    run(sandbox, &[arguments, &["--json"]].concat())?.exits(code)?.json()
-}
-
-/// Overwrites a file, which waits for a person; returns execution and approval id.
-fn waiting(sandbox: &Sandbox, name: &str) -> anyhow::Result<(String, String)> {
-    let path = format!("path={name}");
-    run(sandbox, &["tools", "run", "fs.write", &path, "content=first"])?.exits(0)?;
-    let waits = json(sandbox, &["tools", "run", "fs.write", &path, "content=second"], 3)?;
-    let id = |key: &str| waits[key].as_str().map(str::to_owned).with_context(|| format!("{waits:#}"));
-    Ok((id("execution_id")?, id("approval_id")?))
-}
 
 #[tokio::test]
 async fn a_call_is_planned_run_approved_and_taken_back() -> anyhow::Result<()> {
