@@ -58,6 +58,12 @@ pub enum TokenFileError {
         #[source]
         source: io::Error,
     },
+    /// It holds nothing at all.
+    #[error("the token file {path} is empty; a comment in it says that nobody is meant")]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is not TOML of the right shape.
     #[error("the token file {path} is not valid at line {line}: {problem}")]
     Parse {

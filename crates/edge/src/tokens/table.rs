@@ -53,11 +53,15 @@ impl TokenTable {
         Self::parse(path, &content)
     }
 
-    /// Reads what a token file holds, refusing it whole when one entry is wrong.
+    /// Reads what a token file holds, refusing it whole when one entry is wrong. One that holds nothing at all is
+    /// being written, or was cut short by a full disk: it would take back every token there is.
     ///
     /// # Errors
     /// [`TokenFileError`], which names the file and the entry.
     pub fn parse(path: &Path, content: &[u8]) -> Result<Self, TokenFileError> {
+        if content.trim_ascii().is_empty() {
+            return Err(TokenFileError::Empty { path: path.to_owned() });
+        }
         let file = read(path, content)?;
         let mut by_credential = HashMap::new();
         for (at, entry) in file.tokens.into_iter().enumerate() {
@@ -192,6 +196,12 @@ mod tests {
                 other => panic!("{text} gave {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn that_nobody_is_known_must_be_said() {
+        assert!(matches!(table(" \n"), Err(TokenFileError::Empty { .. })));
+        assert_eq!(table("# Nobody.").expect("valid").len(), 0);
     }
 
     #[test]

@@ -178,7 +178,7 @@ async fn a_key_file_that_is_wrong_changes_nothing_and_readiness_says_so() {
 async fn a_service_does_not_start_with_keys_that_cannot_be_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let (keys, tokens) = (folder.path().join("keys.json"), folder.path().join("tokens.toml"));
-    fs::write(&tokens, "").expect("written");
+    fs::write(&tokens, "# Nobody.").expect("written");
     fs::write(&keys, "{\"keys\": 1}").expect("written");
     for path in [keys, folder.path().join("none.json")] {
         let settings = EdgeSettings {

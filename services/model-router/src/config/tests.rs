@@ -34,7 +34,7 @@ fn read(text: &str) -> Result<Config, String> {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
     write("key", "sk-ant-secret\n");
     write("token", "t");
-    write("tokens.toml", "");
+    write("tokens.toml", "# Nobody.");
     write("bulkhead.toml", &text.replace("FOLDER", &folder.path().display().to_string()));
     load(&folder.path().join("bulkhead.toml")).map_err(|mistakes| mistakes.to_string())
 }
