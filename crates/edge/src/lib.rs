@@ -20,6 +20,7 @@ pub mod serve;
 pub mod settings;
 pub mod stack;
 pub mod tasks;
+pub mod tls;
 pub mod tokens;
 pub mod violations;
 pub mod wire;

@@ -1,46 +1,87 @@
-//! Calling another service: its address, our token, the trace, the deadline.
+//! Calling another service: its addresses, our token, the trace, the deadline.
+//!
+//! Promises that a call goes to an address that answers while there is one, that a peer which is down is noticed
+//! within seconds whatever the caller's patience, and that an error says whether the call can have had an effect.
+//! Never sends a call twice.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod answer;
+mod connect;
+mod credentials;
+mod dial;
+mod failure;
+mod pool;
+mod resolve;
+mod target;
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::InvalidUri;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
-use tonic_types::StatusExt as _;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use tonic::body::Body;
+use tonic::{Request, Status};
 use tracing::Span;
 
+pub use self::credentials::Credentials;
+pub use self::dial::{Dialler, dial, dial_with};
+pub use self::failure::{PeerFailure, did_nothing, reason};
+pub use self::resolve::{Resolve, Resolving};
+
+use self::answer::Answer;
+use self::pool::Pool;
 pub use crate::metrics::Measured;
+use crate::tls::{PeerTlsSettings, TlsError};
 
-/// How long a connection may take before the peer counts as down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between HTTP/2 pings, so that a peer that vanished is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// What we call ourselves, as gRPC over HTTP/2 asks for.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("bulkhead/", env!("CARGO_PKG_VERSION")));
+/// Connections that a call is tried on while none has taken it. More than that are lost at once only where something
+/// else is wrong.
+const TRIES_MAX: usize = 3;
 
-/// Where a peer is and how we prove who we are.
+/// Where a peer is and how both sides prove who they are.
 #[derive(Debug, Clone)]
 pub struct PeerSettings {
-    /// `http://127.0.0.1:7104`.
+    /// `http://127.0.0.1:7104`, or `https://audit.internal:7104`. All addresses of the name are called.
     pub endpoint: String,
-    /// The file that holds our token.
+    /// The file that holds our token; read again when it changes.
     pub token_file: PathBuf,
+    /// For `https`: whom to trust, and what to show.
+    pub tls: Option<PeerTlsSettings>,
 }
 
 /// Why a peer cannot even be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// The address is no URL.
+    /// The address is no URL of a peer.
     #[error("peer address {endpoint:?} is not like http://127.0.0.1:7104")]
     Endpoint {
         /// As configured.
         endpoint: String,
-        /// What is wrong with it.
+        /// What is wrong with it, where a parser says so.
         #[source]
-        source: InvalidUri,
+        source: Option<http::uri::InvalidUri>,
+    },
+    /// `https` without authorities, or the other way round.
+    #[error(
+        "peer address {endpoint:?} and its TLS do not go together: https needs `ca`, http cannot have it"
+    )]
+    Scheme {
+        /// As configured.
+        endpoint: String,
+    },
+    /// The files for TLS cannot be used.
+    #[error("TLS to the peer {endpoint:?} cannot be had")]
+    Tls {
+        /// As configured.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: Box<TlsError>,
     },
     /// The token cannot be read.
     #[error("cannot read the token file {path}")]
@@ -59,79 +100,70 @@ pub enum PeerError {
     },
 }
 
-/// A channel that carries our token and the current trace. Cheap to clone; connects when first used and
-/// again after the peer came back.
-pub type Peer = InterceptedService<Measured<Channel>, Credentials>;
+/// A service that we call, each call measured. Cheap to clone; connects when first used and again after the peer came
+/// back.
+pub type Peer = Measured<PeerChannel>;
 
-/// Prepares a channel. Does not connect: a peer that is down now may be up when it is needed.
-///
-/// # Errors
-/// [`PeerError`] for a bad address or token.
-pub fn dial(settings: &PeerSettings) -> Result<Peer, PeerError> {
-    let credentials = Credentials::load(&settings.token_file)?;
-    Ok(InterceptedService::new(Measured::new(channel(&settings.endpoint)?), credentials))
-}
-
-/// Prepares a channel with a token at hand, for the command.
-///
-/// # Errors
-/// [`PeerError::Endpoint`] for a bad address.
-pub fn dial_with(endpoint: &str, credentials: Credentials) -> Result<Peer, PeerError> {
-    Ok(InterceptedService::new(Measured::new(channel(endpoint)?), credentials))
-}
-
-fn channel(endpoint: &str) -> Result<Channel, PeerError> {
-    let uri: Uri =
-        endpoint.parse().map_err(|source| PeerError::Endpoint { endpoint: endpoint.to_owned(), source })?;
-    let built = Endpoint::from(uri)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    Ok(built.connect_lazy())
-}
-
-/// Our token, as the header that carries it. Its `Debug` shows nothing.
+/// Gives calls to the connections of a peer, with our token and the current trace.
 #[derive(Clone)]
-pub struct Credentials(MetadataValue<Ascii>);
+pub struct PeerChannel {
+    pool: Arc<Pool>,
+    credentials: Credentials,
+}
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Credentials(hidden)")
+impl fmt::Debug for PeerChannel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PeerChannel").field("target", self.pool.target()).finish_non_exhaustive()
     }
 }
 
-impl Credentials {
-    /// Reads the token from a file; white space around it is ignored.
-    ///
-    /// # Errors
-    /// [`PeerError::Token`] or [`PeerError::NotAToken`].
-    pub fn load(path: &Path) -> Result<Self, PeerError> {
-        let text =
-            fs::read_to_string(path).map_err(|source| PeerError::Token { path: path.to_owned(), source })?;
-        Self::new(text.trim()).ok_or_else(|| PeerError::NotAToken { path: path.to_owned() })
+impl tower::Service<http::Request<Body>> for PeerChannel {
+    type Response = http::Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// From a token at hand; none when it is empty or no header could carry it.
-    #[must_use]
-    pub fn new(token: &str) -> Option<Self> {
-        if token.is_empty() {
-            return None;
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let headers = request.headers_mut();
+        bulkhead_telemetry::inject(&Span::current(), headers);
+        headers.insert(AUTHORIZATION, self.credentials.header());
+        headers.insert(USER_AGENT, AGENT);
+        let pool = Arc::clone(&self.pool);
+        Box::pin(async move { send(&pool, request).await })
+    }
+}
+
+/// Sends a request on a connection that takes it. Only what certainly was not sent is tried on another.
+async fn send(pool: &Arc<Pool>, mut request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+    let target = pool.target();
+    let deadline = answer::deadline(request.headers());
+    *request.uri_mut() = target.uri(request.uri());
+    let mut unsent = None;
+    for _ in 0..TRIES_MAX {
+        let (mut line, load) = match pool.line(deadline).await {
+            Ok(line) => line,
+            Err(unreachable) => return Err(unreachable.into_status(target)),
+        };
+        let answered = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, line.try_send_request(request)).await,
+            None => Ok(line.try_send_request(request).await),
+        };
+        let mut lost = match answered {
+            Ok(Ok(response)) => {
+                return Ok(response.map(|body| Body::new(Answer::new(body, target, deadline, load))));
+            }
+            Ok(Err(lost)) => lost,
+            Err(_elapsed) => return Err(failure::late(target)),
+        };
+        match lost.take_message() {
+            Some(back) => (request, unsent) = (back, Some(lost.into_error())),
+            None => return Err(failure::lost(target, lost.into_error())),
         }
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
     }
-}
-
-impl Interceptor for Credentials {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
-        bulkhead_telemetry::inject(&Span::current(), &mut headers);
-        *request.metadata_mut() = MetadataMap::from_headers(headers);
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
+    Err(failure::not_taken(target, unsent))
 }
 
 /// A request that ends when `remaining` has passed, at the peer as well.
@@ -140,45 +172,4 @@ pub fn within<T>(message: T, remaining: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(remaining);
     request
-}
-
-/// What the answer of a peer means for whoever called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerFailure {
-    /// The peer was not reached, is draining, or ran out of time or room: the same call may work later.
-    Unavailable,
-    /// The peer understood and refused: the same call will be refused again.
-    Refused,
-}
-
-impl PeerFailure {
-    /// Sorts a status by whether waiting may help.
-    #[must_use]
-    pub fn of(status: &Status) -> Self {
-        match status.code() {
-            Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal => Self::Unavailable,
-            Code::Ok
-            | Code::InvalidArgument
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::PermissionDenied
-            | Code::FailedPrecondition
-            | Code::OutOfRange
-            | Code::Unimplemented
-            | Code::DataLoss
-            | Code::Unauthenticated => Self::Refused,
-        }
-    }
-}
-
-/// The stable reason in a peer's answer; empty when it gave none.
-#[must_use]
-pub fn reason(status: &Status) -> String {
-    status.get_details_error_info().map_or_else(String::new, |info| info.reason)
 }

@@ -19,6 +19,7 @@ pub use arguments::ServiceArguments;
 use crate::fault::chain;
 use crate::identity::jwt::KeySourceError;
 use crate::settings::Table;
+use crate::tls::TlsError;
 use crate::tokens::TokenFileError;
 use crate::{PeerError, ServeError, Settings};
 use arguments::Action;
@@ -92,13 +93,15 @@ where
 fn is_configuration(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<TokenFileError>() || error.is::<KeySourceError>() || error.is::<PeerError>() {
+        let files = error.is::<TokenFileError>() || error.is::<KeySourceError>() || error.is::<TlsError>();
+        if files || error.is::<PeerError>() {
             return true;
         }
         cause = match error.downcast_ref::<ServeError>() {
             // It shows its cause as itself.
             Some(ServeError::Tokens(error)) => Some(error),
             Some(ServeError::Keys(error)) => Some(error),
+            Some(ServeError::Tls(error)) => Some(error),
             _ => error.source(),
         };
     }

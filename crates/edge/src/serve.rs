@@ -1,6 +1,10 @@
 //! Binds, serves, tells the truth about its health, and drains.
 
+mod calls;
+mod connection;
 mod connections;
+pub(crate) mod delivery;
+mod limits;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,17 +25,29 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
 
+use self::connections::Listener;
+pub use self::limits::ConnectionLimits;
 use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
 use crate::stack::{Gate, TimeoutRange, guard, is_grpc, open, receive};
+use crate::tls::{Acceptor, Reloader, TlsError, TlsSettings};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
 
 /// Largest message that a service decodes, in bytes. Above tonic's own 4 MiB, because a plan of 1 MiB and
 /// its arguments travel twice in one execution.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// How a listener serves its connections.
+#[derive(Debug, Clone, Default)]
+pub struct TransportSettings {
+    /// TLS; without it connections are plaintext.
+    pub tls: Option<TlsSettings>,
+    /// How many connections there may be, and of whom.
+    pub connections: ConnectionLimits,
+}
 
 /// Why a service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +58,9 @@ pub enum ServeError {
     /// The keys that JWTs are verified with could not be loaded.
     #[error(transparent)]
     Keys(#[from] KeySourceError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The port is taken or not ours.
     #[error("cannot listen on {address}; is another instance running?")]
     Bind {
@@ -71,17 +90,19 @@ pub struct Edge {
     gate: Gate,
     tokens: WatchedFile,
     keys: Option<KeyFollower>,
+    tls: Option<(Acceptor, Reloader)>,
     settings: EdgeSettings,
 }
 
 impl Edge {
-    /// Loads the tokens and keys and binds the port.
+    /// Loads the tokens, the keys and the files for TLS, and binds the port.
     ///
     /// # Errors
-    /// [`ServeError`] when a token or key file is wrong or the port cannot be had.
+    /// [`ServeError`] when a file is wrong or the port cannot be had.
     pub async fn bind(settings: EdgeSettings) -> Result<Self, ServeError> {
         let (verifier, keys) = settings.jwt.clone().map(Verifier::open).transpose()?.unzip();
         let (registry, tokens) = Registry::open(&settings.tokens, verifier)?;
+        let tls = settings.transport.tls.clone().map(Acceptor::load).transpose()?;
         let gate = Gate {
             rules: Arc::new(rules::by_path().map_err(ServeError::Contract)?),
             registry,
@@ -96,7 +117,7 @@ impl Edge {
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address, gate, tokens, keys, settings })
+        Ok(Self { listener, address, gate, tokens, keys, tls, settings })
     }
 
     /// Where it listens; the real port when 0 was asked for.
@@ -131,6 +152,10 @@ impl Edge {
         if let Some(keys) = self.keys {
             tasks.spawn("jwt keys", keys.follow(readiness.clone(), tasks.stopping()));
         }
+        let acceptor = self.tls.map(|(acceptor, reloader)| {
+            reloader.start(readiness.clone(), &tasks);
+            acceptor
+        });
         report_health(reporter, service_names, readiness, &tasks);
 
         let (broken, stopping) = (tasks.broken(), tasks.stopping());
@@ -138,7 +163,9 @@ impl Edge {
             tokio::select! { () = shutdown => {}, () = broken.cancelled() => {} }
             stopping.cancel();
         };
-        connections::serve(self.listener, router, &tasks, stop, self.settings.drain_timeout).await;
+        let limits = self.settings.transport.connections;
+        let listener = Listener { listener: self.listener, acceptor, limits };
+        listener.serve(router, &tasks, stop, self.settings.drain_timeout).await;
         tasks.finish(self.settings.drain_timeout).await;
         if tasks.broken().is_cancelled() { Err(ServeError::TaskFailed) } else { Ok(()) }
     }

@@ -15,6 +15,7 @@ mod suggest;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod value;
 
 use std::fmt;

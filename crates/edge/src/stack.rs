@@ -32,6 +32,8 @@ use axum::response::Response;
 use bulkhead_proto::rules::MethodRule;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use deadline::parse as parse_timeout;
+
 use crate::identity::registry::Registry;
 use crate::identity::{Admitted, Standing};
 use crate::metrics::ServerCall;

@@ -69,6 +69,12 @@ impl Tasks {
         });
     }
 
+    /// Resolves when nothing serves a connection any more; to be asked once no more are accepted.
+    pub(crate) async fn connections_ended(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
     /// Drops what still serves a connection, handlers included, so that whatever they leave behind is left
     /// while there are still tasks to take it.
     pub(crate) async fn abort_connections(&self) {

@@ -142,6 +142,7 @@ async fn start() -> Fixture {
         drain_timeout: Duration::from_millis(500),
         reflection: true,
         jwt: None,
+        transport: bulkhead_edge::serve::TransportSettings::default(),
     };
     let edge = Edge::bind(settings).await.expect("binds");
     let address = edge.address();

@@ -66,7 +66,7 @@ pub(super) const REASONS: &[Reason] = &[
         retry: Retry::Same,
         meaning: "the caller's time, or the service's default where the caller set none, is over",
         advice: "send the same request_id with a longer grpc-timeout; it finds what was begun",
-        metadata: &["timeout_ms", "route", "local_only", "attempts"],
+        metadata: &["timeout_ms", "peer", "route", "local_only", "attempts"],
     },
     Reason {
         name: "EDGE_MISSING",
@@ -122,6 +122,24 @@ pub(super) const REASONS: &[Reason] = &[
         meaning: "the request is larger than a message may be",
         advice: "send less at once",
         metadata: &["bytes_max"],
+    },
+    Reason {
+        name: "PEER_CONNECTION_LOST",
+        codes: &[Code::Unavailable],
+        happened: Happened::Unknown,
+        retry: Retry::Same,
+        meaning: "the connection to a service broke under the call, before its answer was whole",
+        advice: "send the same request_id again; it finds what was begun",
+        metadata: &["peer"],
+    },
+    Reason {
+        name: "PEER_UNREACHABLE",
+        codes: &[Code::Unavailable],
+        happened: Happened::No,
+        retry: Retry::Same,
+        meaning: "no address of a service could be connected to, or it did not begin with the call",
+        advice: "wait as the RetryInfo says; if it lasts, see whether the service is up and its certificate good",
+        metadata: &["peer"],
     },
     Reason {
         name: "ROLE_REQUIRED",

@@ -1,7 +1,6 @@
 //! Asking people, through the approval service.
 
 use std::error::Error as _;
-use std::io;
 use std::time::Duration;
 
 use bulkhead_edge::peer::{self, Peer, PeerFailure};
@@ -9,7 +8,7 @@ use bulkhead_edge::wire;
 use bulkhead_grant::SignedGrant;
 use bulkhead_proto::approval::v1 as pb;
 use bulkhead_proto::approval::v1::approval_service_client::ApprovalServiceClient;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::execution::Execution;
 use crate::policy::Approver;
@@ -157,20 +156,10 @@ fn failed(status: Status) -> ApprovalError {
         return ApprovalError::Lost;
     }
     match PeerFailure::of(&status) {
-        PeerFailure::Unavailable if did_nothing(&status) => ApprovalError::NotAsked(Box::new(status)),
+        PeerFailure::Unavailable if peer::did_nothing(&status) => ApprovalError::NotAsked(Box::new(status)),
         PeerFailure::Unavailable => ApprovalError::NoAnswer(Box::new(status)),
         PeerFailure::Refused => ApprovalError::Refused(Box::new(status)),
     }
-}
-
-/// Whether the question certainly did not arrive, or was turned away by the service itself.
-fn did_nothing(status: &Status) -> bool {
-    let Some(cause) = status.source() else {
-        return matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-    };
-    let causes = std::iter::successors(Some(cause), |cause| (*cause).source());
-    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    causes.filter_map(|cause| cause.downcast_ref()).any(refused)
 }
 
 fn read(approval: Option<pb::Approval>) -> Result<Approval, ApprovalError> {
@@ -207,8 +196,11 @@ fn reason(votes: &[pb::Vote]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io;
+
     use bulkhead_edge::peer::{Credentials, dial_with};
+
+    use super::*;
 
     #[tokio::test]
     async fn where_nobody_listens_nobody_was_asked() {

@@ -9,6 +9,8 @@ use http::Uri;
 use super::Table;
 use crate::identity::jwt::JwtSettings;
 use crate::peer::{Credentials, PeerSettings};
+use crate::serve::TransportSettings;
+use crate::tls::PeerTlsSettings;
 use crate::tokens::TokenTable;
 
 /// How a service meets its callers.
@@ -30,6 +32,8 @@ pub struct EdgeSettings {
     pub reflection: bool,
     /// Whose JSON Web Tokens are taken; none: nobody's.
     pub jwt: Option<JwtSettings>,
+    /// How connections are served.
+    pub transport: TransportSettings,
 }
 
 // Defaults; their reasons stand where they are read.
@@ -51,6 +55,7 @@ impl EdgeSettings {
             drain_timeout: Duration::from_millis(DRAIN_TIMEOUT_MS),
             reflection: true,
             jwt: None,
+            transport: TransportSettings::default(),
         }
     }
 
@@ -94,6 +99,7 @@ impl EdgeSettings {
             "Whether the service describes itself to any caller, without a token.",
         );
         let jwt = table.optional_table("jwt", JwtSettings::read);
+        let transport = TransportSettings::read(table, listen);
         if unary_timeout > unary_timeout_max {
             table.mistake("unary_timeout_ms", "must not be more than unary_timeout_ms_max");
         }
@@ -106,6 +112,7 @@ impl EdgeSettings {
             drain_timeout,
             reflection,
             jwt,
+            transport,
         })
     }
 }
@@ -121,7 +128,8 @@ impl PeerSettings {
         if endpoint.as_deref().is_some_and(|text| !is_endpoint(text)) {
             table.mistake("endpoint", "must be like http://127.0.0.1:7104");
         }
-        Some(Self { endpoint: endpoint?, token_file: token_file? })
+        let tls = PeerTlsSettings::read(table, endpoint.as_deref());
+        Some(Self { endpoint: endpoint?, token_file: token_file?, tls })
     }
 }
 

@@ -9,6 +9,7 @@ use tonic::Code;
 
 use super::{Gate, TimeoutRange};
 use crate::Fault;
+use crate::serve::delivery;
 
 /// When a call must have been answered, or its stream have ended, and who said so.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,7 @@ impl Deadline {
 
     /// The output of `work` if it comes in time. What is late is dropped.
     pub(super) async fn bound<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
+        delivery::end_by(self.at);
         tokio::time::timeout_at(self.at.into(), work).await.map_err(|_elapsed| self.exceeded())
     }
 
@@ -73,7 +75,7 @@ fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC over HTTP/2 protocol.
-fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;
     let digits = &text[..text.len() - unit.len_utf8()];
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -19,12 +19,14 @@ use super::Gate;
 use super::deadline::Deadline;
 use crate::Fault;
 use crate::identity::Standing;
+use crate::serve::delivery;
 
 /// How soon a stream that a stopping service ended may be opened again: a restart takes about as long.
 const STOP_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Puts the limits on the stream that a response carries.
 pub(super) fn limited(response: Response, deadline: Deadline, standing: Standing, gate: &Gate) -> Response {
+    delivery::end_by(deadline.at);
     response.map(|body| Body::new(Limited::new(body, deadline, standing, gate)))
 }
 

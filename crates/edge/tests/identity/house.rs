@@ -117,6 +117,7 @@ impl House {
             drain_timeout: Duration::from_millis(500),
             reflection: false,
             jwt,
+            transport: bulkhead_edge::serve::TransportSettings::default(),
         };
         let edge = Edge::bind(settings).await.expect("binds");
         let (address, porter, stop) = (edge.address(), Porter::default(), CancellationToken::new());
