@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::certs::CertsArguments;
 use crate::client::agent::AgentCommand;
 use crate::client::approvals::ApprovalsCommand;
 use crate::client::audit::QueryArguments;
@@ -40,6 +41,13 @@ enum Command {
     ///
     /// Example: bulkhead demo --workspace ./notes
     Demo(DemoArguments),
+    /// Make a certificate authority for development, and certificates for every service.
+    ///
+    /// Refuses to overwrite an authority. With --renew it keeps the one that is there and signs anew; services that
+    /// run take the new files up by themselves.
+    ///
+    /// Example: bulkhead certs ./bulkhead-data/certs --name bulkhead.internal
+    Certs(CertsArguments),
     /// See what waits for people, and decide.
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
@@ -97,6 +105,7 @@ impl Cli {
             Command::Models(command) => command.run(),
             Command::Agent(command) => command.run(),
             Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),
+            Command::Certs(arguments) => arguments.run(),
             Command::Audit { command: AuditCommand::Verify(arguments) } => arguments.run(),
             Command::Completions(arguments) => arguments.run(),
             Command::ServeSimulator(arguments) => arguments.run(),

@@ -4,6 +4,7 @@
 //! tests run.
 
 mod agent;
+mod certs;
 mod cli;
 mod client;
 mod completions;

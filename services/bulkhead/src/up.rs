@@ -18,7 +18,7 @@ use clap::Args;
 use crate::cli::default_data;
 use crate::serve::Service;
 
-pub(crate) use init::Ports;
+pub(crate) use init::{Ports, private_folder};
 pub(crate) use layout::Layout;
 pub(crate) use signals::StopSignals;
 pub(crate) use stack::{Stack, StackOptions};

@@ -176,7 +176,7 @@ fn random() -> [u8; 32] {
 }
 
 /// Makes a folder, and those above it, for their owner alone.
-pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_folder(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
