@@ -37,11 +37,22 @@ pub struct Kept {
     /// Spans.
     pub spans: Vec<(String, Span)>,
     /// Log records.
-    pub logs: Vec<(String, LogRecord)>,
+    pub logs: Vec<Logged>,
     /// Names of metrics.
     pub metrics: BTreeSet<(String, String)>,
     /// Exports, refused ones included.
     pub exports: usize,
+}
+
+/// A log record, and where it comes from.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// The `service.name` of its sender.
+    pub service: String,
+    /// The module that speaks, which OTLP carries as the scope.
+    pub target: String,
+    /// What it says.
+    pub record: LogRecord,
 }
 
 impl Collector {
@@ -153,9 +164,12 @@ impl LogsService for Collector {
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let mut kept = self.receive()?;
         for resource in request.into_inner().resource_logs {
-            let name = service_name(resource.resource);
-            let records = resource.scope_logs.into_iter().flat_map(|scope| scope.log_records);
-            kept.logs.extend(records.map(|record| (name.clone(), record)));
+            let service = service_name(resource.resource);
+            for scope in resource.scope_logs {
+                let target = scope.scope.map(|scope| scope.name).unwrap_or_default();
+                let logged = |record| Logged { service: service.clone(), target: target.clone(), record };
+                kept.logs.extend(scope.log_records.into_iter().map(logged));
+            }
         }
         Ok(Response::new(ExportLogsServiceResponse::default()))
     }

@@ -13,7 +13,7 @@ mod sandbox;
 mod waiting;
 
 pub use binaries::{Binary, binary};
-pub use collector::{Collector, Kept, hex};
+pub use collector::{Collector, Kept, Logged, hex};
 pub use http::get;
 pub use sandbox::{Options, Sandbox, processes};
 pub use waiting::{eventually, within};

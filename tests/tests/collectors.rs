@@ -125,8 +125,12 @@ async fn what_is_queued_leaves_before_the_end_with_the_ids_of_its_call() -> anyh
     let span = kept.spans.iter().find(|(_, span)| hex(&span.span_id) == line["span_id"]);
     let (service, span) = span.context("the span of the call did not leave")?;
     assert_eq!((service.as_str(), hex(&span.trace_id)), ("audit", line["trace_id"].as_str().unwrap().into()));
-    let records: Vec<_> =
-        kept.logs.iter().map(|(_, record)| record).filter(|record| record.span_id == span.span_id).collect();
+    let records: Vec<_> = kept
+        .logs
+        .iter()
+        .map(|logged| &logged.record)
+        .filter(|record| record.span_id == span.span_id)
+        .collect();
     let [record] = &records[..] else { anyhow::bail!("not one record of the call: {records:#?}") };
     assert_eq!(record.trace_id, span.trace_id);
     let attributes: BTreeMap<&str, Option<Value>> = record
@@ -136,8 +140,35 @@ async fn what_is_queued_leaves_before_the_end_with_the_ids_of_its_call() -> anyh
         .collect();
     let request_id = line["request_id"].as_str().context("no request id")?.to_owned();
     assert_eq!(attributes["request_id"], Some(Value::StringValue(request_id)));
-    let carriers = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
-    let scopes = kept.logs.iter().map(|(_, record)| record.event_name.as_str());
-    assert!(!scopes.into_iter().any(|name| carriers.iter().any(|carrier| name.contains(carrier))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn exporting_a_log_record_causes_no_other() -> anyhow::Result<()> {
+    let (collector, endpoint) = Collector::start().await?;
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+        ("BULKHEAD_LOG", "debug"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let sandbox = Sandbox::start(Options { environment, ..Options::default() }).await?;
+    query(&sandbox).await?;
+    eventually("the record of the call", BOUND, async || {
+        let logs = collector.kept().logs;
+        let ours = logs
+            .iter()
+            .any(|logged| logged.service == "audit" && logged.target.starts_with("bulkhead_edge::stack"));
+        Ok(ours.then_some(()))
+    })
+    .await?;
+    let carries = |target: &str| {
+        ["h2", "hyper", "tonic", "tower", "opentelemetry"].iter().any(|carrier| target.starts_with(carrier))
+    };
+    let lines = log(&sandbox)?;
+    assert!(lines.iter().any(|line| carries(line["target"].as_str().unwrap_or_default())), "they do speak");
+    let exported: Vec<_> =
+        collector.kept().logs.into_iter().filter(|logged| carries(&logged.target)).collect();
+    assert!(exported.is_empty(), "{exported:#?}");
     Ok(())
 }

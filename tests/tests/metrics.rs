@@ -12,6 +12,7 @@ use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
 use bulkhead_proto::tools::v1 as tools;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
 use bulkhead_tests::{Collector, Options, Sandbox, eventually, get};
+use rustix::process::{Pid, Signal, kill_process};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -245,4 +246,30 @@ async fn a_stream_is_open_until_its_reader_goes_away() -> anyhow::Result<()> {
     let ended = ["_count", "WatchApprovals", "\"CANCELLED\""];
     assert_eq!(value(&approval["rpc_server_call_duration_seconds"], &ended), Some(2.0));
     Ok(())
+}
+
+#[tokio::test]
+async fn events_that_wait_for_audit_are_seen_and_grow_old() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let audit = *sandbox.pids("audit")?.first().context("no audit")?;
+    let audit = Pid::from_raw(audit).context("no process")?;
+    let outbox = async |what: &str, seen: fn(f64, f64, f64) -> bool| {
+        eventually(what, BOUND, async || {
+            let executor = scrape(&sandbox, "tool-executor").await?;
+            let of = |name: &str| value(&executor[name], &[]).unwrap_or_default();
+            let (depth, age) = (of("bulkhead_outbox_depth"), of("bulkhead_outbox_oldest_age_seconds"));
+            Ok(seen(depth, age, of("bulkhead_outbox_delivered_total")).then_some(()))
+        })
+        .await
+    };
+    // Held, not killed: it would be started again.
+    kill_process(audit, Signal::STOP)?;
+    execute(&sandbox, "fs.write", r#"{"path":"waits.txt","content":"x"}"#).await?;
+    outbox("the intent and the outcome to wait", |depth, age, delivered| {
+        depth >= 2.0 && age > 0.5 && delivered < 1.0
+    })
+    .await?;
+    kill_process(audit, Signal::CONT)?;
+    outbox("both to be delivered", |depth, age, delivered| depth < 1.0 && age == 0.0 && delivered >= 2.0)
+        .await
 }
