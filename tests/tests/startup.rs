@@ -1,0 +1,226 @@
+//! What a service says when it cannot start, that nothing is lost by it, and that it starts once the cause is gone.
+//!
+//! Every test here works for root as for anybody else: none depends on a permission being refused.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bulkhead_tests::{Binary, Options, Sandbox, binary, within};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+/// `EX_CONFIG` of sysexits.h: restarting does not help.
+const EXIT_CONFIG: i32 = 78;
+const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
+/// Services with a store in SQLite, and where it is.
+const STORES: [(&str, &str); 3] = [
+    ("model-router", "model-router/router.db"),
+    ("tool-executor", "tool-executor/journal.sqlite"),
+    ("approval", "approval/approval.db"),
+];
+/// Only guards against hanging.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The data folder of a stack that ran once and was stopped.
+struct House {
+    sandbox: Sandbox,
+}
+
+impl House {
+    async fn build() -> anyhow::Result<Self> {
+        let mut sandbox = Sandbox::start(Options::default()).await?;
+        let status = sandbox.stop().await?;
+        anyhow::ensure!(status.success(), "{status}");
+        Ok(Self { sandbox })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.sandbox.data().join(name)
+    }
+
+    /// Every service is configured here, the router with simulated models.
+    fn config(&self) -> PathBuf {
+        self.path("simulated-models.toml")
+    }
+
+    fn serve(&self, service: &str, config: &Path, more: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(binary(Binary::Shipped)?);
+        command.args(["serve", service, "--config"]).arg(config).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs a service that is expected to end by itself.
+    async fn ends(&self, service: &str, config: &Path, more: &[&str]) -> anyhow::Result<Output> {
+        let child = self.serve(service, config, more)?.spawn()?;
+        Ok(within("the end of a service", SOON, child.wait_with_output()).await??)
+    }
+
+    /// Runs a service until it has announced itself, and kills it.
+    async fn starts(&self, service: &str) -> anyhow::Result<()> {
+        let mut child = self.serve(service, &self.config(), &[])?.stderr(Stdio::null()).spawn()?;
+        let stdout = child.stdout.take().context("piped")?;
+        let line = within("an announcement", SOON, BufReader::new(stdout).lines().next_line()).await??;
+        let line = line.with_context(|| format!("{service} ended without a word"))?;
+        anyhow::ensure!(line.contains("listening"), "{service}: {line}");
+        child.kill().await.context("cannot end it")
+    }
+
+    /// Every file with its content.
+    fn content(&self) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let (mut folders, mut files) = (vec![self.sandbox.data()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push((path.clone(), fs::read(path)?));
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn a_check_says_ok_or_every_mistake_and_writes_nothing() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    let broken = house.path("broken.toml");
+    let text = fs::read_to_string(house.config())?;
+    let text = text.replace("reflection = true", "").replace("listen = ", "reflection = 1\nlisten = ");
+    fs::write(&broken, text.replace("tokens = ", "tokenz = "))?;
+    let before = house.content()?;
+    for service in SERVICES {
+        let good = house.ends(service, &house.config(), &["--check-config"]).await?;
+        assert_eq!(
+            (good.status.code(), printed(&good)),
+            (Some(0), format!("{service}: ok\n")),
+            "{}",
+            said(&good)
+        );
+
+        let bad = house.ends(service, &broken, &["--check-config"]).await?;
+        assert_eq!(bad.status.code(), Some(EXIT_CONFIG), "{service}");
+        let mistakes = [
+            format!("{service}.edge.reflection: must be true or false, not a whole number"),
+            format!("{service}.edge.tokens: is missing"),
+            format!("{service}.edge.tokenz: is not known here; did you mean tokens?"),
+        ];
+        for mistake in mistakes {
+            assert!(printed(&bad).contains(&mistake), "{mistake} is missing from {}", printed(&bad));
+        }
+
+        let answer = house.ends(service, &broken, &["--check-config", "--json"]).await?;
+        let answer: Value = serde_json::from_slice(&answer.stdout)?;
+        assert_eq!((&answer["ok"], &answer["service"]), (&Value::from(false), &Value::from(service)));
+        let mistakes = answer["mistakes"].as_array().context("a list")?;
+        assert!(mistakes.len() >= 3 && mistakes.iter().all(|mistake| mistake["line"].is_u64()), "{answer}");
+    }
+    assert!(house.content()? == before, "a check has written something");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_read_is_named_by_each_service() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    let file = house.path("odd.toml");
+    type Make = fn(&Path) -> std::io::Result<()>;
+    let cases: [(&str, Make); 5] = [
+        ("cannot be read", |_absent| Ok(())),
+        ("is missing", |path| fs::write(path, "")),
+        ("is not UTF-8", |path| fs::write(path, b"a = \"\xff\"")),
+        ("is larger than", |path| fs::write(path, vec![b'#'; 2 << 20])),
+        ("cannot be read", |path| fs::remove_file(path).and_then(|()| fs::create_dir(path))),
+    ];
+    for (expected, make) in cases {
+        make(&file)?;
+        for service in SERVICES {
+            let output = house.ends(service, &file, &[]).await?;
+            assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{service}: {}", said(&output));
+            let told = said(&output);
+            assert!(told.contains(expected) && told.contains("odd.toml"), "{service}: {told}");
+            assert_eq!(printed(&output), "", "{service} announced something");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_and_cannot_be_used_ends_each_service_with_78() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    let cases = [
+        ("audit", "keys/log.key", "audit.log_key"),
+        ("approval", "keys/grant.key", "approval.grant_key"),
+        ("tool-executor", "keys/grant.pub", "tool-executor.grant_keys"),
+        ("tool-executor", "policy.cedar", "tool-executor.policy"),
+        ("model-router", "keys/simulated-models.key", "api_key_file"),
+        ("model-router", "keys/model-router.token", "model-router.audit.token_file"),
+        ("audit", "identities.toml", "audit.edge.tokens"),
+    ];
+    for (service, name, key) in cases {
+        let kept = fs::read(house.path(name))?;
+        fs::write(house.path(name), "hunter2 is no key\n= oops")?;
+        let output = house.ends(service, &house.config(), &[]).await?;
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{service} with {name}: {told}");
+        assert!(told.contains(key), "{key} is not in {told}");
+        assert!(!told.contains("hunter2"), "what {name} holds is repeated: {told}");
+        fs::write(house.path(name), kept)?;
+        house.starts(service).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_and_the_service_starts_once_it_is_free() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    for service in SERVICES {
+        let address = house.sandbox.address(service)?;
+        let taken = TcpListener::bind(&address)?;
+        let output = house.ends(service, &house.config(), &[]).await?;
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
+        assert!(told.contains(&address) && told.contains("in use"), "{service}: {told}");
+        drop(taken);
+        house.starts(service).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_is_none_is_named_and_left_as_it_is() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    for (service, name) in STORES {
+        // Away with all of it: SQLite could answer from the log beside the file.
+        let (store, aside) = (house.path(name), house.path("aside"));
+        let folder = store.parent().context("a folder")?;
+        fs::rename(folder, &aside)?;
+        fs::create_dir(folder)?;
+        let garbage = b"this is no database, whatever its name says\n".repeat(100);
+        fs::write(&store, &garbage)?;
+        let output = house.ends(service, &house.config(), &[]).await?;
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
+        assert!(told.contains(name) && told.contains("SQLite"), "{service}: {told}");
+        assert!(fs::read(&store)? == garbage, "{service} has written into what it could not read");
+        fs::remove_dir_all(folder)?;
+        fs::rename(aside, folder)?;
+        house.starts(service).await?;
+    }
+    Ok(())
+}
