@@ -11,6 +11,9 @@ use super::exit::Exit;
 use super::target::TargetError;
 use super::text::{block, harmless};
 
+/// What our own dialler answers when no connection could be made.
+const UNREACHABLE: &str = "PEER_UNREACHABLE";
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -88,6 +91,9 @@ impl CallError {
 
     /// True when the request certainly did not leave this machine.
     fn never_sent(&self) -> bool {
+        if self.reason() == UNREACHABLE {
+            return true;
+        }
         let mut cause = std::error::Error::source(&self.status);
         while let Some(error) = cause {
             if error.is::<ConnectError>() {
