@@ -25,7 +25,7 @@ mod waiting;
 use std::cell::RefCell;
 use std::process::ExitCode;
 
-use bulkhead_edge::peer::{Peer, dial_with, within};
+use bulkhead_edge::peer::{Dialler, Peer, within};
 use jiff::Timestamp;
 use prost::Name;
 use tonic::{Request, Response, Status};
@@ -114,7 +114,18 @@ impl Client {
         if self.arguments.verbose {
             self.output.remark(&text::harmless(&target.origin));
         }
-        Ok(dial_with(&target.endpoint, target.credentials)?)
+        let mut dialler = Dialler::new(&target.endpoint);
+        // BULKHEAD_CA may be meant for services elsewhere: a plain address needs none.
+        if target.endpoint.starts_with("https:") {
+            let tls = self.arguments.tls().ok_or_else(|| {
+                ClientError::Usage(format!(
+                    "{} needs --ca: the authorities that may have signed its certificate",
+                    target.endpoint
+                ))
+            })?;
+            dialler = dialler.tls(tls);
+        }
+        Ok(dialler.dial(target.credentials)?)
     }
 
     /// A message with the time limit of the command.

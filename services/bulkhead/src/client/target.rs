@@ -144,7 +144,8 @@ fn configured(folder: &Path, service: Service) -> Result<String, TargetError> {
     let listen = edge.and_then(|edge| edge.get("listen")).and_then(toml::Value::as_str);
     let address = listen.and_then(|listen| listen.parse().ok()).filter(|a: &SocketAddr| a.port() != 0);
     let address = address.ok_or(TargetError::NotListening { path, service: service.name() })?;
-    Ok(format!("http://{}", reachable(address)))
+    let scheme = if edge.is_some_and(|edge| edge.get("tls").is_some()) { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", reachable(address)))
 }
 
 /// The address to call for one that a service listens on: all interfaces include this machine's own.
