@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use prost::{Message, Name};
@@ -34,7 +35,7 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        StrictDecoder(PhantomData)
+        StrictDecoder { decoded: false, message: PhantomData }
     }
 }
 
@@ -57,13 +58,21 @@ impl<T: Message> Encoder for StrictEncoder<T> {
 
 /// The decoding half of [`StrictCodec`].
 #[derive(Debug, Clone)]
-pub struct StrictDecoder<T>(PhantomData<T>);
+pub struct StrictDecoder<T> {
+    /// Whether a message has come already.
+    decoded: bool,
+    message: PhantomData<T>,
+}
 
 impl<T: Message + Name + Default> Decoder for StrictDecoder<T> {
     type Item = T;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
+        // No RPC of the contract takes a stream; tonic would ignore what comes after the first message.
+        if std::mem::replace(&mut self.decoded, true) && is_request(T::NAME) {
+            return Err(one_too_many());
+        }
         T::decode(buffer).map(Some).map_err(|error| undecodable(T::NAME, &error))
     }
 
@@ -72,8 +81,19 @@ impl<T: Message + Name + Default> Decoder for StrictDecoder<T> {
     }
 }
 
+/// The contract names every request so, and nothing else.
+fn is_request(message: &str) -> bool {
+    message.ends_with("Request")
+}
+
+fn one_too_many() -> Status {
+    let (code, reason) = (Code::InvalidArgument, "MALFORMED_REQUEST");
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    Status::with_error_details(code, "the RPC takes one message, and more came", details)
+}
+
 fn undecodable(message: &str, error: &prost::DecodeError) -> Status {
-    let (code, reason) = if message.ends_with("Request") {
+    let (code, reason) = if is_request(message) {
         (Code::InvalidArgument, "UNDECODABLE_REQUEST")
     } else {
         (Code::Internal, "UNDECODABLE_RESPONSE")

@@ -1,7 +1,7 @@
 //! What every call passes through, and what every service stands on.
 //!
 //! The request path is one stack, composed once in [`stack`]: request id, trace, panic guard, identity,
-//! authorisation, deadline. Promises that no handler runs for a caller who was not identified and whose
+//! authorisation, deadline, a place. Promises that no handler runs for a caller who was not identified and whose
 //! role the contract does not name, that each answer carries its request id, that an error carries one
 //! `google.rpc.ErrorInfo`, and that the cause of a failure is logged here and never sent.
 
@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod clock;
 pub mod fault;
 pub mod identity;
+pub mod limits;
 mod metrics;
 pub mod page;
 pub mod peer;
@@ -30,6 +31,7 @@ pub use certificate::ClientCertificate;
 pub use clock::now;
 pub use fault::Fault;
 pub use identity::Identity;
+pub use limits::Limits;
 pub use peer::{Peer, PeerError, PeerSettings};
 pub use principal::{Principal, PrincipalKind};
 pub use readiness::Readiness;

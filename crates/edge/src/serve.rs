@@ -31,7 +31,7 @@ use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
-use crate::stack::{Gate, TimeoutRange, guard, is_grpc, open, receive};
+use crate::stack::{Gate, Places, TimeoutRange, guard, is_grpc, open, receive};
 use crate::tls::{Acceptor, Reloader, TlsError, TlsSettings};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
@@ -108,7 +108,10 @@ impl Edge {
             registry,
             unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
             stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
-            stream_idle_timeout: settings.stream_timeout,
+            stream_idle_timeout: settings.limits.stream_idle_timeout,
+            strangers: Places::of_strangers(),
+            calls: Places::of_calls(&settings.limits),
+            streams: Places::of_streams(&settings.limits),
             message_bytes_max: MESSAGE_BYTES_MAX,
             stopping: CancellationToken::new(),
         };

@@ -19,6 +19,7 @@ mod admit;
 mod deadline;
 mod declared;
 mod observe;
+mod shed;
 mod stream;
 
 use std::collections::HashMap;
@@ -38,11 +39,12 @@ use crate::identity::registry::Registry;
 use crate::identity::{Admitted, Standing};
 use crate::metrics::ServerCall;
 use crate::{Call, Fault};
-use observe::{Observed, Sent};
+use observe::Observed;
 
 pub(crate) use admit::is_grpc;
 pub(crate) use deadline::Deadline;
 pub(crate) use observe::RequestId;
+pub use shed::Places;
 
 /// Headers of one request, in bytes: names, values and path. Tokens and traces need a fraction of it.
 pub(crate) const HEADERS_BYTES_MAX: usize = 16 << 10;
@@ -60,6 +62,12 @@ pub struct Gate {
     pub stream_timeout: TimeoutRange,
     /// How long a stream may be silent.
     pub stream_idle_timeout: Duration,
+    /// For calls that nobody has been identified for.
+    pub strangers: Places,
+    /// For unary calls.
+    pub calls: Places,
+    /// For streams.
+    pub streams: Places,
     /// Largest message that is decoded, in bytes; only named here, for the error.
     pub message_bytes_max: usize,
     /// Ends streams when the service stops.
@@ -117,18 +125,25 @@ async fn admitted(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Fault> {
+    let door = gate.strangers.enter()?;
     let Admitted { identity, standing } =
         admit::identify(gate, request.headers(), request.extensions()).await?;
     let rule = admit::authorise(rule, request.uri().path(), &identity)?;
+    drop(door);
+    admit::refuse_compression(request.headers())?;
     let deadline = Deadline::of_call(gate, rule, request.headers())?;
-    let sent = Sent::of(&request, Some(rule));
+    let places = if rule.server_streaming { &gate.streams } else { &gate.calls };
+    let place = places.take(&identity, &deadline).await?;
 
     let call = Call::new(identity, RequestId::in_extensions(&request), &deadline);
     request.extensions_mut().insert(call);
     let response = deadline.bound(next.run(request)).await?;
-    let response =
-        if rule.server_streaming { stream::limited(response, deadline, standing, gate) } else { response };
-    sent.complete(response, gate)
+    let response = if rule.server_streaming {
+        stream::limited(response, deadline, standing, Some(place), gate)
+    } else {
+        response
+    };
+    observe::completed(response, Some(rule), gate)
 }
 
 async fn opened(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
@@ -141,7 +156,8 @@ async fn opened(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> 
 /// Neither identity nor place, but a bound on everything: the answer comes within the time of a unary call, and
 /// a watch lives no longer than any stream.
 async fn handled_openly(gate: &Gate, request: Request, next: Next) -> Result<Response, Fault> {
-    let sent = Sent::of(&request, None);
+    admit::refuse_compression(request.headers())?;
     let response = Deadline::of_open_call(gate).bound(next.run(request)).await?;
-    sent.complete(stream::limited(response, Deadline::of_open_stream(gate), Standing::default(), gate), gate)
+    let (deadline, standing) = (Deadline::of_open_stream(gate), Standing::default());
+    observe::completed(stream::limited(response, deadline, standing, None, gate), None, gate)
 }

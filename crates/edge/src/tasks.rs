@@ -3,11 +3,21 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 /// How long what serves a connection may take to be dropped once it was told to.
 const ABORT_BOUND: Duration = Duration::from_secs(2);
+
+/// Work that was begun and whose end is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the task {name} ended without a word")]
+pub struct Lost {
+    /// Which.
+    pub name: &'static str,
+}
 
 /// The background tasks of one service. A task that panics stops the service: it is restarted whole
 /// rather than left running without its outbox or its sweeper.
@@ -42,6 +52,27 @@ impl Tasks {
     /// has ended and left nothing more to carry away.
     pub fn spawn_last(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.watch(&self.last, name, task);
+    }
+
+    /// Carries `work` through to its end, whatever becomes of whoever waits for it: a handler's point of no return.
+    /// Before it, a caller that goes away ends the handler and nothing has happened; what is handed over here has
+    /// begun, and is finished and recorded without the caller.
+    ///
+    /// # Errors
+    /// [`Lost`] when the work panicked, which also stops the service.
+    pub async fn see_through<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Lost> {
+        let (reply, answer) = oneshot::channel();
+        let carried = async move {
+            let output = work.await;
+            // A caller that went away does not need the answer; what was done stands.
+            drop(reply.send(output));
+        };
+        self.spawn(name, carried.in_current_span());
+        answer.await.map_err(|_closed| Lost { name })
     }
 
     fn watch(

@@ -141,6 +141,7 @@ async fn start() -> Fixture {
         stream_timeout: STREAM_TIMEOUT,
         drain_timeout: Duration::from_millis(500),
         reflection: true,
+        limits: bulkhead_edge::Limits::default(),
         jwt: None,
         transport: bulkhead_edge::serve::TransportSettings::default(),
     };

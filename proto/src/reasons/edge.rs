@@ -124,6 +124,15 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &["bytes_max"],
     },
     Reason {
+        name: "OVERLOADED",
+        codes: &[Code::Unavailable],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "the service has as many calls or streams as it can take, and the queue was full or too slow",
+        advice: "wait as told, then send the same request; another replica may have room at once",
+        metadata: &["places"],
+    },
+    Reason {
         name: "PEER_CONNECTION_LOST",
         codes: &[Code::Unavailable],
         happened: Happened::Unknown,
@@ -185,6 +194,15 @@ pub(super) const REASONS: &[Reason] = &[
         meaning: "nothing was sent on the stream for as long as a stream may be silent; nothing was missed",
         advice: "open the stream again from the last thing seen",
         metadata: &["idle_limit_ms"],
+    },
+    Reason {
+        name: "TENANT_OVER_SHARE",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "the caller's tenant has its share of the calls or streams that the service takes at once",
+        advice: "wait as told; have fewer calls or streams open at a time",
+        metadata: &["places"],
     },
     Reason {
         name: "UNDECLARED_FAILURE",

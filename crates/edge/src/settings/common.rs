@@ -8,6 +8,7 @@ use http::Uri;
 
 use super::Table;
 use crate::identity::jwt::JwtSettings;
+use crate::limits::Limits;
 use crate::peer::{Credentials, PeerSettings};
 use crate::serve::TransportSettings;
 use crate::tls::PeerTlsSettings;
@@ -30,6 +31,8 @@ pub struct EdgeSettings {
     pub drain_timeout: Duration,
     /// Whether reflection is served.
     pub reflection: bool,
+    /// How many calls and streams it takes at once.
+    pub limits: Limits,
     /// Whose JSON Web Tokens are taken; none: nobody's.
     pub jwt: Option<JwtSettings>,
     /// How connections are served.
@@ -54,6 +57,7 @@ impl EdgeSettings {
             stream_timeout: Duration::from_millis(STREAM_TIMEOUT_MS),
             drain_timeout: Duration::from_millis(DRAIN_TIMEOUT_MS),
             reflection: true,
+            limits: Limits::default(),
             jwt: None,
             transport: TransportSettings::default(),
         }
@@ -98,6 +102,7 @@ impl EdgeSettings {
             true,
             "Whether the service describes itself to any caller, without a token.",
         );
+        let limits = table.optional_table("limits", Limits::read).unwrap_or_default();
         let jwt = table.optional_table("jwt", JwtSettings::read);
         let transport = TransportSettings::read(table, listen);
         if unary_timeout > unary_timeout_max {
@@ -111,6 +116,7 @@ impl EdgeSettings {
             stream_timeout,
             drain_timeout,
             reflection,
+            limits,
             jwt,
             transport,
         })

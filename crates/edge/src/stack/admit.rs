@@ -13,6 +13,9 @@ use crate::identity::Admitted;
 use crate::identity::credential::{Credential, source};
 use crate::{Fault, Identity};
 
+/// How the messages of a call are compressed.
+const GRPC_ENCODING: &str = "grpc-encoding";
+
 /// Refuses headers that no honest caller sends, before anything is made of them.
 pub(super) fn bound_headers(request: &Request) -> Result<(), Fault> {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
@@ -38,12 +41,22 @@ pub(super) fn refuse_plain_http(request: &Request) -> Option<Response> {
     None
 }
 
-/// Whether the content type is `application/grpc`, alone or with a `+` or `;` suffix. `grpc-web` is another
-/// protocol.
+/// Refuses compressed messages before any of them is read: what is never unpacked cannot be a bomb, and messages
+/// here are small.
+pub(super) fn refuse_compression(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get(GRPC_ENCODING).is_none_or(|encoding| encoding == "identity") {
+        return Ok(());
+    }
+    let fault = Fault::new(Code::Unimplemented, "COMPRESSION_UNSUPPORTED");
+    Err(fault.saying("compressed messages are not accepted; send with grpc-encoding identity"))
+}
+
+/// Whether the content type is `application/grpc`, of protobuf messages. `grpc-web` is another protocol, and JSON
+/// is another codec.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let suffix = content_type.and_then(|value| value.strip_prefix("application/grpc"));
-    suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with(['+', ';']))
+    suffix.is_some_and(|suffix| suffix.is_empty() || suffix == "+proto" || suffix.starts_with(';'))
 }
 
 /// Turns the credential into an identity and its standing, or says why not without repeating what was sent.

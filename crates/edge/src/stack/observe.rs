@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bulkhead_proto::rules::MethodRule;
 use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue};
 use tonic::{Code, Status};
 use tracing::{Instrument as _, Span};
 
@@ -19,8 +20,11 @@ use super::declared::hold_to_contract;
 use crate::Fault;
 use crate::fault::chain;
 
-pub(super) use complete::Sent;
+pub(super) use complete::completed;
 pub(crate) use request_id::RequestId;
+
+/// How messages may be compressed.
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// In logs and spans, for what is not part of the contract.
 const UNKNOWN: &str = "unknown";
@@ -132,5 +136,8 @@ fn log_fault(status: &Status, latency_ms: f64) {
 
 /// The response that carries a fault.
 pub(super) fn answer(fault: Fault) -> Response {
-    fault.into_status().into_http::<Body>()
+    let mut response = fault.into_status().into_http::<Body>();
+    // The protocol wants it where compression is refused; it is as true of every other refusal.
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    response
 }

@@ -17,6 +17,7 @@ use tonic::Code;
 
 use super::Gate;
 use super::deadline::Deadline;
+use super::shed::Place;
 use crate::Fault;
 use crate::identity::Standing;
 use crate::serve::delivery;
@@ -25,14 +26,22 @@ use crate::serve::delivery;
 const STOP_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Puts the limits on the stream that a response carries.
-pub(super) fn limited(response: Response, deadline: Deadline, standing: Standing, gate: &Gate) -> Response {
+pub(super) fn limited(
+    response: Response,
+    deadline: Deadline,
+    standing: Standing,
+    place: Option<Place>,
+    gate: &Gate,
+) -> Response {
     delivery::end_by(deadline.at);
-    response.map(|body| Body::new(Limited::new(body, deadline, standing, gate)))
+    response.map(|body| Body::new(Limited::new(body, deadline, standing, place, gate)))
 }
 
 /// A stream that, when it must end, ends with trailers that say why: its reader must know that it was cut.
 struct Limited {
     body: Body,
+    /// Held as long as the stream; what needs no identity has none.
+    place: Option<Place>,
     deadline: Deadline,
     idle_timeout: Duration,
     /// When something was last sent.
@@ -45,10 +54,11 @@ struct Limited {
 }
 
 impl Limited {
-    fn new(body: Body, deadline: Deadline, standing: Standing, gate: &Gate) -> Self {
+    fn new(body: Body, deadline: Deadline, standing: Standing, place: Option<Place>, gate: &Gate) -> Self {
         let (active, idle_timeout) = (Instant::now(), gate.stream_idle_timeout);
         Self {
             body,
+            place,
             deadline,
             idle_timeout,
             active,
@@ -83,6 +93,7 @@ impl Limited {
     fn cut(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.ended = true;
         self.body = Body::empty();
+        self.place = None;
         let mut trailers = HeaderMap::new();
         Poll::Ready(match fault.into_status().add_header(&mut trailers) {
             Ok(()) => Some(Ok(Frame::trailers(trailers))),

@@ -116,6 +116,7 @@ impl House {
             stream_timeout: BOUND * 2,
             drain_timeout: Duration::from_millis(500),
             reflection: false,
+            limits: bulkhead_edge::Limits::default(),
             jwt,
             transport: bulkhead_edge::serve::TransportSettings::default(),
         };

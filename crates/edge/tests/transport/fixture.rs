@@ -110,6 +110,7 @@ impl Service {
             stream_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_millis(500),
             reflection: true,
+            limits: bulkhead_edge::Limits::default(),
             jwt: None,
             transport,
         };

@@ -4,67 +4,59 @@
 mod trailers;
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use bulkhead_proto::rules::MethodRule;
+use http::HeaderMap;
 use tonic::{Code, Status};
 use tracing::Span;
 
 use crate::Fault;
 use crate::stack::Gate;
 
-/// How a gRPC message is compressed.
-const GRPC_ENCODING: &str = "grpc-encoding";
-
-/// What must still be known of a request once its handler has taken it.
-pub(in crate::stack) struct Sent<'a> {
-    rule: Option<&'a MethodRule>,
-    compressed: bool,
+/// The handler's answer, or what it should have been.
+pub(in crate::stack) fn completed(
+    response: Response,
+    rule: Option<&MethodRule>,
+    gate: &Gate,
+) -> Result<Response, Fault> {
+    match response.extensions().get::<Status>() {
+        Some(status) if status.details().is_empty() => Err(fault(status, rule, gate)),
+        Some(_) => Ok(response),
+        None => match bare(response.headers()) {
+            Some(status) => Err(fault(&status, rule, gate)),
+            None => Ok(response.map(|body| Body::new(trailers::Completed::new(body, Span::current())))),
+        },
+    }
 }
 
-impl<'a> Sent<'a> {
-    pub(in crate::stack) fn of(request: &Request, rule: Option<&'a MethodRule>) -> Self {
-        let encoding = request.headers().get(GRPC_ENCODING);
-        Self { rule, compressed: encoding.is_some_and(|encoding| encoding != "identity") }
-    }
+/// The error of an answer that is headers alone, as generated code gives it for a method that it does not know.
+fn bare(headers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(headers).filter(|status| status.code() != Code::Ok && status.details().is_empty())
+}
 
-    /// The handler's answer, or what it should have been.
-    pub(in crate::stack) fn complete(&self, response: Response, gate: &Gate) -> Result<Response, Fault> {
-        match response.extensions().get::<Status>() {
-            None => Ok(response.map(|body| Body::new(trailers::Completed::new(body, Span::current())))),
-            Some(status) if status.details().is_empty() => Err(self.fault(status, gate)),
-            Some(_) => Ok(response),
+fn fault(status: &Status, rule: Option<&MethodRule>, gate: &Gate) -> Fault {
+    match (status.code(), rule) {
+        (Code::OutOfRange, _) => Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
+            .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
+            .with("bytes_max", gate.message_bytes_max),
+        (Code::Unimplemented, Some(rule)) => {
+            let path = rule.path();
+            Fault::new(Code::Unimplemented, "RPC_NOT_IMPLEMENTED")
+                .saying(format!("{path} is part of the contract and not implemented yet"))
+                .with("rpc", path.trim_start_matches('/'))
         }
-    }
-
-    fn fault(&self, status: &Status, gate: &Gate) -> Fault {
-        match (status.code(), self.rule) {
-            (Code::OutOfRange, _) => Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
-                .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
-                .with("bytes_max", gate.message_bytes_max),
-            (Code::Unimplemented, _) if self.compressed => {
-                Fault::new(Code::Unimplemented, "COMPRESSION_UNSUPPORTED")
-                    .saying("compressed messages are not accepted; send with grpc-encoding identity")
-            }
-            (Code::Unimplemented, Some(rule)) => {
-                let path = rule.path();
-                Fault::new(Code::Unimplemented, "RPC_NOT_IMPLEMENTED")
-                    .saying(format!("{path} is part of the contract and not implemented yet"))
-                    .with("rpc", path.trim_start_matches('/'))
-            }
-            (Code::Unimplemented, None) => {
-                Fault::new(Code::Unimplemented, "UNKNOWN_RPC").saying("there is no such method")
-            }
-            // tonic blames itself for a frame that is missing, cut short or flagged wrongly.
-            (Code::Internal, _) => Fault::new(Code::InvalidArgument, "MALFORMED_REQUEST")
-                .saying("the body is not one whole gRPC message")
-                .because(status.clone()),
-            (Code::NotFound, _) => {
-                Fault::new(Code::NotFound, "UNKNOWN_SERVICE").saying("there is no such service here")
-            }
-            _ => Fault::new(Code::Unknown, "UNSPECIFIED_FAILURE")
-                .saying(status.message())
-                .because(status.clone()),
+        (Code::Unimplemented, None) => {
+            Fault::new(Code::Unimplemented, "UNKNOWN_RPC").saying("there is no such method")
+        }
+        // tonic blames itself for a frame that is missing, cut short or flagged wrongly.
+        (Code::Internal, _) => Fault::new(Code::InvalidArgument, "MALFORMED_REQUEST")
+            .saying("the body is not one whole gRPC message")
+            .because(status.clone()),
+        (Code::NotFound, _) => {
+            Fault::new(Code::NotFound, "UNKNOWN_SERVICE").saying("there is no such service here")
+        }
+        _ => {
+            Fault::new(Code::Unknown, "UNSPECIFIED_FAILURE").saying(status.message()).because(status.clone())
         }
     }
 }
