@@ -171,3 +171,67 @@ fn is_loopback(uri: &Uri) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::peer::PeerSettings;
+    use crate::settings::Settings;
+
+    /// What is wrong with an `edge` or a peer of this text.
+    fn told(edge: &str, peer: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, token) = (folder.path().join("c.toml"), folder.path().join("token"));
+        std::fs::write(&token, "t").expect("written");
+        let text = format!("[audit.edge]\n{edge}\n[audit.peer]\ntoken_file = {token:?}\n{peer}\n");
+        std::fs::write(&path, text).expect("written");
+        let settings = Settings::load(&path, "audit").expect("readable");
+        let read = settings.read(|table| {
+            table.table("edge", |table| {
+                let listen = table.required("listen", "");
+                Some(super::TransportSettings::read(table, listen))
+            })?;
+            table.table("peer", PeerSettings::read)
+        });
+        read.err().map_or_else(String::new, |mistakes| mistakes.to_string())
+    }
+
+    const LOCAL: &str = "listen = \"127.0.0.1:0\"";
+    const NEAR: &str = "endpoint = \"http://localhost:1\"";
+    const WORDS: &str = "plaintext = \"i-trust-everyone-on-this-network\"";
+
+    #[test]
+    fn plaintext_beyond_loopback_must_be_asked_for_in_words() {
+        let (open, far) = ("listen = \"0.0.0.0:7104\"", "endpoint = \"http://audit.internal:7104\"");
+        assert_eq!(told(LOCAL, NEAR), "");
+        assert!(told(open, NEAR).contains("audit.edge.listen: is not loopback"));
+        assert!(told(LOCAL, far).contains("audit.peer.endpoint: is not loopback"));
+        assert_eq!(told(&format!("{open}\n{WORDS}"), &format!("{far}\n{WORDS}")), "");
+        assert!(
+            told(&format!("{open}\nplaintext = \"yes\""), NEAR).contains("audit.edge.plaintext: must be")
+        );
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_and_keys_that_do_not_fit_are_mistakes() {
+        let tls =
+            |keys: &str| format!("{LOCAL}\n[audit.edge.tls]\ncertificate = \"/no\"\nkey = \"/no\"\n{keys}");
+        let cases = [
+            (tls(""), NEAR.to_owned(), "audit.edge.tls.certificate: cannot read /no"),
+            (
+                tls("client_auth = \"required\""),
+                NEAR.to_owned(),
+                "client_auth: is required, which needs client_ca",
+            ),
+            (tls("client_auth = \"all\""), NEAR.to_owned(), "client_auth: must be one of"),
+            (tls("client_ca = \"/no\"\nclient_auth = \"none\""), NEAR.to_owned(), "client_ca: is of no use"),
+            (LOCAL.to_owned(), "endpoint = \"https://a:1\"".to_owned(), "endpoint: is https and needs ca"),
+            (LOCAL.to_owned(), "endpoint = \"https://a:1\"\nca = \"/no\"".to_owned(), "ca: cannot read /no"),
+            (LOCAL.to_owned(), format!("{NEAR}\nca = \"/no\""), "ca: is of no use"),
+            (LOCAL.to_owned(), format!("{NEAR}\nkey = \"/no\""), "key: needs its certificate"),
+        ];
+        for (edge, peer, expected) in cases {
+            let told = told(&edge, &peer);
+            assert!(told.contains(expected), "{expected:?} is missing from {told}");
+        }
+    }
+}
