@@ -1,48 +1,19 @@
-//! The same request id: the same answer, one effect.
+//! Requests that were seen, in the store whose change they made (see [`bulkhead_idempotency`]).
 //!
 //! A store that uses this has the table
 //! `requests(tenant, principal, method, request_id, payload_digest, subject_id, create_time_ms)` with the
 //! first four as its primary key. The row is written in the transaction of the effect, so there is never one
 //! without the other.
 
+use bulkhead_idempotency::{Claim, Request};
 use sqlx::{Row as _, SqliteConnection};
 
-/// Whose request it is. Two callers may use the same id without meeting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// The caller's tenant.
-    pub tenant: String,
-    /// The caller, as `kind:tenant/name`.
-    pub principal: String,
-    /// Name of the RPC.
-    pub method: &'static str,
-    /// The caller's id for the request.
-    pub request_id: String,
-}
-
-/// What an id means now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// Never seen: act, and [`record`] it in the same transaction.
-    New,
-    /// Seen with this payload: answer with the subject as it is now, and do nothing.
-    Seen {
-        /// The id of what the first request made.
-        subject_id: String,
-    },
-    /// Seen with another payload: `ALREADY_EXISTS` / `REQUEST_ID_REUSED`.
-    Reused,
-}
-
-/// Looks an id up.
+/// Looks a request up; what was seen is the id of what the first one made.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn claim(
-    connection: &mut SqliteConnection,
-    scope: &Scope,
-    payload_digest: &str,
-) -> sqlx::Result<Claim> {
+pub async fn claim(connection: &mut SqliteConnection, request: &Request) -> sqlx::Result<Claim<(), String>> {
+    let scope = &request.scope;
     let row = sqlx::query(
         "SELECT payload_digest, subject_id FROM requests \
          WHERE tenant = ? AND principal = ? AND method = ? AND request_id = ?",
@@ -50,28 +21,28 @@ pub async fn claim(
     .bind(&scope.tenant)
     .bind(&scope.principal)
     .bind(scope.method)
-    .bind(&scope.request_id)
+    .bind(scope.request_id.to_string())
     .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(Claim::New) };
-    if row.try_get::<String, _>("payload_digest")? == payload_digest {
-        Ok(Claim::Seen { subject_id: row.try_get("subject_id")? })
+    let Some(row) = row else { return Ok(Claim::New(())) };
+    if row.try_get::<String, _>("payload_digest")? == request.payload.as_str() {
+        Ok(Claim::Seen(row.try_get("subject_id")?))
     } else {
         Ok(Claim::Reused)
     }
 }
 
-/// Remembers an id with what its request made.
+/// Remembers a request with what it made.
 ///
 /// # Errors
 /// Whatever the database says; a second row for the same id is refused by the primary key.
 pub async fn record(
     connection: &mut SqliteConnection,
-    scope: &Scope,
-    payload_digest: &str,
+    request: &Request,
     subject_id: &str,
     now_ms: i64,
 ) -> sqlx::Result<()> {
+    let scope = &request.scope;
     sqlx::query(
         "INSERT INTO requests (tenant, principal, method, request_id, payload_digest, subject_id, create_time_ms) \
          VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -79,8 +50,8 @@ pub async fn record(
     .bind(&scope.tenant)
     .bind(&scope.principal)
     .bind(scope.method)
-    .bind(&scope.request_id)
-    .bind(payload_digest)
+    .bind(scope.request_id.to_string())
+    .bind(request.payload.as_str())
     .bind(subject_id)
     .bind(now_ms)
     .execute(connection)
@@ -88,7 +59,7 @@ pub async fn record(
     Ok(())
 }
 
-/// Forgets ids older than the window and says how many.
+/// Forgets requests that came before a time ([`bulkhead_idempotency::forgotten_before`]) and says how many.
 ///
 /// # Errors
 /// Whatever the database says.

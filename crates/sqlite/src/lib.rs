@@ -18,7 +18,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-pub use idempotency::{Claim, Scope, claim, record, sweep};
+pub use idempotency::{claim, record, sweep};
 pub use writer::{WriteError, Writer};
 
 /// Concurrent readers; WAL lets them run beside the writer.

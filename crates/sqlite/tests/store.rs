@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
-use bulkhead_sqlite::{Claim, OpenError, Scope, Store, WriteError, claim, record};
+use bulkhead_idempotency::{Claim, PayloadDigest, Request};
+use bulkhead_sqlite::{OpenError, Store, WriteError, claim, record};
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, SqliteConnection};
+use uuid::Uuid;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
 
@@ -116,26 +118,24 @@ async fn a_store_locked_from_outside_fails_clearly_and_recovers() {
 async fn the_same_id_means_the_same_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(folder.path()).await;
-    let scope = |principal: &str| Scope {
-        tenant: "default".into(),
-        principal: principal.into(),
-        method: "Create",
-        request_id: "r1".into(),
+    let request = |principal: &str, says: &str| {
+        let payload = PayloadDigest::of(&says.to_owned());
+        Request::new("default", &principal, "Create", Uuid::nil(), payload)
     };
-    let (ada, bob) = (scope("ada"), scope("bob"));
+    let (ada, other, bob) = (request("ada", "one"), request("ada", "two"), request("bob", "two"));
     let seen = store.writer().write(move |connection| {
         Box::pin(async move {
-            let new = claim(connection, &ada, "d1").await?;
-            record(connection, &ada, "d1", "thing-1", 0).await?;
+            let new = claim(connection, &ada).await?;
+            record(connection, &ada, "thing-1", 0).await?;
             let claims = [
                 new,
-                claim(connection, &ada, "d1").await?,
-                claim(connection, &ada, "d2").await?,
-                claim(connection, &bob, "d2").await?,
+                claim(connection, &ada).await?,
+                claim(connection, &other).await?,
+                claim(connection, &bob).await?,
             ];
             Ok::<_, InsertError>(claims)
         })
     });
-    let same = Claim::Seen { subject_id: "thing-1".into() };
-    assert_eq!(seen.await.expect("claims"), [Claim::New, same, Claim::Reused, Claim::New]);
+    let same = Claim::Seen("thing-1".to_owned());
+    assert_eq!(seen.await.expect("claims"), [Claim::New(()), same, Claim::Reused, Claim::New(())]);
 }

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_edge::{Principal, Readiness, Tasks};
+use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_grant::SigningKey;
+use bulkhead_idempotency::{Request, forgotten_before};
 use bulkhead_outbox::Outbox;
 use bulkhead_sqlite::{Store, sweep};
 use futures::FutureExt as _;
@@ -39,14 +40,10 @@ const SWEEP_MAX: u32 = 100;
 /// Who sends a request, and what makes two of them the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Who, from the credential.
-    pub(crate) principal: Principal,
     /// The id under which the call is logged.
     pub(crate) call_id: String,
-    /// The caller's id for the request.
-    pub(crate) request_id: String,
-    /// A digest of all that was asked.
-    pub(crate) payload_digest: String,
+    /// Its name, and what it says.
+    pub(crate) request: Request,
 }
 
 /// The parts that every change needs. Cheap to clone.
@@ -89,15 +86,14 @@ impl Desk {
         let now = question.create_time;
         self.change(move |c| {
             async move {
-                let scope = caller.scope("CreateApproval");
-                if let Some(before) = claimed(c, &scope, &caller).await? {
+                if let Some(before) = claimed(c, &caller.request).await? {
                     return Ok(before.seen_at(now));
                 }
                 let approval = match sqlite::find_equal(c, &question).await? {
                     Some(equal) => equal,
                     None => desk.insert(c, question, &caller).await?,
                 };
-                remember(c, &scope, &caller, approval.id, now).await?;
+                remember(c, &caller.request, approval.id, now).await?;
                 Ok(approval)
             }
             .boxed()
@@ -116,14 +112,15 @@ impl Desk {
         let desk = self.clone();
         self.change(move |c| {
             async move {
-                let scope = caller.scope("DecideApproval");
-                if let Some(before) = claimed(c, &scope, &caller).await? {
+                if let Some(before) = claimed(c, &caller.request).await? {
                     return Ok(before.seen_at(now));
                 }
-                let approval = sqlite::load(c, &scope.tenant, id).await?.ok_or(DeskError::NotFound { id })?;
+                let approval = sqlite::load(c, &caller.request.scope.tenant, id)
+                    .await?
+                    .ok_or(DeskError::NotFound { id })?;
                 let events = decide(&approval, &ballot, now)?;
                 let approval = desk.happen(c, approval, events, &caller.call_id).await?;
-                remember(c, &scope, &caller, id, now).await?;
+                remember(c, &caller.request, id, now).await?;
                 Ok(approval)
             }
             .boxed()
@@ -172,12 +169,13 @@ impl Desk {
         self.readiness.subscribe()
     }
 
-    /// Proves that the store can be written, and forgets request ids older than `before`.
-    pub(crate) async fn upkeep(&self, now: Timestamp, before: Timestamp) -> Change<()> {
+    /// Proves that the store can be written, and forgets the requests that are older than their
+    /// window.
+    pub(crate) async fn upkeep(&self, now: Timestamp) -> Change<()> {
         self.write(move |c| {
             async move {
                 sqlite::beat(c, now).await?;
-                sweep(c, before.as_millisecond()).await?;
+                sweep(c, forgotten_before(now).as_millisecond()).await?;
                 Ok(())
             }
             .boxed()

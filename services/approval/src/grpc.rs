@@ -59,7 +59,7 @@ impl ApprovalService for Grpc {
         let call = Call::of(&request)?;
         let asked = convert::asked(request.into_inner(), self.expiry)?;
         access::may_act_for(&call, &asked.on_behalf_of)?;
-        let caller = access::caller(&call, asked.request_id.clone(), asked.payload_digest.clone());
+        let caller = access::caller(&call, "CreateApproval", asked.request_id, asked.payload.clone());
         let traceparent = bulkhead_telemetry::traceparent(&Span::current());
         let question = asked.into_question(call.principal(), traceparent, clock::now());
         let approval = self.desk.open(question, caller).await.map_err(Fault::from)?;
@@ -99,7 +99,7 @@ impl ApprovalService for Grpc {
     ) -> Answer<pb::DecideApprovalResponse> {
         let call = Call::of(&request)?;
         let cast = convert::cast(request.into_inner())?;
-        let caller = access::caller(&call, cast.request_id.clone(), cast.payload_digest.clone());
+        let caller = access::caller(&call, "DecideApproval", cast.request_id, cast.payload.clone());
         let (id, traceparent) = (cast.approval_id, bulkhead_telemetry::traceparent(&Span::current()));
         let ballot = cast.into_ballot(call.principal(), call.roles(), traceparent);
         let approval = self.desk.vote(id, ballot, caller, clock::now()).await.map_err(Fault::from)?;

@@ -14,8 +14,6 @@ use crate::metrics;
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// After a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How long a request id is remembered: longer than any approval can be open, plus a day for retries.
-const REQUEST_ID_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3_600);
 
 /// Runs until the service stops.
 pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
@@ -46,7 +44,7 @@ pub(crate) async fn run(desk: Desk, stopping: CancellationToken) {
 /// Does what is due and says when there is more.
 async fn round(desk: &Desk, now: Timestamp, upkeep_time: &mut Timestamp) -> Result<Timestamp, DeskError> {
     if now >= *upkeep_time || desk.is_troubled() {
-        desk.upkeep(now, now.checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN)).await?;
+        desk.upkeep(now).await?;
         *upkeep_time = now.checked_add(UPKEEP_INTERVAL).unwrap_or(Timestamp::MAX);
     }
     let closed = desk.expire_due(now).await?;

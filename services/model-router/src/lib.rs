@@ -25,7 +25,6 @@ pub mod plan;
 pub mod provider;
 pub mod proxy;
 mod record;
-mod replay;
 pub mod schedule;
 
 mod service;
@@ -37,6 +36,7 @@ use std::time::Instant;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
+use bulkhead_idempotency::memory::Memory;
 use bulkhead_outbox::{Limit, Outbox};
 use bulkhead_sqlite::Store;
 use sqlx::migrate::Migrator;
@@ -46,7 +46,6 @@ pub use config::Config;
 
 use catalog::Catalog;
 use record::{CALLS_MAX, Recorder};
-use replay::Replay;
 use service::Service;
 
 /// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
@@ -80,7 +79,7 @@ pub async fn serve(
     let audit = peer::dial(&config.audit)?;
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
     let recorder = Recorder::start(store, outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
-    let service = Service { catalog, recorder, replay: Replay::new() };
+    let service = Service { catalog, recorder, replay: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;

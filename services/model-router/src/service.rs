@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_edge::Call;
+use bulkhead_idempotency::memory::Memory;
+use bulkhead_idempotency::{Claim, PayloadDigest, Request};
 use bulkhead_outbox::EventDraft;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use prost::Message as _;
+use uuid::Uuid;
 
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
@@ -17,14 +20,12 @@ use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
 use crate::grpc::convert;
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
-use crate::replay::{Claim, Key, Replay};
 
 /// A checked request.
 #[derive(Debug)]
 pub(crate) struct Command {
-    pub(crate) request_id: String,
-    /// SHA-256 of the message as it came.
-    pub(crate) digest: String,
+    pub(crate) request_id: Uuid,
+    pub(crate) payload: PayloadDigest,
     pub(crate) route: RouteConfig,
     pub(crate) prompt: Prompt,
     pub(crate) sensitivity: Vec<Sensitivity>,
@@ -35,7 +36,7 @@ pub(crate) struct Command {
 #[derive(Debug)]
 pub(crate) enum GenerateError {
     /// The request id belongs to another payload.
-    RequestIdReused { request_id: String },
+    RequestIdReused { request_id: Uuid },
     /// The route did not answer.
     Unanswered { route: String, local_only: bool, attempts: Vec<Attempt>, why: Unanswered },
     /// The call could not be recorded, so no model was called.
@@ -55,7 +56,7 @@ impl From<RecordError> for GenerateError {
 pub(crate) struct Service {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) recorder: Recorder,
-    pub(crate) replay: Replay<pb::GenerateResponse>,
+    pub(crate) replay: Memory<pb::GenerateResponse>,
 }
 
 impl Service {
@@ -68,12 +69,13 @@ impl Service {
         if command.context.dry_run {
             return self.dry_run(&command);
         }
-        let request_id = command.request_id.clone();
-        let key = Key { principal: call.principal().to_string(), request_id: request_id.clone() };
-        match self.replay.claim(key, &command.digest).await {
-            Claim::Answered(answer) => Ok(answer),
+        let request_id = command.request_id;
+        let payload = command.payload.clone();
+        let request = Request::new(call.tenant(), call.principal(), "Generate", request_id, payload);
+        match self.replay.claim(&request).await {
+            Claim::Seen(answer) => Ok(answer),
             Claim::Reused => Err(GenerateError::RequestIdReused { request_id }),
-            Claim::First(first) => {
+            Claim::New(first) => {
                 let answer = self.answer(call, command).await?;
                 let bytes = answer.encoded_len();
                 first.answered(answer.clone(), bytes);
@@ -105,7 +107,7 @@ impl Service {
     async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, RecordError> {
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
-            .subject(&command.request_id)
+            .subject(&command.request_id.to_string())
             .request(call.request_id());
         let facts = Facts {
             route: command.route.name.clone(),

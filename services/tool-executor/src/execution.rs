@@ -2,8 +2,8 @@
 
 mod state;
 
-use bulkhead_canonical_json::sha256_hex;
 use bulkhead_edge::Principal;
+use bulkhead_idempotency::Request;
 use bulkhead_proto::common::v1 as common;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -206,37 +206,6 @@ impl Before {
     }
 }
 
-/// A caller's id for a request, and what the request said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Tenant of the caller.
-    pub tenant: String,
-    /// The caller, as `kind:tenant/name`.
-    pub principal: String,
-    /// Name of the RPC.
-    pub method: &'static str,
-    /// The caller's id.
-    pub request_id: Uuid,
-    /// SHA-256 over what the request said.
-    pub payload_digest: String,
-}
-
-impl Request {
-    /// A request of `principal`, whose payload is what `parts` say. Their lengths are part of the digest,
-    /// so that no two payloads run together.
-    #[must_use]
-    pub fn new(principal: &Principal, method: &'static str, request_id: Uuid, parts: &[&str]) -> Self {
-        let payload: String = parts.iter().map(|part| format!("{}:{part}\n", part.len())).collect();
-        Self {
-            tenant: principal.tenant.clone(),
-            principal: principal.to_string(),
-            method,
-            request_id,
-            payload_digest: sha256_hex(payload),
-        }
-    }
-}
-
 impl Draft {
     /// The next change of a recorded execution.
     #[must_use]
@@ -270,24 +239,5 @@ impl Draft {
     pub fn with_result(mut self, result: CallResult) -> Self {
         self.execution.result = Some(result);
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bulkhead_edge::PrincipalKind;
-
-    fn ada() -> Principal {
-        Principal { tenant: "t".into(), kind: PrincipalKind::Agent, name: "ada".into(), owner: None }
-    }
-
-    #[test]
-    fn payloads_that_would_run_together_differ() {
-        let id = Uuid::nil();
-        let digest = |parts: &[&str]| Request::new(&ada(), "M", id, parts).payload_digest;
-        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
-        assert_ne!(digest(&["a\n1:b"]), digest(&["a", "b"]));
-        assert_eq!(digest(&["a", "b"]), digest(&["a", "b"]));
     }
 }

@@ -25,7 +25,7 @@ const RESTLESS: [&str; 3] = ["heartbeat", "outbox", "_sqlx_migrations"];
 const DELIVERY_BOUND: Duration = Duration::from_secs(30);
 
 /// Every table of every store, every file that agents can reach, and the audit log: a name, how many rows
-/// or bytes, and a digest.
+/// or lines, and a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint(BTreeMap<String, (u64, String)>);
 
@@ -58,6 +58,11 @@ impl Footprint {
     #[must_use]
     pub fn rows(&self, table: &str) -> u64 {
         self.0.get(table).map_or(0, |(rows, _)| *rows)
+    }
+
+    /// Names, and how many rows or lines.
+    pub fn sizes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, (size, _))| (name.as_str(), *size))
     }
 
     /// What is not as it was, by name.
@@ -106,7 +111,8 @@ fn files(name: &str, folder: &Path, all: &mut BTreeMap<String, (u64, String)>) -
             files(&name, &entry.path(), all)?;
         } else {
             let content = std::fs::read(entry.path())?;
-            all.insert(name, (u64::try_from(content.len())?, sha256_hex(content)));
+            let lines = content.iter().filter(|byte| **byte == b'\n').count();
+            all.insert(name, (u64::try_from(lines)?, sha256_hex(content)));
         }
     }
     Ok(())

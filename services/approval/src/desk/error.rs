@@ -20,7 +20,7 @@ pub(crate) enum DeskError {
     #[error("request id {request_id} was used with another payload")]
     RequestIdReused {
         /// Which.
-        request_id: String,
+        request_id: uuid::Uuid,
     },
     /// The rules refuse the vote.
     #[error(transparent)]

@@ -1,7 +1,9 @@
 //! Who may do what beyond the roles that the contract names.
 
 use bulkhead_edge::{Call, Fault, Principal, PrincipalKind};
+use bulkhead_idempotency::{PayloadDigest, Request};
 use tonic::Code;
+use uuid::Uuid;
 
 use super::status;
 use crate::approval::Approval;
@@ -36,7 +38,7 @@ fn is_same(one: &Principal, other: &Principal) -> bool {
 }
 
 /// What the desk needs to know about who sends a request.
-pub(super) fn caller(call: &Call, request_id: String, payload_digest: String) -> Caller {
-    let (principal, call_id) = (call.principal().clone(), call.request_id().to_owned());
-    Caller { principal, call_id, request_id, payload_digest }
+pub(super) fn caller(call: &Call, method: &'static str, id: Uuid, payload: PayloadDigest) -> Caller {
+    let request = Request::new(call.tenant(), call.principal(), method, id, payload);
+    Caller { call_id: call.request_id().to_owned(), request }
 }

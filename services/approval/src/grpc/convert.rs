@@ -1,14 +1,15 @@
 //! Messages to types. Each conversion goes to the end and names every field that is wrong.
 
+use std::mem;
 use std::time::Duration;
 
-use bulkhead_canonical_json::sha256_hex;
 use bulkhead_edge::page::Page;
 use bulkhead_edge::principal::is_tenant;
 use bulkhead_edge::{Fault, Principal, PrincipalKind, Violations, wire};
+use bulkhead_idempotency::PayloadDigest;
 use bulkhead_proto::approval::v1 as pb;
 use jiff::Timestamp;
-use prost::Message;
+use uuid::Uuid;
 
 use crate::approval::plan::PlanError;
 use crate::approval::quorum::{COUNT_MAX, REQUIREMENTS_MAX};
@@ -22,8 +23,8 @@ const REASON_CHARS_MAX: usize = 2_000;
 /// A checked CreateApproval.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) request_id: String,
-    pub(super) payload_digest: String,
+    pub(super) request_id: Uuid,
+    pub(super) payload: PayloadDigest,
     pub(super) on_behalf_of: Principal,
     plan: Plan,
     requirements: Requirements,
@@ -49,10 +50,10 @@ impl Asked {
 }
 
 /// Checks a CreateApproval.
-pub(super) fn asked(message: pb::CreateApprovalRequest, expiry: ExpiryRange) -> Result<Asked, Fault> {
+pub(super) fn asked(mut message: pb::CreateApprovalRequest, expiry: ExpiryRange) -> Result<Asked, Fault> {
     let mut violations = Violations::new();
-    let request_id = violations.uuid("request_id", &message.request_id);
-    let payload_digest = digest(pb::CreateApprovalRequest { request_id: String::new(), ..message.clone() });
+    let request_id = violations.uuid("request_id", &mem::take(&mut message.request_id));
+    let payload = PayloadDigest::of(&message);
     let on_behalf_of = on_behalf_of(&message, &mut violations);
     let requirements = requirements(&message.requirements, &mut violations);
     let expires_in = expires_in(&message, expiry, &mut violations);
@@ -60,8 +61,8 @@ pub(super) fn asked(message: pb::CreateApprovalRequest, expiry: ExpiryRange) -> 
     let plan = plan(message.plan_json, &message.plan_digest, &mut violations);
     let asked = || {
         Some(Asked {
-            request_id: request_id?.to_string(),
-            payload_digest,
+            request_id: request_id?,
+            payload,
             on_behalf_of: on_behalf_of?,
             plan: plan?,
             requirements,
@@ -70,11 +71,6 @@ pub(super) fn asked(message: pb::CreateApprovalRequest, expiry: ExpiryRange) -> 
         })
     };
     violations.finish(asked())
-}
-
-/// What makes two requests the same: everything but their id.
-fn digest(payload: impl Message) -> String {
-    sha256_hex(payload.encode_to_vec())
 }
 
 fn on_behalf_of(message: &pb::CreateApprovalRequest, violations: &mut Violations) -> Option<Principal> {
@@ -137,8 +133,8 @@ fn expires_in(
 /// A checked DecideApproval.
 #[derive(Debug)]
 pub(super) struct Cast {
-    pub(super) request_id: String,
-    pub(super) payload_digest: String,
+    pub(super) request_id: Uuid,
+    pub(super) payload: PayloadDigest,
     pub(super) approval_id: ApprovalId,
     decision: Decision,
     reason: String,
@@ -160,11 +156,11 @@ impl Cast {
 }
 
 /// Checks a DecideApproval.
-pub(super) fn cast(message: pb::DecideApprovalRequest) -> Result<Cast, Fault> {
+pub(super) fn cast(mut message: pb::DecideApprovalRequest) -> Result<Cast, Fault> {
     let mut violations = Violations::new();
-    let request_id = violations.uuid("request_id", &message.request_id);
+    let request_id = violations.uuid("request_id", &mem::take(&mut message.request_id));
+    let payload = PayloadDigest::of(&message);
     let approval_id = violations.parse("approval_id", &message.approval_id, "a UUID");
-    let payload_digest = digest(pb::DecideApprovalRequest { request_id: String::new(), ..message.clone() });
     let decision = match message.decision() {
         pb::Decision::Approve => Some(Decision::Approve),
         pb::Decision::Deny => Some(Decision::Deny),
@@ -179,8 +175,8 @@ pub(super) fn cast(message: pb::DecideApprovalRequest) -> Result<Cast, Fault> {
     );
     let cast = || {
         Some(Cast {
-            request_id: request_id?.to_string(),
-            payload_digest,
+            request_id: request_id?,
+            payload,
             approval_id: approval_id?,
             decision: decision?,
             reason: message.reason,

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use bulkhead_edge::fault::chain;
+use bulkhead_idempotency::Request;
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
@@ -10,9 +11,7 @@ use uuid::Uuid;
 
 use super::prepare::{Target, Unprepared};
 use super::{Engine, EngineError, Patience};
-use crate::execution::{
-    Before, CallResult, Draft, Execution, Opening, Request, RunContext, State, Step, Trace,
-};
+use crate::execution::{Before, CallResult, Draft, Execution, Opening, RunContext, State, Step, Trace};
 use crate::permit::{self, Clearance};
 use crate::policy::{Caller, Decision, Verdict};
 use crate::refusals;

@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use bulkhead_edge::fault::chain;
-use jiff::Timestamp;
+use bulkhead_idempotency::forgotten_before;
 
 use super::Engine;
 
 /// Between sweeps. A busy agent makes some thousand ids meanwhile, which one delete takes in its stride.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How long a request id is remembered: longer than people can have to decide, plus a day for retries.
-const REQUEST_ID_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3_600);
 
 impl Engine {
     /// Runs until the service stops. What fails is due again an hour later.
     pub(super) async fn keep_swept(self) {
         let stopping = self.0.parts.tasks.stopping();
         while !stopping.is_cancelled() {
-            let before = bulkhead_edge::now().checked_sub(REQUEST_ID_LIFETIME).unwrap_or(Timestamp::MIN);
+            let before = forgotten_before(bulkhead_edge::now());
             match self.journal().forget_requests(before).await {
                 Ok(0) => {}
                 Ok(forgotten) => tracing::info!(forgotten, "forgot old request ids"),

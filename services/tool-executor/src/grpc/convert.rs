@@ -2,16 +2,18 @@
 
 mod answer;
 
+use std::mem;
 use std::time::Duration;
 
 use bulkhead_edge::page::{self, Page};
 use bulkhead_edge::{Call, Fault, Violations, wire};
+use bulkhead_idempotency::{PayloadDigest, Request};
 use bulkhead_proto::common::v1 as common;
 use bulkhead_proto::tools::v1 as pb;
 use uuid::Uuid;
 
 use crate::engine::{Command, Patience, Work};
-use crate::execution::{Request, RunContext, State};
+use crate::execution::{RunContext, State};
 use crate::policy::Caller;
 use crate::store::{Filter, ListedPage};
 use crate::tool::SensitivityLabel;
@@ -51,56 +53,42 @@ pub(super) fn plan(call: &Call, request: pb::PlanToolCallRequest) -> Result<Comm
 }
 
 /// See ExecuteToolCallRequest.
-pub(super) fn execute(call: &Call, request: pb::ExecuteToolCallRequest) -> Result<Asked, Fault> {
+pub(super) fn execute(call: &Call, mut request: pb::ExecuteToolCallRequest) -> Result<Asked, Fault> {
     let mut violations = Violations::new();
+    let (sent_id, sent_wait) = (mem::take(&mut request.request_id), request.wait_for_approval.take());
+    let payload = PayloadDigest::of(&request);
     let (context, dry_run) = context(request.context, &mut violations);
-    let wait = wait(request.wait_for_approval, &mut violations);
+    let wait = wait(sent_wait, &mut violations);
     let work = tool_call(request.call, &mut violations);
-    let id = if dry_run { None } else { violations.uuid("request_id", &request.request_id) };
+    let id = if dry_run { None } else { violations.uuid("request_id", &sent_id) };
     let command = violations.finish(work.map(|work| command(call, context, work)))?;
-    Ok(asked(call, command, "ExecuteToolCall", id, wait))
+    Ok(asked(call, command, id.map(|id| request_of(call, "ExecuteToolCall", id, payload)), wait))
 }
 
 /// See UndoExecutionRequest.
-pub(super) fn undo(call: &Call, request: pb::UndoExecutionRequest) -> Result<Asked, Fault> {
+pub(super) fn undo(call: &Call, mut request: pb::UndoExecutionRequest) -> Result<Asked, Fault> {
     let mut violations = Violations::new();
+    let (sent_id, sent_wait) = (mem::take(&mut request.request_id), request.wait_for_approval.take());
+    let payload = PayloadDigest::of(&request);
     let (context, dry_run) = context(request.context, &mut violations);
-    let wait = wait(request.wait_for_approval, &mut violations);
+    let wait = wait(sent_wait, &mut violations);
     let of = violations.uuid("execution_id", &request.execution_id);
-    let id = if dry_run { None } else { violations.uuid("request_id", &request.request_id) };
+    let id = if dry_run { None } else { violations.uuid("request_id", &sent_id) };
     let work = of.map(|of| Work::Undo { of, force: request.force });
     let command = violations.finish(work.map(|work| command(call, context, work)))?;
-    Ok(asked(call, command, "UndoExecution", id, wait))
+    Ok(asked(call, command, id.map(|id| request_of(call, "UndoExecution", id, payload)), wait))
 }
 
-fn asked(call: &Call, command: Command, method: &'static str, id: Option<Uuid>, wait: Duration) -> Asked {
-    let mode = match id {
+fn request_of(call: &Call, method: &'static str, id: Uuid, payload: PayloadDigest) -> Request {
+    Request::new(call.tenant(), call.principal(), method, id, payload)
+}
+
+fn asked(call: &Call, command: Command, request: Option<Request>, wait: Duration) -> Asked {
+    let mode = match request {
         None => Mode::DryRun,
-        Some(id) => Mode::Act {
-            request: request(&command, method, id),
-            patience: Patience::new(wait, call.remaining()),
-        },
+        Some(request) => Mode::Act { request, patience: Patience::new(wait, call.remaining()) },
     };
     Asked { command, mode }
-}
-
-/// The request, with a digest over everything in it that changes what is done.
-fn request(command: &Command, method: &'static str, id: Uuid) -> Request {
-    let step = command.context.step.to_string();
-    let labels = format!("{:?}", command.context.sensitivity);
-    let context = [&command.context.session_id, &command.context.run_id, step.as_str(), labels.as_str()];
-    let principal = &command.caller.principal;
-    match &command.work {
-        Work::Call { tool, arguments_json } => {
-            let [session, run, step, labels] = context;
-            Request::new(principal, method, id, &[tool, arguments_json, session, run, step, labels])
-        }
-        Work::Undo { of, force } => {
-            let [session, run, step, labels] = context;
-            let (of, force) = (of.to_string(), force.to_string());
-            Request::new(principal, method, id, &[&of, &force, session, run, step, labels])
-        }
-    }
 }
 
 fn command(call: &Call, context: RunContext, work: Work) -> Command {

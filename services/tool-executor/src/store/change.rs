@@ -1,11 +1,12 @@
 //! One change of the journal, inside the writer's transaction: every condition is checked where it is acted on.
 
+use bulkhead_idempotency::{Claim, Request};
 use bulkhead_outbox::{EventDraft, Limit, Outbox};
-use bulkhead_sqlite::{self as sqlite, Claim, Scope};
+use bulkhead_sqlite as sqlite;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{Claimed, Committed, Limits, StoreError, rows};
-use crate::execution::{Before, Draft, Execution, Request, State, Step, transition};
+use crate::execution::{Before, Draft, Execution, State, Step, transition};
 
 /// Makes the change, or none of it.
 pub(super) async fn change(
@@ -56,10 +57,9 @@ async fn put(
     match before {
         Before::Absent(request) => {
             rows::insert(connection, execution).await?;
-            let scope = scope(request);
             let now = execution.create_time.as_millisecond();
             let subject = execution.id.to_string();
-            sqlite::record(connection, &scope, &request.payload_digest, &subject, now).await?;
+            sqlite::record(connection, request, &subject, now).await?;
         }
         Before::Is { state, revision } => {
             if !rows::update(connection, execution, *state, *revision).await? {
@@ -75,22 +75,13 @@ pub(super) async fn claimed(
     connection: &mut SqliteConnection,
     request: &Request,
 ) -> Result<Claimed, StoreError> {
-    match sqlite::claim(connection, &scope(request), &request.payload_digest).await? {
-        Claim::New => Ok(Claimed::New),
-        Claim::Seen { subject_id } => {
+    match sqlite::claim(connection, request).await? {
+        Claim::New(()) => Ok(Claimed::New),
+        Claim::Seen(subject_id) => {
             let id = subject_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             Ok(Claimed::Seen(id))
         }
         Claim::Reused => Err(StoreError::RequestReused),
-    }
-}
-
-fn scope(request: &Request) -> Scope {
-    Scope {
-        tenant: request.tenant.clone(),
-        principal: request.principal.clone(),
-        method: request.method,
-        request_id: request.request_id.to_string(),
     }
 }
 

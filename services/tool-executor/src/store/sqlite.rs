@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use super::change::{change, claimed, require_room};
 use super::{Claimed, Committed, Filter, Limits, ListedPage, StoreError, Waiting, rows};
-use crate::execution::{Draft, Execution, Request, State};
+use crate::execution::{Draft, Execution, State};
 use crate::metrics;
+use bulkhead_idempotency::Request;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 

@@ -5,6 +5,8 @@ use prost_types::Duration as ProtoDuration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
+use bulkhead_canonical_json::sha256_hex;
+
 use super::*;
 
 const RANGE: ExpiryRange = ExpiryRange {
@@ -138,7 +140,7 @@ fn a_yes_needs_no_reason() {
 
 #[test]
 fn the_request_id_is_no_part_of_the_payload() {
-    let digest = |message| asked(message, RANGE).expect("valid").payload_digest;
+    let digest = |message| asked(message, RANGE).expect("valid").payload;
     let other_id = "0b9c7c3e-5d0e-4a3c-9f57-2f6f9b1d8a57";
     let same = pb::CreateApprovalRequest { request_id: other_id.into(), ..valid() };
     let longer = pb::CreateApprovalRequest { expires_in: seconds(2), ..valid() };

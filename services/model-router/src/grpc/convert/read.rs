@@ -1,12 +1,13 @@
 //! Requests, checked.
 
 use std::collections::HashSet;
+use std::mem;
 
-use bulkhead_canonical_json::{self as canonical, sha256_hex};
+use bulkhead_canonical_json as canonical;
 use bulkhead_edge::{Fault, Violations, wire};
+use bulkhead_idempotency::PayloadDigest;
 use bulkhead_proto::common::v1 as common;
 use bulkhead_proto::router::v1 as pb;
-use prost::Message as _;
 use serde_json::Value;
 
 use crate::catalog::Catalog;
@@ -27,17 +28,17 @@ const OUTPUT_TOKENS_MAX: u32 = 1_000_000;
 const DEFAULT_ROUTE: &str = "default";
 
 /// A Generate request.
-pub(crate) fn command(request: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Fault> {
-    let digest = sha256_hex(request.encode_to_vec());
+pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Fault> {
     let mut violations = Violations::new();
-    let request_id = violations.uuid("request_id", &request.request_id);
+    let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
+    let payload = PayloadDigest::of(&request);
     let route = route(&request.route, catalog, &mut violations);
     let context = wire::read_context(request.context.clone(), &mut violations);
     let prompt = prompt(request, &mut violations);
     let sensitivity = sensitivity(&context);
     let command = request_id.zip(route).zip(prompt).map(|((request_id, route), prompt)| Command {
-        request_id: request_id.to_string(),
-        digest,
+        request_id,
+        payload,
         route,
         prompt,
         sensitivity,
