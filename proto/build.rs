@@ -2,10 +2,11 @@
 
 use std::{error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "bulkhead/common/v1/access.proto",
     "bulkhead/common/v1/context.proto",
     "bulkhead/common/v1/errors.proto",
+    "bulkhead/common/v1/fields.proto",
     "bulkhead/router/v1/message.proto",
     "bulkhead/router/v1/router.proto",
     "bulkhead/router/v1/session.proto",

@@ -1,16 +1,18 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
+use bytes::Buf as _;
 use prost::{Message, Name};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::ERROR_DOMAIN;
+use crate::{ERROR_DOMAIN, refused};
 
 /// Protobuf, except that a request which does not decode answers INVALID_ARGUMENT
 /// (`UNDECODABLE_REQUEST`). tonic's own codec says INTERNAL, which blames the service for what the
-/// caller sent. A response that does not decode stays INTERNAL: there the caller is innocent.
+/// caller sent. A response that does not decode stays INTERNAL: there the caller is innocent. A request that
+/// sets a field which no service honours yet answers INVALID_ARGUMENT too, naming the field.
 #[derive(Debug, Clone)]
 pub struct StrictCodec<Encode, Decode>(PhantomData<(Encode, Decode)>);
 
@@ -73,6 +75,13 @@ impl<T: Message + Name + Default> Decoder for StrictDecoder<T> {
         if std::mem::replace(&mut self.decoded, true) && is_request(T::NAME) {
             return Err(one_too_many());
         }
+        if is_request(T::NAME) {
+            // tonic hands over one whole message, in one piece.
+            let fields = refused::set_fields(&T::full_name(), buffer.chunk());
+            if !fields.is_empty() {
+                return Err(not_honoured(fields));
+            }
+        }
         T::decode(buffer).map(Some).map_err(|error| undecodable(T::NAME, &error))
     }
 
@@ -90,6 +99,16 @@ fn one_too_many() -> Status {
     let (code, reason) = (Code::InvalidArgument, "MALFORMED_REQUEST");
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
     Status::with_error_details(code, "the RPC takes one message, and more came", details)
+}
+
+fn not_honoured(fields: Vec<String>) -> Status {
+    let (code, reason) = (Code::InvalidArgument, "INVALID_REQUEST");
+    let message = format!("this version cannot honour {}; leave it out", fields.join(", "));
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    for field in fields {
+        details.add_bad_request_violation(field, "cannot be honoured by this version; leave it out");
+    }
+    Status::with_error_details(code, message, details)
 }
 
 fn undecodable(message: &str, error: &prost::DecodeError) -> Status {

@@ -5,6 +5,7 @@
 
 mod codec;
 pub mod reasons;
+pub mod refused;
 pub mod rules;
 
 pub use codec::StrictCodec;

@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use bulkhead_proto::rules::{MethodRule, by_path};
+use bulkhead_proto::refused;
+use bulkhead_proto::rules::{self, MethodRule, by_path};
 use bulkhead_tests::{Options, Sandbox};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use tonic::transport::Channel;
 
 /// What this build does not implement, one RPC a line.
@@ -24,6 +26,8 @@ const ELSEWHERE: &str = "bulkhead.tools.v1.ToolProviderService";
 struct Answer {
     code: i32,
     reason: String,
+    /// Named by a BadRequest.
+    fields: Vec<String>,
 }
 
 fn service_of(rule: &MethodRule) -> &'static str {
@@ -37,6 +41,18 @@ fn service_of(rule: &MethodRule) -> &'static str {
 
 /// An empty message of any type, by hand: no generated client would call what it does not know.
 async fn call(sandbox: &Sandbox, rule: &MethodRule, token: Option<&str>) -> anyhow::Result<Answer> {
+    send(sandbox, rule, token, &[]).await
+}
+
+/// The same with a message.
+async fn send(
+    sandbox: &Sandbox,
+    rule: &MethodRule,
+    token: Option<&str>,
+    message: &[u8],
+) -> anyhow::Result<Answer> {
+    let length = u32::try_from(message.len())?;
+    let frame: Vec<u8> = [0].into_iter().chain(length.to_be_bytes()).chain(message.iter().copied()).collect();
     let client: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let uri = format!("http://{}{}", sandbox.address(service_of(rule))?, rule.path());
@@ -47,7 +63,7 @@ async fn call(sandbox: &Sandbox, rule: &MethodRule, token: Option<&str>) -> anyh
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let response = client.request(request.body(Full::new(Bytes::from_static(&[0; 5])))?).await?;
+    let response = client.request(request.body(Full::new(Bytes::from(frame)))?).await?;
     let mut headers = response.headers().clone();
     if !headers.contains_key("grpc-status") {
         let body = response.into_body().collect().await?;
@@ -57,7 +73,10 @@ async fn call(sandbox: &Sandbox, rule: &MethodRule, token: Option<&str>) -> anyh
     let code = text("grpc-status").context("no grpc-status")?.parse()?;
     let status = tonic::Status::from_header_map(&headers).context("no status")?;
     let info = tonic_types::StatusExt::get_details_error_info(&status);
-    Ok(Answer { code, reason: info.map_or_else(String::new, |info| info.reason) })
+    let bad = tonic_types::StatusExt::get_details_bad_request(&status);
+    let violations = bad.into_iter().flat_map(|bad| bad.field_violations);
+    let fields = violations.map(|violation| violation.field).collect();
+    Ok(Answer { code, reason: info.map_or_else(String::new, |info| info.reason), fields })
 }
 
 fn rules() -> anyhow::Result<Vec<MethodRule>> {
@@ -176,4 +195,72 @@ async fn every_service_tells_its_health_and_describes_itself() -> anyhow::Result
 /// A connection without a credential.
 fn stranger(sandbox: &Sandbox, service: &str) -> anyhow::Result<Channel> {
     Ok(Channel::from_shared(format!("http://{}", sandbox.address(service)?))?.connect_lazy())
+}
+
+/// An encoded request that sets nothing but the field at the end of `path`.
+fn setting(path: &[FieldDescriptor]) -> Vec<u8> {
+    let mut inner = Vec::new();
+    for (depth, field) in path.iter().rev().enumerate() {
+        let mut outer = Vec::new();
+        if depth == 0 && !matches!(field.kind(), Kind::Message(_) | Kind::String | Kind::Bytes) {
+            // One, as a varint or in its fixed width.
+            match field.kind() {
+                Kind::Float => outer.extend([(field.number() << 3 | 5).try_into().unwrap_or(0), 1, 1, 1, 1]),
+                _ => {
+                    prost::encoding::encode_varint(u64::from(field.number()) << 3, &mut outer);
+                    outer.push(1);
+                }
+            }
+        } else {
+            let content = if depth == 0 { b"\x0a\x00".to_vec() } else { inner };
+            prost::encoding::encode_varint(u64::from(field.number()) << 3 | 2, &mut outer);
+            prost::encoding::encode_varint(content.len().try_into().unwrap_or(0), &mut outer);
+            outer.extend(content);
+        }
+        inner = outer;
+    }
+    inner
+}
+
+/// The ways to every field of a message that is refused for now.
+fn refused_in(message: &MessageDescriptor, way: &[FieldDescriptor], found: &mut Vec<Vec<FieldDescriptor>>) {
+    for field in message.fields() {
+        let way: Vec<_> = way.iter().cloned().chain([field.clone()]).collect();
+        match field.kind() {
+            _ if refused::is_refused(&field) => found.push(way),
+            Kind::Message(inner) if way.len() < 5 => refused_in(&inner, &way, found),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_honoured_is_refused_and_named() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let pool = rules::pool()?;
+    let mut tried = 0;
+    for rule in
+        rules()?.into_iter().filter(|rule| !UNIMPLEMENTED.contains(rule.path().trim_start_matches('/')))
+    {
+        let service = pool.get_service_by_name(&rule.service).context("a service")?;
+        let method = service.methods().find(|method| method.name() == rule.method).context("a method")?;
+        let mut ways = Vec::new();
+        refused_in(&method.input(), &[], &mut ways);
+        let role = rule.roles.first().context("no roles")?;
+        for way in ways {
+            let answer = send(&sandbox, &rule, Some(&sandbox.token(role)?), &setting(&way)).await?;
+            let last = way.last().context("a field")?.name();
+            let told = answer.fields.iter().any(|field| field.trim_end_matches("[0]").ends_with(last));
+            assert_eq!(
+                (answer.code, answer.reason.as_str()),
+                (3, "INVALID_REQUEST"),
+                "{} {last}",
+                rule.path()
+            );
+            assert!(told, "{} with {last}: {answer:?}", rule.path());
+            tried += 1;
+        }
+    }
+    assert!(tried >= 25, "only {tried} fields found");
+    Ok(())
 }

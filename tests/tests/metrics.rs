@@ -87,7 +87,10 @@ async fn execute(sandbox: &Sandbox, name: &str, arguments: &str) -> anyhow::Resu
 /// Asks a model, writes a file, deletes it with a person's word, and is refused once: a bit of everything.
 async fn work(sandbox: &Sandbox) -> anyhow::Result<()> {
     let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
-    let content = vec![ContentBlock { block: Some(Block::Text("Are you there?".to_owned())) }];
+    let content = vec![ContentBlock {
+        block: Some(Block::Text("Are you there?".to_owned())),
+        ..ContentBlock::default()
+    }];
     router
         .generate(GenerateRequest {
             request_id: Uuid::now_v7().to_string(),
@@ -108,6 +111,7 @@ async fn work(sandbox: &Sandbox) -> anyhow::Result<()> {
             decision: approval::Decision::Approve.into(),
             reason: "it is only a test".to_owned(),
             plan_digest: shown.plan_digest,
+            ..approval::DecideApprovalRequest::default()
         })
         .await?;
     let mut stranger = ApprovalServiceClient::new(sandbox.connect("approval", "auditor")?);

@@ -25,7 +25,10 @@ async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
 /// Whether a simulated model answers through the router.
 async fn generates(sandbox: &Sandbox) -> anyhow::Result<Option<()>> {
     let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
-    let content = vec![ContentBlock { block: Some(Block::Text("Are you there?".to_owned())) }];
+    let content = vec![ContentBlock {
+        block: Some(Block::Text("Are you there?".to_owned())),
+        ..ContentBlock::default()
+    }];
     let request = GenerateRequest {
         request_id: Uuid::now_v7().to_string(),
         messages: vec![Message { role: Role::User.into(), content }],

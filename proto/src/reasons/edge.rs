@@ -205,6 +205,15 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &["places"],
     },
     Reason {
+        name: "TOO_MANY_FAILED_CREDENTIALS",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "too many credentials from the same source failed, so an unknown one is not looked at for now; known ones are",
+        advice: "correct the credential, then wait as told; a client that retries with a bad one keeps the source limited",
+        metadata: &[],
+    },
+    Reason {
         name: "UNDECLARED_FAILURE",
         codes: &[Code::Internal],
         happened: Happened::Unknown,
@@ -231,15 +240,6 @@ pub(super) const REASONS: &[Reason] = &[
         meaning: "made by a Bulkhead client, never sent: the peer's answer is not the message that the RPC returns",
         advice: "see whether client and service are of the same version",
         metadata: &["message"],
-    },
-    Reason {
-        name: "TOO_MANY_FAILED_CREDENTIALS",
-        codes: &[Code::ResourceExhausted],
-        happened: Happened::No,
-        retry: Retry::AfterWaiting,
-        meaning: "too many credentials from the same source failed, so an unknown one is not looked at for now; known ones are",
-        advice: "correct the credential, then wait as told; a client that retries with a bad one keeps the source limited",
-        metadata: &[],
     },
     Reason {
         name: "UNKNOWN_RPC",

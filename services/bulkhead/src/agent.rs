@@ -128,13 +128,17 @@ fn wanted(block: &ContentBlock) -> Option<ToolUse> {
 
 fn told(call: &ToolUse, result: &ToolResult) -> ContentBlock {
     let content = result.error.as_ref().map_or_else(|| result.content.clone(), |error| error.message.clone());
-    let block =
-        ToolResultBlock { tool_use_id: call.tool_use_id.clone(), content, is_error: result.error.is_some() };
-    ContentBlock { block: Some(Block::ToolResult(block)) }
+    let block = ToolResultBlock {
+        tool_use_id: call.tool_use_id.clone(),
+        content,
+        is_error: result.error.is_some(),
+        ..ToolResultBlock::default()
+    };
+    ContentBlock { block: Some(Block::ToolResult(block)), ..ContentBlock::default() }
 }
 
 fn text(text: &str) -> ContentBlock {
-    ContentBlock { block: Some(Block::Text(text.to_owned())) }
+    ContentBlock { block: Some(Block::Text(text.to_owned())), ..ContentBlock::default() }
 }
 
 fn turn(role: Role, content: impl IntoIterator<Item = ContentBlock>) -> Message {

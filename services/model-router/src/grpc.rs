@@ -61,8 +61,9 @@ impl ModelRouterService for Grpc {
         let context = wire::read_context(request.context, &mut violations);
         let route = violations.finish(route)?;
         let decision = clearance::decide(&convert::sensitivity(&context));
-        let plan = self.service.catalog.plan(&route, decision.local_only, Instant::now());
-        Ok(Response::new(explain::explanation(decision, plan)))
+        let now = Instant::now();
+        let plan = self.service.catalog.plan(&route, decision.local_only, now);
+        Ok(Response::new(explain::explanation(decision, plan, now)))
     }
 
     async fn list_models(

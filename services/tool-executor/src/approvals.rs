@@ -117,6 +117,7 @@ impl Approvals {
             requirements,
             expires_in: Some(wire::duration(self.expires_in)),
             session_id: execution.context.session_id.clone(),
+            ..pb::CreateApprovalRequest::default()
         };
         let answered = self.client.clone().create_approval(peer::within(request, self.timeout)).await;
         read(answered.map_err(failed)?.into_inner().approval)
@@ -174,7 +175,9 @@ fn read(approval: Option<pb::Approval>) -> Result<Approval, ApprovalError> {
         pb::ApprovalState::Expired => Ruling::Expired,
         pb::ApprovalState::Cancelled => Ruling::Withdrawn,
         // A state that this executor does not know opens nothing.
-        pb::ApprovalState::Pending | pb::ApprovalState::Unspecified => Ruling::Pending,
+        pb::ApprovalState::Pending | pb::ApprovalState::Editing | pb::ApprovalState::Unspecified => {
+            Ruling::Pending
+        }
     };
     Ok(Approval {
         id: approval.approval_id,

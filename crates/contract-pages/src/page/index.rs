@@ -16,7 +16,8 @@ const RULES: &str = "\
   again from the last thing seen.
 - **Errors** carry exactly one `google.rpc.ErrorInfo`; [every reason has a row](errors.md). An error that an RPC
   does not announce on its page fails the tests.
-- **Unknown values** of an enum are refused in requests.
+- **Unknown values** of an enum are refused in requests. A field that this version cannot honour is refused with
+  `INVALID_ARGUMENT` naming it, never ignored; the pages say *Refused for now*.
 - **Lists** are paged: `page_size` 1 to 1,000 (0 means 100), and `page_token` from the answer before, which only
   continues the same filters. An empty `next_page_token` is the end.
 - **Sizes**: a message has at most 8 MiB, the headers of a request at most 16 KiB.
@@ -37,7 +38,8 @@ pub(crate) fn page(contract: &Contract) -> Page {
     let text = format!(
         "# The contract\n{WRITTEN}\n| page | |\n|---|---|\n{services}\
          | [Common messages](common.md) | What several services share. |\n\
-         | [Errors](errors.md) | Every reason, whether it happened, and whether to retry. |\n\n{RULES}"
+         | [Errors](errors.md) | Every reason, whether it happened, and whether to retry. |\n\
+         | [Requirements](requirements.md) | Which message serves which requirement. |\n\n{RULES}"
     );
     Page { name: "README.md".to_owned(), text }
 }

@@ -1,5 +1,6 @@
 //! Messages and enums, wherever they are told of.
 
+use bulkhead_proto::refused;
 use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{anchor, cell};
@@ -31,7 +32,8 @@ pub(super) fn fields(contract: &Contract, message: &MessageDescriptor, home: &Ho
 fn row(contract: &Contract, field: &FieldDescriptor, home: &Home<'_>) -> String {
     let file = field.parent_message().parent_file();
     let comment = cell(contract.comments.of(file.name(), field.path()));
-    format!("| `{}` = {} | {} | {comment} |\n", field.name(), field.number(), type_of(field, home))
+    let refused = if refused::is_refused(field) { "*Refused for now.* " } else { "" };
+    format!("| `{}` = {} | {} | {refused}{comment} |\n", field.name(), field.number(), type_of(field, home))
 }
 
 /// What the comments of a message's oneofs say.

@@ -146,7 +146,7 @@ impl House {
 
     /// Opens a stream and waits for its first event.
     pub(crate) async fn stream(&self, token: &str, from: u64) -> tonic::Streaming<TailEventsResponse> {
-        let request = TailEventsRequest { start_sequence: from };
+        let request = TailEventsRequest { start_sequence: from, ..TailEventsRequest::default() };
         let mut stream =
             self.client().tail_events(with_token(request, token)).await.expect("opens").into_inner();
         stream.message().await.expect("an event").expect("an event");

@@ -16,7 +16,7 @@ async fn ended(fixture: &Fixture, start_sequence: u64, timeout: Option<&str>) ->
     let connection = fixture.connect().await;
     let request = timeout.iter().fold(to(TAIL), |request, timeout| request.header("grpc-timeout", *timeout));
     let mut open = connection.begin(done(request)).await;
-    let message = TailEventsRequest { start_sequence };
+    let message = TailEventsRequest { start_sequence, ..TailEventsRequest::default() };
     open.data(frame(&message.encode_to_vec()), true);
     let mut stream = open.stream().await;
     let last = async {

@@ -164,7 +164,8 @@ pub(super) fn cast(mut message: pb::DecideApprovalRequest) -> Result<Cast, Fault
     let decision = match message.decision() {
         pb::Decision::Approve => Some(Decision::Approve),
         pb::Decision::Deny => Some(Decision::Deny),
-        pb::Decision::Unspecified => None,
+        // EDIT is not implemented; the violation below names what is.
+        pb::Decision::Unspecified | pb::Decision::Edit => None,
     };
     violations.require(decision.is_some(), "decision", "must be APPROVE or DENY");
     check_reason(decision, &message.reason, &mut violations);
@@ -233,7 +234,8 @@ fn filter(state: i32, violations: &mut Violations) -> Option<StateFilter> {
         Ok(pb::ApprovalState::Denied) => Some(StateFilter::Settled(Outcome::Denied)),
         Ok(pb::ApprovalState::Expired) => Some(StateFilter::Settled(Outcome::Expired)),
         Ok(pb::ApprovalState::Cancelled) => Some(StateFilter::Cancelled),
-        Err(_unknown) => None,
+        // No approval can be in that state yet.
+        Ok(pb::ApprovalState::Editing) | Err(_) => None,
     };
     violations.require(filter.is_some(), "state", "must be a state of the contract, or UNSPECIFIED for all");
     filter

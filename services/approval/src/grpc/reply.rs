@@ -29,6 +29,7 @@ pub(super) fn approval(approval: &Approval, call: &Call) -> pb::Approval {
         session_id: question.session_id.clone(),
         traceparent: question.traceparent.clone(),
         decision_traceparent: end.map_or_else(String::new, |end| end.traceparent.clone()),
+        ..pb::Approval::default()
     }
 }
 
@@ -36,7 +37,7 @@ pub(super) fn approval(approval: &Approval, call: &Call) -> pb::Approval {
 pub(super) fn signing_key(key: &VerifyingKey) -> pb::SigningKey {
     let mut key_id = sha256_hex(key.as_bytes());
     key_id.truncate(16);
-    pb::SigningKey { key_id, public_key: key.as_bytes().to_vec() }
+    pb::SigningKey { key_id, public_key: key.as_bytes().to_vec(), ..pb::SigningKey::default() }
 }
 
 fn state(outcome: Option<Outcome>) -> pb::ApprovalState {

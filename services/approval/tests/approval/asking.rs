@@ -111,6 +111,7 @@ async fn every_wrong_field_is_named_over_the_wire() {
         expires_in: Some(ProtoDuration { seconds: 31 * 24 * 3_600, nanos: 0 }),
         session_id: "no spaces".into(),
         plan_digest: String::new(),
+        ..pb::CreateApprovalRequest::default()
     };
     let status = create(&mut service.client("tool-executor"), wrong).await.expect_err("refused");
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -152,6 +152,7 @@ pub(crate) fn question(plan: &str) -> pb::CreateApprovalRequest {
         requirements: vec![pb::Requirement { role: "approver".into(), count: 1 }],
         expires_in: None,
         session_id: "session-1".into(),
+        ..pb::CreateApprovalRequest::default()
     }
 }
 
@@ -180,6 +181,7 @@ pub(crate) fn ballot(approval: &pb::Approval, decision: pb::Decision) -> pb::Dec
         decision: decision.into(),
         reason: "because I looked".into(),
         plan_digest: approval.plan_digest.clone(),
+        ..pb::DecideApprovalRequest::default()
     }
 }
 

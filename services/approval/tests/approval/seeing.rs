@@ -24,7 +24,12 @@ async fn all_pages(client: &mut Client, page_size: u32) -> Vec<Vec<pb::Approval>
     let mut pages = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = pb::ListApprovalsRequest { page_size, page_token, state: 0 };
+        let request = pb::ListApprovalsRequest {
+            page_size,
+            page_token,
+            state: 0,
+            ..pb::ListApprovalsRequest::default()
+        };
         let page = list(client, request).await.expect("a page");
         pages.push(page.approvals);
         page_token = page.next_page_token;
@@ -107,7 +112,16 @@ async fn a_token_of_another_list_is_refused() {
     for (page_size, page_token) in
         [(0, page::token(1, "state=1")), (0, "nonsense".into()), (1_001, String::new())]
     {
-        let outcome = list(&mut bob, pb::ListApprovalsRequest { page_size, page_token, state: 0 }).await;
+        let outcome = list(
+            &mut bob,
+            pb::ListApprovalsRequest {
+                page_size,
+                page_token,
+                state: 0,
+                ..pb::ListApprovalsRequest::default()
+            },
+        )
+        .await;
         assert_eq!(refusal(outcome), (Code::InvalidArgument, "INVALID_REQUEST".into()));
     }
     let outcome = get(&mut bob, "a1").await;

@@ -205,6 +205,7 @@ pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
             request_id: event.request_id,
             subject_id: event.subject_id,
             attributes_json: Value::Object(event.attributes).to_string(),
+            ..pb::Event::default()
         }),
     }
 }

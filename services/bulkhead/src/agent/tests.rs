@@ -44,7 +44,7 @@ fn answer(stop_reason: StopReason, content: Vec<ContentBlock>) -> GenerateRespon
 
 fn wants(name: &str) -> ContentBlock {
     let call = ToolUse { tool_use_id: format!("{name}-1"), name: name.into(), input_json: "{}".into() };
-    ContentBlock { block: Some(Block::ToolUse(call)) }
+    ContentBlock { block: Some(Block::ToolUse(call)), ..ContentBlock::default() }
 }
 
 fn task(steps_max: u32) -> Task {

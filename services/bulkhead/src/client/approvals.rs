@@ -123,8 +123,12 @@ fn connect(client: &Client) -> Result<Approvals, ClientError> {
 async fn list(client: &Client, state: StateFilter, limit: Limit) -> Result<Exit, ClientError> {
     let approvals = connect(client)?;
     let page = async |page_size, page_token| {
-        let request =
-            client.timed(ListApprovalsRequest { page_size, page_token, state: state.wire().into() });
+        let request = client.timed(ListApprovalsRequest {
+            page_size,
+            page_token,
+            state: state.wire().into(),
+            ..ListApprovalsRequest::default()
+        });
         let answer = client.read("list approvals", approvals.clone().list_approvals(request)).await?;
         Ok((answer.approvals, answer.next_page_token))
     };

@@ -85,6 +85,7 @@ impl QueryArguments {
             outcome: self.outcome,
             trace_id: self.trace,
             subject_id: self.subject,
+            ..QueryEventsRequest::default()
         }
     }
 }

@@ -149,7 +149,13 @@ async fn list(
     let executor = connect(client, "operator")?;
     let page = async |page_size, page_token| {
         let session_id = session.to_owned();
-        let request = ListExecutionsRequest { page_size, page_token, state: state.into(), session_id };
+        let request = ListExecutionsRequest {
+            page_size,
+            page_token,
+            state: state.into(),
+            session_id,
+            ..ListExecutionsRequest::default()
+        };
         let request = client.timed(request);
         let answer = client.read("list executions", executor.clone().list_executions(request)).await?;
         Ok((answer.executions, answer.next_page_token))

@@ -85,7 +85,11 @@ async fn list(client: &Client, limit: Limit) -> Result<Exit, ClientError> {
 
 async fn explain(client: &Client, route: String, context: &ContextArguments) -> Result<Exit, ClientError> {
     let mut router = connect(client)?;
-    let request = client.timed(ExplainRouteRequest { route, context: Some(context.wire(true)) });
+    let request = client.timed(ExplainRouteRequest {
+        route,
+        context: Some(context.wire(true)),
+        ..ExplainRouteRequest::default()
+    });
     let answer = client.read("explain the route", router.explain_route(request)).await?;
     client.show(&answer, || explanation(&answer))?;
     Ok(if answer.planned.is_empty() { Exit::Failed } else { Exit::Done })
@@ -156,12 +160,19 @@ mod tests {
         let answer = ExplainRouteResponse {
             local_only: true,
             reasons: vec!["the caller says: credentials".into()],
-            planned: vec![PlannedModel { model: "local".into(), local: true, attempts_max: 3 }],
+            planned: vec![PlannedModel {
+                model: "local".into(),
+                local: true,
+                attempts_max: 3,
+                ..PlannedModel::default()
+            }],
             excluded: vec![ExcludedModel {
                 model: "primary".into(),
                 reason: "NOT_LOCAL".into(),
                 detail: "it is not marked local".into(),
+                ..ExcludedModel::default()
             }],
+            ..ExplainRouteResponse::default()
         };
         let expected = "\
 request  only local models may see it

@@ -206,6 +206,7 @@ impl RunArguments {
                 call: Some(ToolCall { tool, arguments_json }),
                 context: Some(self.context.wire(self.dry_run)),
                 wait_for_approval: None,
+                ..ExecuteToolCallRequest::default()
             };
             let id = request.request_id.clone();
             let call = executor.execute_tool_call(client.timed(request));

@@ -86,7 +86,10 @@ pub(crate) async fn follow(
 async fn watch(client: &Client, executor: &Executor, seen: &mut Execution) -> Result<(), ClientError> {
     let mut pauses = Pauses::new();
     while !is_over(seen.state()) {
-        let request = WatchExecutionRequest { execution_id: seen.execution_id.clone() };
+        let request = WatchExecutionRequest {
+            execution_id: seen.execution_id.clone(),
+            ..WatchExecutionRequest::default()
+        };
         let ended = match executor.clone().watch_execution(request).await {
             Ok(stream) => watch_stream(client, stream.into_inner(), seen, &mut pauses).await,
             Err(status) => Some(status),

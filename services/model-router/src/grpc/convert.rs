@@ -28,9 +28,14 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     pb::GenerateResponse {
         message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
         stop_reason: stop_reason.into(),
-        usage: Some(pb::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens }),
+        usage: Some(pb::Usage {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            ..pb::Usage::default()
+        }),
         model,
         attempts: attempts.iter().map(attempt).collect(),
+        ..pb::GenerateResponse::default()
     }
 }
 
@@ -60,9 +65,10 @@ fn block(block: Block) -> pb::ContentBlock {
             tool_use_id: result.id,
             content: result.content,
             is_error: result.is_error,
+            ..pb::ToolResultBlock::default()
         }),
     };
-    pb::ContentBlock { block: Some(block) }
+    pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }
 }
 
 fn attempt(attempt: &Attempt) -> pb::Attempt {
@@ -77,6 +83,7 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         waited: Some(wire::duration(attempt.waited)),
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
+        ..pb::Attempt::default()
     }
 }
 

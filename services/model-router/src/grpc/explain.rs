@@ -11,7 +11,7 @@ use crate::clearance::Decision;
 use crate::plan::{Excluded, Plan};
 
 /// The plan, and the rules behind it.
-pub(super) fn explanation(decision: Decision, plan: Plan) -> pb::ExplainRouteResponse {
+pub(super) fn explanation(decision: Decision, plan: Plan, now: Instant) -> pb::ExplainRouteResponse {
     let waits = plan.planned.iter().filter(|planned| !planned.wait.is_zero()).map(|planned| {
         let wait = planned.wait.as_millis();
         format!(
@@ -29,17 +29,20 @@ pub(super) fn explanation(decision: Decision, plan: Plan) -> pb::ExplainRouteRes
                 model: planned.name,
                 local: planned.local,
                 attempts_max: planned.attempts_max,
+                wait: Some(wire::duration(planned.wait)),
             })
             .collect(),
-        excluded: plan.excluded.into_iter().map(left_out).collect(),
+        excluded: plan.excluded.into_iter().map(|excluded| left_out(excluded, now)).collect(),
+        ..pb::ExplainRouteResponse::default()
     }
 }
 
-fn left_out(excluded: Excluded) -> pb::ExcludedModel {
+fn left_out(excluded: Excluded, now: Instant) -> pb::ExcludedModel {
     pb::ExcludedModel {
         model: excluded.name,
         reason: excluded.reason.as_str().to_owned(),
         detail: excluded.detail,
+        retry_after: excluded.until.map(|until| wire::duration(until.saturating_duration_since(now))),
     }
 }
 
@@ -73,6 +76,7 @@ fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Tim
         unusable_reason,
         retry_time: until.map(|until| wire::timestamp(later(wall, until, now))),
         routes,
+        ..pb::Model::default()
     }
 }
 

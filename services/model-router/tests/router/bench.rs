@@ -245,7 +245,7 @@ pub(crate) async fn closed_port() -> String {
 
 pub(crate) fn request() -> pb::GenerateRequest {
     let text = pb::content_block::Block::Text("Sum up the minutes of the meeting in March.".into());
-    let content = vec![pb::ContentBlock { block: Some(text) }];
+    let content = vec![pb::ContentBlock { block: Some(text), ..pb::ContentBlock::default() }];
     pb::GenerateRequest {
         request_id: Uuid::new_v4().to_string(),
         messages: vec![pb::Message { role: pb::Role::User.into(), content }],
@@ -280,7 +280,8 @@ impl Bench {
     }
 
     pub(crate) async fn explain(&self, route: &str, context: Option<RunContext>) -> pb::ExplainRouteResponse {
-        let request = pb::ExplainRouteRequest { route: route.into(), context };
+        let request =
+            pb::ExplainRouteRequest { route: route.into(), context, ..pb::ExplainRouteRequest::default() };
         self.client.clone().explain_route(request).await.expect("explains").into_inner()
     }
 

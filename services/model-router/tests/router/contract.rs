@@ -13,7 +13,10 @@ use tonic_types::StatusExt as _;
 use crate::bench::{PATIENCE, Plan, bench, metadata, on, reason, request, sensitive, story};
 
 fn turn(role: pb::Role, block: Option<Block>) -> pb::Message {
-    pb::Message { role: role.into(), content: vec![pb::ContentBlock { block }] }
+    pb::Message {
+        role: role.into(),
+        content: vec![pb::ContentBlock { block, ..pb::ContentBlock::default() }],
+    }
 }
 
 fn fields(error: &tonic::Status) -> Vec<String> {
@@ -95,6 +98,7 @@ async fn tools_travel_through_both_providers_under_the_agents_names() {
             tool_use_id: wanted.tool_use_id,
             content: "File not found: a.md".into(),
             is_error: true,
+            ..pb::ToolResultBlock::default()
         };
         let mut next = asked;
         next.request_id = request().request_id;

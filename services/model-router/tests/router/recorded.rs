@@ -78,7 +78,7 @@ async fn neither_prompts_nor_keys_come_out_again() {
 /// A conversation with a marked word in each of its parts, and a provider's message that repeats them in
 /// pieces and other spellings.
 fn quoted() -> (pb::GenerateRequest, String) {
-    let block = |block| vec![pb::ContentBlock { block: Some(block) }];
+    let block = |block| vec![pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }];
     let call = pb::ToolUse {
         tool_use_id: "t1".into(),
         name: "find".into(),
@@ -88,6 +88,7 @@ fn quoted() -> (pb::GenerateRequest, String) {
         tool_use_id: "t1".into(),
         content: "Mildew\n\tin the\n  Larder".into(),
         is_error: false,
+        ..pb::ToolResultBlock::default()
     };
     let mut asked = on("short");
     asked.system = "Be Quixotic".into();

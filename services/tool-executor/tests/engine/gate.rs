@@ -238,7 +238,10 @@ async fn a_watcher_is_told_each_state_until_the_last() {
     let world = World::start().await;
     world.write("a", "one");
     let asked = world.execute(drop_note("a")).await.expect("asks");
-    let request = pb::WatchExecutionRequest { execution_id: asked.execution_id.clone() };
+    let request = pb::WatchExecutionRequest {
+        execution_id: asked.execution_id.clone(),
+        ..pb::WatchExecutionRequest::default()
+    };
     let mut watch = world.client("scribe").watch_execution(request).await.expect("watches").into_inner();
     let mut told = Vec::new();
     while let Some(change) = watch.message().await.expect("goes on") {

@@ -22,6 +22,7 @@ async fn requests_that_are_wrong_name_every_field() {
             ..RunContext::default()
         }),
         wait_for_approval: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        ..pb::ExecuteToolCallRequest::default()
     };
     let refused = world.execute(wrong).await.expect_err("refused");
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_REQUEST"));
@@ -96,7 +97,7 @@ async fn ids_that_are_nowhere_are_not_found() {
     let id = uuid::Uuid::now_v7().to_string();
     let unknown = world.undo("scribe", take_back(&id, false)).await.expect_err("refused");
     assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::NotFound, "EXECUTION_NOT_FOUND"));
-    let watch = pb::WatchExecutionRequest { execution_id: id };
+    let watch = pb::WatchExecutionRequest { execution_id: id, ..pb::WatchExecutionRequest::default() };
     assert_eq!(
         world.client("scribe").watch_execution(watch).await.expect_err("refused").code(),
         Code::NotFound

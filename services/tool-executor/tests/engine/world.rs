@@ -272,6 +272,7 @@ pub(crate) fn call(arguments: &Value) -> pb::ExecuteToolCallRequest {
             ..RunContext::default()
         }),
         wait_for_approval: None,
+        ..pb::ExecuteToolCallRequest::default()
     }
 }
 

@@ -31,6 +31,7 @@ fn valid() -> pb::CreateApprovalRequest {
         requirements: vec![requirement("approver", 1)],
         expires_in: None,
         session_id: "s-1".into(),
+        ..pb::CreateApprovalRequest::default()
     }
 }
 
@@ -102,6 +103,7 @@ fn each_wrong_field_of_a_vote_is_named() {
         decision: pb::Decision::Deny.into(),
         reason: "ä".repeat(2_000),
         plan_digest: sha256_hex(PLAN),
+        ..pb::DecideApprovalRequest::default()
     };
     let change = |edit: fn(&mut pb::DecideApprovalRequest)| {
         let mut message = valid.clone();
@@ -134,6 +136,7 @@ fn a_yes_needs_no_reason() {
         decision: pb::Decision::Approve.into(),
         reason: String::new(),
         plan_digest: sha256_hex(PLAN),
+        ..pb::DecideApprovalRequest::default()
     };
     assert!(cast(yes).is_ok());
 }

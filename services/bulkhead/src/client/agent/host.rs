@@ -175,6 +175,7 @@ impl Host for Services<'_> {
             call: Some(ToolCall { tool: call.name.clone(), arguments_json: call.input_json.clone() }),
             context: Some(context.clone()),
             wait_for_approval: None,
+            ..ExecuteToolCallRequest::default()
         };
         let (executor, id) = (self.executor.clone(), request.request_id.clone());
         let send = |request| {

@@ -69,6 +69,7 @@ impl ApproveArguments {
                 decision: Decision::Approve.into(),
                 reason: self.reason,
                 plan_digest: digest,
+                ..DecideApprovalRequest::default()
             };
             send(client, &mut approvals, vote).await
         })
@@ -86,6 +87,7 @@ impl DenyArguments {
                 decision: Decision::Deny.into(),
                 reason: self.reason,
                 plan_digest: approval.plan_digest,
+                ..DecideApprovalRequest::default()
             };
             send(client, &mut approvals, vote).await
         })

@@ -42,6 +42,7 @@ fn voted(vote: &Vote, now: Timestamp) -> String {
     let word = match vote.decision() {
         Decision::Approve => "yes",
         Decision::Deny => "no",
+        Decision::Edit => "other arguments",
         Decision::Unspecified => "?",
     };
     let voter = vote.voter.as_ref().map_or_else(String::new, |voter| text::harmless(&voter.name));

@@ -205,6 +205,7 @@ fn request(context: &RunContext, call: &ToolUse) -> ExecuteToolCallRequest {
         call: Some(ToolCall { tool: call.name.clone(), arguments_json: call.input_json.clone() }),
         context: Some(context.clone()),
         wait_for_approval: None,
+        ..ExecuteToolCallRequest::default()
     }
 }
 
@@ -215,6 +216,7 @@ fn vote(approval: &Approval, decision: Decision) -> DecideApprovalRequest {
         decision: decision.into(),
         reason: "seen in the demo".to_owned(),
         plan_digest: approval.plan_digest.clone(),
+        ..DecideApprovalRequest::default()
     }
 }
 

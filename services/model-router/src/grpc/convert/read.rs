@@ -153,7 +153,8 @@ impl BlockReader<'_> {
             }
             Some(Wire::ToolUse(call)) => self.tool_use(call),
             Some(Wire::ToolResult(result)) => self.tool_result(result),
-            None => {
+            // The codec refuses the others already.
+            Some(Wire::Image(_) | Wire::Document(_) | Wire::Thinking(_)) | None => {
                 self.violations.add(self.field.as_str(), "must be text, tool_use or tool_result");
                 None
             }
@@ -176,7 +177,7 @@ impl BlockReader<'_> {
         self.require(self.role != Some(Role::Assistant), "tool_result", "belongs into a user's turn");
         let answers = self.calls.contains(&result.tool_use_id);
         self.require(answers, "tool_result.tool_use_id", "must be the id of a tool_use before it");
-        let pb::ToolResultBlock { tool_use_id: id, content, is_error } = result;
+        let pb::ToolResultBlock { tool_use_id: id, content, is_error, parts: _refused } = result;
         Some(Block::ToolResult(ToolResult { id, content, is_error }))
     }
 

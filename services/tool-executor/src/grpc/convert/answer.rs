@@ -20,6 +20,7 @@ pub(super) fn tool(entry: &Entry) -> pb::Tool {
         schema_digest: entry.schema_digest.clone(),
         reversibility: reversibility(spec.reversibility).into(),
         returns_untrusted: spec.returns_untrusted,
+        ..pb::Tool::default()
     }
 }
 
@@ -39,6 +40,7 @@ pub(crate) fn execution(execution: &Execution) -> pb::Execution {
         update_time: Some(wire::timestamp(execution.update_time)),
         revision: execution.revision,
         trace_id: execution.trace.trace_id.clone(),
+        ..pb::Execution::default()
     }
 }
 
@@ -107,6 +109,7 @@ fn effect(effect: &Effect) -> pb::Effect {
         preview: effect.preview.clone(),
         before_sha256: effect.before_sha256.clone().unwrap_or_default(),
         after_sha256: effect.after_sha256.clone().unwrap_or_default(),
+        ..pb::Effect::default()
     }
 }
 
@@ -124,6 +127,7 @@ fn done(output: &Output) -> pb::ToolResult {
         error: None,
         sensitivity: labels(&output.sensitivity),
         untrusted: output.untrusted,
+        ..pb::ToolResult::default()
     }
 }
 
@@ -135,6 +139,7 @@ fn failed(fault: &ToolFault, happened: Happened) -> pb::ToolResult {
         error: Some(error(fault, happened)),
         sensitivity: Vec::new(),
         untrusted: false,
+        ..pb::ToolResult::default()
     }
 }
 
