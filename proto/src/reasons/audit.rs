@@ -37,9 +37,9 @@ pub(super) const REASONS: &[Reason] = &[
         codes: &[Code::InvalidArgument],
         happened: Happened::No,
         retry: Retry::AfterChange,
-        meaning: "an event of the batch breaks the contract; the BadRequest names every field; none is recorded",
+        meaning: "an event of the batch breaks the contract; the BadRequest names the fields; none is recorded",
         advice: "correct the named fields, or send the batch without the event",
-        metadata: &[],
+        metadata: &["violations_left_out"],
     },
     Reason {
         name: "LINE_NOT_WRITTEN",

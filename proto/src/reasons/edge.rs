@@ -101,9 +101,9 @@ pub(super) const REASONS: &[Reason] = &[
         codes: &[Code::InvalidArgument],
         happened: Happened::No,
         retry: Retry::AfterChange,
-        meaning: "fields of the request break the contract; the BadRequest names every one of them",
+        meaning: "fields of the request break the contract; the BadRequest names every one of them that has room",
         advice: "correct the named fields",
-        metadata: &[],
+        metadata: &["violations_left_out"],
     },
     Reason {
         name: "MALFORMED_REQUEST",

@@ -24,6 +24,9 @@ pub(crate) enum Expected {
 /// for any beginning), for which mutations (none: all), and what then.
 type Exception = (&'static str, &'static str, &'static [&'static str], Expected);
 
+/// How a stream ends that has nothing to say.
+const STREAM_ENDS: [&str; 2] = ["STREAM_AGE_LIMIT", "DEADLINE_EXCEEDED"];
+
 const ABSENT: &[&str] = &["left out"];
 /// What a free text may be: it goes to a model or into a line of JSON, and is escaped there.
 const TEXT: &[&str] =
@@ -165,7 +168,9 @@ impl Expected {
             }
             Self::Undecodable => answer.code == 3 && answer.reason == "UNDECODABLE_REQUEST",
             // A stream that has nothing to say ends at its deadline.
-            Self::Accepted => answer.code == 0 || answer.code == 4 && answer.reason == "STREAM_AGE_LIMIT",
+            Self::Accepted => {
+                answer.code == 0 || answer.code == 4 && STREAM_ENDS.contains(&answer.reason.as_str())
+            }
         }
     }
 }
