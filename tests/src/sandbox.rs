@@ -24,11 +24,13 @@ pub struct Options {
     pub binary: Binary,
     /// Additional environment, such as the failpoints.
     pub environment: Vec<(String, String)>,
+    /// Whether simulated models answer. Without them none is configured.
+    pub simulate: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { binary: Binary::Shipped, environment: Vec::new() }
+        Self { binary: Binary::Shipped, environment: Vec::new(), simulate: true }
     }
 }
 
@@ -203,7 +205,9 @@ pub fn processes(wanted: impl Fn(&[String]) -> bool) -> anyhow::Result<Vec<i32>>
 fn launch(folder: &Path, options: &Options) -> anyhow::Result<Child> {
     let log = File::create(folder.join("up.log"))?;
     let child = Command::new(binary(options.binary)?)
-        .args(["up", "--simulate", "--port-base", "0", "--data"])
+        .arg("up")
+        .args(options.simulate.then_some("--simulate"))
+        .args(["--port-base", "0", "--data"])
         .arg(folder.join("data"))
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())

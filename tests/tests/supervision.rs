@@ -4,13 +4,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bulkhead_proto::router::v1::content_block::Block;
 use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceClient;
-use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
+use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, ListModelsRequest, Message, Role};
 use bulkhead_proto::tools::v1::ListToolsRequest;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
 use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, within};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tonic::Code;
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
@@ -25,16 +28,19 @@ async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
 /// Whether a simulated model answers through the router.
 async fn generates(sandbox: &Sandbox) -> anyhow::Result<Option<()>> {
     let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
+    Ok(router.generate(greeting()).await.is_ok().then_some(()))
+}
+
+fn greeting() -> GenerateRequest {
     let content = vec![ContentBlock {
         block: Some(Block::Text("Are you there?".to_owned())),
         ..ContentBlock::default()
     }];
-    let request = GenerateRequest {
+    GenerateRequest {
         request_id: Uuid::now_v7().to_string(),
         messages: vec![Message { role: Role::User.into(), content }],
         ..GenerateRequest::default()
-    };
-    Ok(router.generate(request).await.is_ok().then_some(()))
+    }
 }
 
 /// Kills a service and waits for another process in its place, whose id it returns.
@@ -44,6 +50,20 @@ async fn restarted(sandbox: &Sandbox, service: &str) -> anyhow::Result<i32> {
         Ok(sandbox.pids(service)?.first().copied().filter(|pid| *pid != killed))
     })
     .await
+}
+
+#[tokio::test]
+async fn a_stack_without_models_comes_up_and_says_what_is_missing() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options { simulate: false, ..Options::default() }).await?;
+    assert!(lists_tools(&sandbox).await?.is_some_and(|tools| tools > 0), "tools work without models");
+    let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
+    let models = router.list_models(ListModelsRequest::default()).await?.into_inner().models;
+    assert!(models.is_empty(), "{models:?}");
+    let refused = router.generate(greeting()).await.expect_err("there is no route");
+    let violations = refused.get_details_bad_request().context("no violation")?.field_violations;
+    assert_eq!((refused.code(), violations[0].field.as_str()), (Code::InvalidArgument, "route"));
+    assert!(violations[0].description.contains("no route is configured"), "{violations:?}");
+    Ok(())
 }
 
 #[tokio::test]

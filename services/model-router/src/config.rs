@@ -34,7 +34,7 @@ pub struct Config {
     pub retry: Policy,
     /// How long unlucky models are left alone.
     pub health: HealthPolicy,
-    /// Every model, in the order of the file.
+    /// Every model, in the order of the file. None is allowed: a stack is of use before its first model is chosen.
     pub models: Vec<ModelConfig>,
     /// Every route.
     pub routes: Vec<RouteConfig>,
@@ -83,14 +83,8 @@ impl Config {
         let health = health(table);
         let mut names = Vec::new();
         let models = table.tables("model", |table| ModelConfig::read(table, &local_networks, &mut names));
-        if names.is_empty() {
-            table.mistake("model", "there must be at least one [[model-router.model]]");
-        }
         let mut seen = Vec::new();
         let routes = table.tables("route", |table| RouteConfig::read(table, &names, &mut seen));
-        if seen.is_empty() {
-            table.mistake("route", "there must be at least one [[model-router.route]]");
-        }
         Some(Self {
             edge: edge?,
             audit: audit?,

@@ -53,7 +53,11 @@ pub(crate) fn route(name: &str, catalog: &Catalog, violations: &mut Violations) 
     let found = catalog.route(name).cloned();
     if found.is_none() {
         let known: Vec<&str> = catalog.routes().iter().map(|route| route.name.as_str()).collect();
-        violations.add("route", format!("must be a configured route: {}", known.join(", ")));
+        let right = match known.as_slice() {
+            [] => "cannot be served: no route is configured; add a model and a route to the router's configuration".into(),
+            known => format!("must be a configured route: {}", known.join(", ")),
+        };
+        violations.add("route", right);
     }
     found
 }
