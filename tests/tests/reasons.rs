@@ -55,10 +55,11 @@ impl<'ast> Visit<'ast> for Made {
         match (path.as_str(), arguments.as_slice()) {
             (path, [code, reason]) if path.ends_with("Fault::new") => self.fault(code, reason),
             ("Self::new", [code, reason]) if code_of(code).is_some() => self.fault(code, reason),
-            (path, _) if path.ends_with("with_error_info") || path.ends_with("ErrorInfo::new") => {
-                if !MAKERS.contains(&self.file.as_str()) {
-                    self.complain("an ErrorInfo made by hand; use Fault");
-                }
+            (path, _)
+                if (path.ends_with("with_error_info") || path.ends_with("ErrorInfo::new"))
+                    && !MAKERS.contains(&self.file.as_str()) =>
+            {
+                self.complain("an ErrorInfo made by hand; use Fault");
             }
             _ => {}
         }

@@ -1,4 +1,5 @@
 //! The reference and the first configuration say what the services read, no more and no less.
+#![expect(clippy::expect_used, reason = "a page that cannot be made ends the test")]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -52,8 +53,11 @@ fn rows(text: &mut String, knobs: &[(String, Knob)]) {
     }
 }
 
-/// The keys of a service's `edge`, and the others, without the service's name in front.
-fn split(service: &str, knobs: &[Knob]) -> (Vec<(String, Knob)>, Vec<(String, Knob)>) {
+/// Keys without the service's name in front.
+type Short = Vec<(String, Knob)>;
+
+/// The keys of a service's `edge`, and the others.
+fn split(service: &str, knobs: &[Knob]) -> (Short, Short) {
     let short = |knob: &Knob| {
         let key = knob.path.strip_prefix(&format!("{service}.")).expect("in the service's table");
         (key.to_owned(), knob.clone())

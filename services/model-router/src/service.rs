@@ -107,7 +107,7 @@ impl Service {
     async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, RecordError> {
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
-            .subject(&command.request_id.to_string())
+            .subject(command.request_id.to_string())
             .request(call.request_id());
         let facts = Facts {
             route: command.route.name.clone(),

@@ -52,9 +52,7 @@ async fn no_call_panics_hangs_or_is_the_services_fault() -> anyhow::Result<()> {
     println!("BULKHEAD_FUZZ_SEED={seed}");
     let world = World::start().await?;
     let targets = targets(&world).await?;
-    let mut starting = 0..;
-    loop {
-        let Some(first) = starting.next() else { break };
+    for first in 0.. {
         let calls = first * ROUND..(first + 1) * ROUND;
         let calls = futures::stream::iter(calls).map(|call| one(&world, &targets, seed, call));
         let failed: Vec<String> =

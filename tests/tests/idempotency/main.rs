@@ -1,5 +1,4 @@
 //! The same request twice, through every RPC that changes anything: one effect, one answer.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod others;
 
