@@ -7,5 +7,6 @@ mod transport {
     mod certificates;
     mod dialling;
     mod fixture;
+    mod names;
     mod tls;
 }

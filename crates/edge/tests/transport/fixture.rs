@@ -29,6 +29,9 @@ use tonic::{Request, Response, Status};
 /// Only guards against hanging: the machine may be busy.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
+/// The URI of the certificate whose holder is the principal `second`.
+pub(crate) const NAME: &str = "spiffe://bulkhead/default/person/second";
+
 type Events = Pin<Box<dyn Stream<Item = Result<TailEventsResponse, Status>> + Send>>;
 
 /// Answers with its name and with what the edge told of the caller.
@@ -150,7 +153,8 @@ fn token_file() -> TokenFile {
         owner: None,
         roles: vec![role.into()],
     };
-    TokenFile { tokens: vec![entry("first", "auditor"), entry("second", "auditor")] }
+    let by_name = TokenEntry { hash: None, certificate: Some(NAME.into()), ..entry("second", "auditor") };
+    TokenFile { tokens: vec![entry("first", "auditor"), entry("second", "auditor"), by_name] }
 }
 
 pub(crate) fn credentials() -> Credentials {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bulkhead_edge::peer::{Dialler, Peer, reason};
 use bulkhead_edge::serve::TransportSettings;
-use bulkhead_edge::tls::{ClientAuth, PeerTlsSettings};
+use bulkhead_edge::tls::{ClientAuth, IdentityFiles, PeerTlsSettings};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -101,18 +101,31 @@ async fn an_optional_client_certificate_is_told_when_shown_and_refused_when_bad(
     service.stop().await;
 }
 
-/// A TLS connection by hand.
-async fn raw(address: SocketAddr, ca: &Path, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+/// A TLS connection by hand, which shows `identity`.
+pub(crate) async fn raw(
+    address: SocketAddr,
+    ca: &Path,
+    protocol: &[u8],
+    identity: Option<&IdentityFiles>,
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).expect("a file") {
         roots.add(certificate.expect("PEM")).expect("an authority");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(files) => {
+            let chain = CertificateDer::pem_file_iter(&files.certificate).expect("a file");
+            let chain = chain.map(|certificate| certificate.expect("PEM")).collect();
+            let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+            config.with_client_auth_cert(chain, key).expect("a pair")
+        }
+    };
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(address).await.expect("connects");
     let name = ServerName::try_from("localhost").expect("a name");
@@ -124,7 +137,7 @@ async fn probes_are_answered_over_https_and_http_1() {
     let folder = folder();
     let ca = Ca::new(folder.path(), "ca");
     let service = Service::start("one", secured(ca.sign("server", Leaf::default()), ClientAuth::None)).await;
-    let mut stream = raw(service.address, &ca.file(), b"http/1.1").await;
+    let mut stream = raw(service.address, &ca.file(), b"http/1.1", None).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
     let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.expect("sent");
@@ -135,7 +148,7 @@ async fn probes_are_answered_over_https_and_http_1() {
         .expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 
-    let stream = raw(service.address, &ca.file(), b"h2").await;
+    let stream = raw(service.address, &ca.file(), b"h2", None).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     service.stop().await;
 }
@@ -254,7 +267,7 @@ async fn a_service_does_not_start_with_files_that_cannot_be_used() {
     let folder = folder();
     let ca = Ca::new(folder.path(), "ca");
     let (one, two) = (ca.sign("one", Leaf::default()), ca.sign("two", Leaf::default()));
-    let mixed = bulkhead_edge::tls::IdentityFiles { certificate: one.certificate, key: two.key };
+    let mixed = IdentityFiles { certificate: one.certificate, key: two.key };
     let TransportSettings { tls, .. } = secured(mixed, ClientAuth::None);
     let tls = tls.expect("TLS");
     let tried = bulkhead_edge::tls::check(&tls).expect_err("refused");
