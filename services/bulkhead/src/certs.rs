@@ -2,15 +2,18 @@
 
 mod authority;
 mod folder;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use bulkhead_edge::principal::is_tenant;
 use clap::Args;
 
-use self::authority::{Authority, Validity};
+use self::authority::{Authority, Pair, Validity};
 use self::folder::{Signed, private_file, public_file, replace};
 use crate::serve::Service;
 use crate::up::say;
@@ -34,7 +37,8 @@ pub(crate) struct CertsArguments {
     /// How many days the certificates are good for.
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=825))]
     days: u16,
-    /// Sign new certificates with the authority that is there. Running services take them up by themselves.
+    /// Sign new certificates with the authority that is there. Running services take them up by themselves. Each
+    /// --name has to be given again.
     #[arg(long)]
     renew: bool,
 }
@@ -94,26 +98,42 @@ pub(crate) fn make(
         let text = text.with_context(|| format!("there is no authority to renew from: {}", key.display()))?;
         Authority::load(&text).with_context(|| format!("{} is no key of an authority", key.display()))?
     } else {
-        crate::up::private_folder(folder)?;
-        let made = Authority::create(Validity::from(today, AUTHORITY_DAYS)?)?;
-        // The key first: its refusal to overwrite stands for the whole folder.
-        private_file(&key, &made.key_pem())?;
-        public_file(&certificate, made.certificate_pem()?)?;
-        made
+        Authority::create(Validity::from(today, AUTHORITY_DAYS)?)?
     };
-    let validity = Validity::from(today, days)?;
+    // All is signed before anything is written: a name that is none must not leave half of the files.
+    let signed = sign(&authority, folder, names, tenant, Validity::from(today, days)?)?;
+    if !renew {
+        crate::up::private_folder(folder)?;
+        // The key first: its refusal to overwrite stands for the whole folder.
+        private_file(&key, &authority.key_pem())?;
+        public_file(&certificate, &authority.certificate_pem()?)?;
+    }
+    for (pair, at) in signed {
+        // The key before the certificate; a service that looks between the two keeps what it has.
+        replace(&at.key, &pair.key, 0o600)?;
+        replace(&at.certificate, &pair.certificate, 0o644)?;
+    }
+    Ok(())
+}
+
+/// A server's and a client's certificate for every service, and where they belong.
+fn sign(
+    authority: &Authority,
+    folder: &Path,
+    names: &[String],
+    tenant: &str,
+    validity: Validity,
+) -> anyhow::Result<Vec<(Pair, Signed)>> {
+    // What is no tenant could not be entered in a token file either.
+    ensure!(is_tenant(tenant), "{tenant:?} is no tenant: 1 to 64 of a to z, 0 to 9 and -");
+    let mut signed = Vec::new();
     for service in Service::ALL {
         let files = ServiceFiles::of(folder, service);
         let principal = format!("spiffe://bulkhead/{tenant}/service/{}", service.name());
-        let server = authority.server(service.name(), names, validity)?;
-        let client = authority.client(&principal, validity)?;
-        for (signed, at) in [(server, files.server), (client, files.client)] {
-            // The key before the certificate; a service that looks between the two keeps what it has.
-            replace(&at.key, &signed.key, 0o600)?;
-            replace(&at.certificate, &signed.certificate, 0o644)?;
-        }
+        signed.push((authority.server(service.name(), names, validity)?, files.server));
+        signed.push((authority.client(&principal, validity)?, files.client));
     }
-    Ok(())
+    Ok(signed)
 }
 
 /// What to write into the configuration.

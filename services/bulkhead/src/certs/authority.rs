@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -87,7 +87,10 @@ impl Authority {
         for host in std::iter::once("localhost").chain(hosts.iter().map(String::as_str)) {
             params.subject_alt_names.push(match host.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(host.try_into().with_context(|| format!("{host:?} is no name"))?),
+                Err(_) => {
+                    ensure!(is_dns_name(host), "{host:?} is neither a DNS name nor an IP address");
+                    SanType::DnsName(host.try_into()?)
+                }
             });
         }
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
@@ -114,6 +117,18 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Pair { certificate, key: key.serialize_pem() })
     }
+}
+
+/// Whether clients could find this name in a certificate (RFC 5890, 2.3.1), `*` for a first label included.
+fn is_dns_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(fits)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.strip_prefix("*.").unwrap_or(text).split('.').all(is_label)
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -27,8 +27,8 @@ pub(super) fn private_file(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Writes a file that anybody may read. Refuses to overwrite one.
-pub(super) fn public_file(path: &Path, text: String) -> anyhow::Result<()> {
-    new_file(path, &text, 0o644).with_context(|| format!("{} was not written", path.display()))
+pub(super) fn public_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    new_file(path, text, 0o644).with_context(|| format!("{} was not written", path.display()))
 }
 
 /// Puts a file in the place of whatever is there, whole: who reads it gets the old or the new.
