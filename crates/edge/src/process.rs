@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use bulkhead_telemetry::TelemetrySettings;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::ServiceArguments;
@@ -77,6 +77,7 @@ where
     drop(entered);
     let served = runtime.block_on(async {
         let shutdown = shutdown_on_signal()?;
+        let _kept = outlive_size_limits()?;
         serve(Box::new(move |address| announce(service, address)), shutdown).await
     });
     telemetry.shutdown();
@@ -128,6 +129,12 @@ fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
         token.cancel();
     });
     Ok(shutdown)
+}
+
+/// What is written beyond a limit on the size of files (`RLIMIT_FSIZE`) is refused, like on a full disk, instead
+/// of ending the process, which is what the signal does that nobody handles.
+fn outlive_size_limits() -> std::io::Result<Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 
 /// Says on standard error, for a person, why the process ends.

@@ -7,6 +7,7 @@
 mod idempotency;
 mod lock;
 mod metrics;
+mod seat;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, SqliteConnection};
+
+use seat::Seat;
 
 pub use idempotency::{claim, record, sweep};
 pub use writer::{WriteError, Writer};
@@ -99,10 +102,10 @@ impl Store {
             .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(open)?;
-        Ok(Self { writer: Writer::start(connection, lock), readers })
+        Ok(Self { writer: Writer::start(Seat::new(options, connection), lock), readers })
     }
 
     /// For writes; see [`Writer::write`].

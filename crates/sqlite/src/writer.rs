@@ -8,6 +8,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics;
+use crate::seat::Seat;
 
 /// Writes that may wait for the writer; beyond it callers wait to enqueue, which is the back-pressure.
 const QUEUE_LENGTH: usize = 256;
@@ -35,14 +36,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: SqliteConnection, lock: File) -> Self {
+    pub(crate) fn start(seat: Seat, lock: File) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
         metrics::observe(queue.downgrade());
         #[expect(
             clippy::disallowed_methods,
             reason = "ends with the last sender; a panic closes the queue, which callers see"
         )]
-        tokio::spawn(run(connection, jobs, lock));
+        tokio::spawn(run(seat, jobs, lock));
         Self { queue }
     }
 
@@ -107,26 +108,26 @@ where
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>, lock: File) {
+async fn run(mut seat: Seat, mut jobs: mpsc::Receiver<Box<dyn Job>>, lock: File) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while jobs.recv_many(&mut group, GROUP_MAX).await > 0 {
         let started = Instant::now();
-        let failed = commit(&mut connection, &mut group).await.err();
+        let failed = commit(&mut seat, &mut group).await.err();
         metrics::committed(group.len(), started.elapsed(), failed.is_some());
         if let Some(error) = &failed {
             tracing::error!(%error, writes = group.len(), "a group of writes failed");
+            seat.vacate().await;
         }
         for job in group.drain(..) {
             job.answer(failed.as_ref().map(WriteError::again));
         }
     }
-    if let Err(error) = connection.close().await {
-        tracing::warn!(%error, "the store did not close cleanly; SQLite recovers when it is opened next");
-    }
+    seat.close().await;
     drop(lock);
 }
 
-async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
+async fn commit(seat: &mut Seat, group: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
+    let connection = seat.take().await.map_err(WriteError::NotWritten)?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(WriteError::NotWritten)?;
     for job in group.iter_mut() {
         let mut savepoint = transaction.begin().await.map_err(WriteError::NotWritten)?;
@@ -134,10 +135,25 @@ async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Job>]) -
         let settled = if keep { savepoint.commit().await } else { savepoint.rollback().await };
         settled.map_err(WriteError::NotWritten)?;
     }
-    transaction.commit().await.map_err(WriteError::OutcomeUnknown)
+    transaction.commit().await.map_err(WriteError::of_commit)
 }
 
+/// The commit needed room that there is not (`SQLITE_FULL`).
+const FULL: &str = "13";
+/// The system refused to write (`SQLITE_IOERR_WRITE`): a quota, a limit on the size of files, a bad disk.
+const WRITE_REFUSED: &str = "778";
+
 impl WriteError {
+    /// A transaction stands once the last frame of it is in SQLite's log. Where the system refused to write
+    /// one, that frame is not there, and no recovery finds the transaction; a sync that failed says nothing.
+    fn of_commit(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+        match code.as_deref() {
+            Some(FULL | WRITE_REFUSED) => Self::NotWritten(error),
+            _ => Self::OutcomeUnknown(error),
+        }
+    }
+
     /// The same failure for another caller of the group.
     fn again(&self) -> Self {
         match self {

@@ -31,6 +31,7 @@ impl Engine {
         tasks.spawn("resolver", self.clone().resolve());
         tasks.spawn("approval watch", self.clone().watch());
         tasks.spawn("request sweep", self.clone().keep_swept());
+        tasks.spawn("journal proof", self.clone().keep_proved());
     }
 
     /// Looks at everything that waits, whenever something may have been decided and at least once in an

@@ -9,6 +9,8 @@ use super::Engine;
 
 /// Between sweeps. A busy agent makes some thousand ids meanwhile, which one delete takes in its stride.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Between two looks at a journal that failed.
+const PROOF_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Runs until the service stops. What fails is due again an hour later.
@@ -26,6 +28,23 @@ impl Engine {
             tokio::select! {
                 () = tokio::time::sleep(SWEEP_INTERVAL) => {}
                 () = stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Looks whether a journal that failed works again, so that readiness comes back without a caller. Runs
+    /// until the service stops.
+    pub(super) async fn keep_proved(self) {
+        let stopping = self.0.parts.tasks.stopping();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PROOF_INTERVAL) => {}
+                () = stopping.cancelled() => return,
+            }
+            if self.journal().is_troubled()
+                && let Err(error) = self.journal().prove(bulkhead_edge::now()).await
+            {
+                tracing::error!(error = chain(&error, ": "), "the journal does not work");
             }
         }
     }

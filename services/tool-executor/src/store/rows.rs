@@ -14,6 +14,17 @@ use crate::execution::{Execution, State};
 /// it stays below the 8 MiB that callers decode.
 const PAGE_BYTES: usize = 3 << 20;
 
+/// Writes the one row that is there to be written.
+pub(super) async fn beat(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO heartbeat (one, time_ms) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET time_ms = ?1",
+    )
+    .bind(now.as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The execution in a row's `record`.
 pub(super) fn read(row: &SqliteRow) -> Result<Execution, StoreError> {
     let record: &str = row.try_get("record")?;
