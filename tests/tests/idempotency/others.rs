@@ -1,6 +1,7 @@
 //! The same id with something else: another payload, another caller.
 
 use anyhow::Context as _;
+use bulkhead_proto::refused;
 use bulkhead_tests::probe::{Method, settle};
 use prost_reflect::{DynamicMessage, ReflectMessage as _};
 use serde_json::{Value, json};
@@ -20,7 +21,9 @@ pub(crate) fn other_payloads(
     sample: &DynamicMessage,
 ) -> anyhow::Result<Vec<(String, DynamicMessage)>> {
     let mut others = Vec::new();
-    for field in sample.descriptor().fields().filter(|field| !NOT_COMPARED.contains(&field.name())) {
+    let descriptor = sample.descriptor();
+    let fields = descriptor.fields();
+    for field in fields.filter(|field| !NOT_COMPARED.contains(&field.name()) && !refused::is_refused(field)) {
         let value = another(&method.rule.method, field.name());
         let value = value.with_context(|| format!("no other {} here: add one", field.full_name()))?;
         let mut message = serde_json::to_value(sample)?;
