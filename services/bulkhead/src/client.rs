@@ -117,7 +117,7 @@ impl Client {
         let mut dialler = Dialler::new(&target.endpoint);
         // BULKHEAD_CA may be meant for services elsewhere: a plain address needs none.
         if target.endpoint.starts_with("https:") {
-            let tls = self.arguments.tls().ok_or_else(|| {
+            let tls = target.tls.ok_or_else(|| {
                 ClientError::Usage(format!(
                     "{} needs --ca: the authorities that may have signed its certificate",
                     target.endpoint

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bulkhead_edge::tls::{IdentityFiles, PeerTlsSettings};
 use clap::Args;
 
 use super::time;
@@ -33,11 +32,12 @@ pub(crate) struct ClientArguments {
     /// needs.
     #[arg(long = "as", value_name = "NAME")]
     pub(super) holder: Option<String>,
-    /// For `https`: the authorities that may have signed the service's certificate, PEM.
+    /// For `https`: the authorities that may have signed the service's certificate, PEM. Default: certs/ca.crt in
+    /// the data folder, if it is there.
     #[arg(long, value_name = "FILE", env = "BULKHEAD_CA")]
     pub(super) ca: Option<PathBuf>,
     /// The certificate to show when the service asks for one, PEM.
-    #[arg(long, value_name = "FILE", requires = "ca", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key")]
     pub(super) cert: Option<PathBuf>,
     /// The key of --cert, PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
@@ -51,15 +51,6 @@ pub(crate) struct ClientArguments {
     /// Say which address and token are used.
     #[arg(long, short)]
     pub(super) verbose: bool,
-}
-
-impl ClientArguments {
-    /// Whom to trust and what to show, where the address is `https`.
-    pub(super) fn tls(&self) -> Option<PeerTlsSettings> {
-        let identity = self.cert.clone().zip(self.key.clone());
-        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
-        Some(PeerTlsSettings { ca: self.ca.clone()?, identity })
-    }
 }
 
 /// A bearer token. Its `Debug` shows nothing.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_edge::PeerError;
 use bulkhead_edge::peer::Credentials;
+use bulkhead_edge::tls::{IdentityFiles, PeerTlsSettings};
 
 use super::arguments::ClientArguments;
 use crate::cli::default_data;
@@ -22,6 +23,8 @@ pub(super) struct Target {
     pub(super) endpoint: String,
     /// The token.
     pub(super) credentials: Credentials,
+    /// Whom to trust and what to show, for `https`.
+    pub(super) tls: Option<PeerTlsSettings>,
     /// Where both come from, for `--verbose`.
     pub(super) origin: String,
 }
@@ -73,13 +76,23 @@ impl ClientArguments {
         // The folder's token is for the folder's services.
         let trusted = folder.as_deref().filter(|_| given.is_none() || self.data.is_some());
         let (credentials, whose) = self.credentials(trusted, holder)?;
+        let tls = self.tls(trusted);
         let (endpoint, where_from) = match (given, folder) {
             (Some(given), _) => (given, "as given".to_owned()),
             (None, Some(folder)) => (configured(&folder, service)?, format!("from {}", folder.display())),
             (None, None) => (usual(service), "the usual port".to_owned()),
         };
         let origin = format!("{}: {endpoint} ({where_from}), {whose}", service.name());
-        Ok(Target { endpoint, credentials, origin })
+        Ok(Target { endpoint, credentials, tls, origin })
+    }
+
+    /// As said on the command line, or else the authority in the folder's own `certs`.
+    fn tls(&self, folder: Option<&Path>) -> Option<PeerTlsSettings> {
+        let own = || folder.map(|folder| Layout::new(folder.to_owned()).authority());
+        let ca = self.ca.clone().or_else(|| own().filter(|ca| ca.is_file()))?;
+        let identity = self.cert.clone().zip(self.key.clone());
+        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
+        Some(PeerTlsSettings { ca, identity })
     }
 
     fn given_endpoint(&self, service: Service, only: bool) -> Result<Option<String>, TargetError> {
@@ -160,4 +173,38 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 fn usual(service: Service) -> String {
     format!("http://127.0.0.1:{}", DEFAULT_PORT_BASE + service.port_offset())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        client: ClientArguments,
+    }
+
+    fn ca(folder: &Path, more: &[&str]) -> Option<PathBuf> {
+        let data = folder.to_str().expect("UTF-8");
+        let arguments = ["bulkhead", "--token", "t", "--data", data].into_iter().chain(more.iter().copied());
+        let Command { client } = Command::try_parse_from(arguments).expect("parsed");
+        let target = client.target(Service::Audit, "auditor", true).expect("a target");
+        assert!(target.endpoint.starts_with("https://"), "{}", target.endpoint);
+        target.tls.map(|tls| tls.ca)
+    }
+
+    #[test]
+    fn the_authority_in_a_data_folder_is_trusted_unless_another_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path().to_owned());
+        let config = "[audit.edge]\nlisten = \"127.0.0.1:7104\"\ntls.certificate = \"audit.crt\"\n";
+        fs::write(layout.config(), config).expect("written");
+        assert_eq!(ca(folder.path(), &[]), None);
+        crate::certs::make(&folder.path().join("certs"), &[], "default", 1, false).expect("made");
+        assert_eq!(ca(folder.path(), &[]), Some(layout.authority()));
+        assert_eq!(ca(folder.path(), &["--ca", "other.pem"]), Some("other.pem".into()));
+    }
 }

@@ -79,6 +79,11 @@ impl Layout {
         self.root.join("workspace")
     }
 
+    /// The authority that `bulkhead certs` has made here, if it has.
+    pub(crate) fn authority(&self) -> PathBuf {
+        crate::certs::authority_file(&self.root.join("certs"))
+    }
+
     /// What a child process logs.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
