@@ -3,7 +3,6 @@
 //!
 //! The room is taken by a limit on the size of files (`RLIMIT_FSIZE`) of the running service, which binds root
 //! as it binds anybody else.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
