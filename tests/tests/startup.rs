@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bulkhead_tests::{Binary, Options, Sandbox, binary, within};
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -221,6 +223,47 @@ async fn a_store_that_is_none_is_named_and_left_as_it_is() -> anyhow::Result<()>
         fs::remove_dir_all(folder)?;
         fs::rename(aside, folder)?;
         house.starts(service).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_named_and_left_as_it_is() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    for (service, name) in STORES {
+        let options = SqliteConnectOptions::new().filename(house.path(name));
+        let mut store = SqliteConnection::connect_with(&options).await?;
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'of a later version', TRUE, x'00', 0)",
+        )
+        .execute(&mut store)
+        .await?;
+        store.close().await?;
+        let before = fs::read(house.path(name))?;
+        let output = house.ends(service, &house.config(), &[]).await?;
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
+        assert!(told.contains(name) && told.contains("newer version"), "{service}: {told}");
+        assert!(fs::read(house.path(name))? == before, "{service} has changed a store of a newer version");
+
+        let mut store = SqliteConnection::connect_with(&options).await?;
+        sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 9999").execute(&mut store).await?;
+        store.close().await?;
+        house.starts(service).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_was_stopped_is_one_file() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    for (service, name) in STORES {
+        assert!(house.path(name).exists(), "{service} has no store");
+        for suffix in ["wal", "shm"] {
+            let left = house.path(&format!("{name}-{suffix}"));
+            assert!(!left.exists(), "{service} has left {}", left.display());
+        }
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ const READERS_MAX: u32 = 4;
 /// with a clear error well inside its deadline.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the end of a store waits for its readers, which have nobody to answer by then.
+const READERS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -106,6 +109,16 @@ impl Store {
             .await
             .map_err(open)?;
         Ok(Self { writer: Writer::start(Seat::new(options, connection), lock), readers })
+    }
+
+    /// Ends it: nothing is read or written any more, and what was written stands in the one file, without a
+    /// log beside it, so that a copy of that file is complete.
+    pub async fn close(&self) {
+        // SQLite removes its log with the last connection, if that one may write.
+        if tokio::time::timeout(READERS_TIMEOUT, self.readers.close()).await.is_err() {
+            tracing::warn!("a reader of the store did not end; SQLite's log stays beside the file");
+        }
+        self.writer.close().await;
     }
 
     /// For writes; see [`Writer::write`].

@@ -33,18 +33,29 @@ pub enum WriteError {
 #[derive(Debug, Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
+    stop: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Writer {
     pub(crate) fn start(seat: Seat, lock: File) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
+        let (stop, stops) = mpsc::channel(1);
         metrics::observe(queue.downgrade());
         #[expect(
             clippy::disallowed_methods,
             reason = "ends with the last sender; a panic closes the queue, which callers see"
         )]
-        tokio::spawn(run(seat, jobs, lock));
-        Self { queue }
+        tokio::spawn(run(seat, jobs, stops, lock));
+        Self { queue, stop }
+    }
+
+    /// Takes no more writes, makes those that wait, and returns once the file is closed.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.stop.send(reply).await.is_ok() {
+            // The writer drops its end of it last.
+            drop(closed.await);
+        }
     }
 
     /// Runs `write` inside a transaction and answers once it is on disk. What `write` did is rolled back
@@ -108,9 +119,26 @@ where
     }
 }
 
-async fn run(mut seat: Seat, mut jobs: mpsc::Receiver<Box<dyn Job>>, lock: File) {
+async fn run(
+    mut seat: Seat,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    mut stops: mpsc::Receiver<oneshot::Sender<()>>,
+    lock: File,
+) {
     let mut group = Vec::with_capacity(GROUP_MAX);
-    while jobs.recv_many(&mut group, GROUP_MAX).await > 0 {
+    let mut stopped = None;
+    loop {
+        let taken = tokio::select! {
+            taken = jobs.recv_many(&mut group, GROUP_MAX) => taken,
+            Some(reply) = stops.recv(), if stopped.is_none() => {
+                jobs.close();
+                stopped = Some(reply);
+                continue;
+            }
+        };
+        if taken == 0 {
+            break;
+        }
         let started = Instant::now();
         let failed = commit(&mut seat, &mut group).await.err();
         metrics::committed(group.len(), started.elapsed(), failed.is_some());
@@ -124,6 +152,7 @@ async fn run(mut seat: Seat, mut jobs: mpsc::Receiver<Box<dyn Job>>, lock: File)
     }
     seat.close().await;
     drop(lock);
+    drop(stopped);
 }
 
 async fn commit(seat: &mut Seat, group: &mut [Box<dyn Job>]) -> Result<(), WriteError> {

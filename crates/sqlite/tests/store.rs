@@ -85,6 +85,23 @@ async fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
+async fn a_closed_store_is_one_complete_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path()).await;
+    insert(&store, "a", false).await.expect("written");
+    assert_eq!(names(&store).await, ["a"]);
+    store.close().await;
+    let late = insert(&store, "b", false).await;
+    assert!(matches!(late, Err(InsertError::Write(WriteError::Closed))), "{late:?}");
+    for suffix in ["wal", "shm"] {
+        assert!(!folder.path().join(format!("store.sqlite-{suffix}")).exists(), "a file -{suffix} is left");
+    }
+    let copy = tempfile::tempdir().expect("a folder");
+    std::fs::copy(folder.path().join("store.sqlite"), copy.path().join("store.sqlite")).expect("copied");
+    assert_eq!(names(&open(copy.path()).await).await, ["a"]);
+}
+
+#[tokio::test]
 async fn only_the_owner_reads_a_store() {
     use std::os::unix::fs::PermissionsExt as _;
 

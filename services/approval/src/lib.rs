@@ -64,11 +64,12 @@ pub async fn serve(
 
     let outbox = Outbox::start(store.clone(), config.outbox_limit, audit, readiness.clone(), &tasks);
     let signer = Signer { key, lifetime: config.grant_lifetime };
-    let desk = Desk::new(store, outbox, signer, readiness.clone(), tasks.clone());
+    let desk = Desk::new(store.clone(), outbox, signer, readiness.clone(), tasks.clone());
     tasks.spawn("sweeper", sweeper::run(desk.clone(), tasks.stopping()));
     let grpc = Grpc { desk, expiry: config.expiry, public_key, stopping: tasks.stopping() };
 
     announce(edge.address());
     edge.serve(grpc.routes(), SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    store.close().await;
     Ok(())
 }

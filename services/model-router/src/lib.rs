@@ -78,10 +78,12 @@ pub async fn serve(
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
-    let recorder = Recorder::start(store, outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
+    let recorder =
+        Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
     let service = Service { catalog, recorder, replay: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;
+    store.close().await;
     Ok(())
 }

@@ -92,7 +92,7 @@ pub async fn serve_tools(
         toolbox,
         policy: config.policy,
         keys: config.grant_keys,
-        journal: Journal::new(store, outbox, limits, readiness.clone()),
+        journal: Journal::new(store.clone(), outbox, limits, readiness.clone()),
         approvals: Approvals::new(approval, config.approval.timeout, config.approval.expires_in),
         tasks: tasks.clone(),
         settings: config.engine,
@@ -102,5 +102,6 @@ pub async fn serve_tools(
     announce(edge.address());
     let routes = grpc::routes(engine);
     edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;
+    store.close().await;
     Ok(())
 }
