@@ -267,3 +267,18 @@ async fn a_store_that_was_stopped_is_one_file() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn up_ends_with_78_where_a_configuration_cannot_work() -> anyhow::Result<()> {
+    let house = House::build().await?;
+    let file = house.path("bulkhead.toml");
+    let kept = fs::read_to_string(&file)?;
+    for broken in [kept.replace("[audit]", "[audit]\nnonsense = 1"), "= oops".to_owned()] {
+        fs::write(&file, broken)?;
+        let mut up = Command::new(binary(Binary::Shipped)?);
+        up.args(["up", "--simulate", "--data"]).arg(house.sandbox.data());
+        let output = within("the end of up", SOON, up.kill_on_drop(true).output()).await??;
+        assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{}", said(&output));
+    }
+    Ok(())
+}

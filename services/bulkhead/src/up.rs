@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use bulkhead_edge::process::EXIT_CONFIG;
 use clap::Args;
 
 use crate::cli::default_data;
@@ -51,7 +52,7 @@ impl UpArguments {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say(&format!("bulkhead up: {error:#}"));
-                ExitCode::FAILURE
+                if is_configuration(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
             }
         }
     }
@@ -79,7 +80,13 @@ impl UpArguments {
 async fn run_until_failure(stack: &mut Stack, simulate: bool) -> anyhow::Result<Infallible> {
     stack.start().await?;
     say(&greeting(stack, simulate));
-    Err(anyhow::anyhow!(stack.failed().await))
+    Err(stack.failed().await)
+}
+
+/// Whether a service found that its configuration cannot work, or the file is no TOML at all.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    let found = error.downcast_ref::<child::NotStarted>().and_then(|child| child.code);
+    found == Some(EXIT_CONFIG.into()) || error.chain().any(|cause| cause.is::<toml::de::Error>())
 }
 
 /// Progress for a person. Standard error, so that standard output stays free for what was asked for.

@@ -50,6 +50,17 @@ pub(crate) struct ChildState {
     pub(crate) starts: u32,
 }
 
+/// A child ended before it had announced itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} did not start ({why}); {said}")]
+pub(super) struct NotStarted {
+    name: &'static str,
+    why: String,
+    said: String,
+    /// Its exit code; none after a signal.
+    pub(super) code: Option<i32>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Announcement {
     listening: SocketAddr,
@@ -117,7 +128,8 @@ async fn start(program: &Program, earlier: Option<SocketAddr>) -> anyhow::Result
     let line = line.with_context(|| format!("{} did not start in time", program.name))??;
     let Some(line) = line else {
         let status = child.wait().await?;
-        anyhow::bail!("{} did not start ({}); {}", program.name, died(status), last_words(program));
+        let (why, said) = (died(status), last_words(program));
+        anyhow::bail!(NotStarted { name: program.name, why, said, code: status.code() });
     };
     let announced: Announcement = serde_json::from_str(&line)
         .with_context(|| format!("{} announced something else than its address", program.name))?;

@@ -42,8 +42,8 @@ pub(crate) struct Stack {
     simulator: Option<SocketAddr>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    fail: mpsc::Sender<String>,
-    failures: tokio::sync::Mutex<mpsc::Receiver<String>>,
+    fail: mpsc::Sender<anyhow::Error>,
+    failures: tokio::sync::Mutex<mpsc::Receiver<anyhow::Error>>,
     reserved: init::Reserved,
     #[expect(dead_code, reason = "held, never asked")]
     lock: FolderLock,
@@ -104,7 +104,7 @@ impl Stack {
         self.tracker.spawn(async move {
             if let Err(error) = supervise(program, state, stop, report).await {
                 // The receiver lives as long as the stack; a full channel already holds a reason.
-                drop(fail.try_send(format!("{error:#}")));
+                drop(fail.try_send(error));
             }
         });
         watched
@@ -132,10 +132,10 @@ impl Stack {
         tokio::select! {
             address = tokio::time::timeout(START_TIMEOUT, address) => match address {
                 Ok(Some(address)) => Ok(address),
-                Ok(None) => Err(anyhow::anyhow!(self.failed().await)),
+                Ok(None) => Err(self.failed().await),
                 Err(_elapsed) => anyhow::bail!("{name} did not announce its address in time"),
             },
-            reason = self.failed() => Err(anyhow::anyhow!(reason)),
+            reason = self.failed() => Err(reason),
         }
     }
 
@@ -205,8 +205,9 @@ impl Stack {
     }
 
     /// Resolves with the reason when a child cannot be kept running.
-    pub(crate) async fn failed(&self) -> String {
-        self.failures.lock().await.recv().await.unwrap_or_else(|| "the supervisor ended".to_owned())
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        let failure = self.failures.lock().await.recv().await;
+        failure.unwrap_or_else(|| anyhow::anyhow!("the supervisor ended"))
     }
 
     /// Lets every child drain and waits for them. One that has not announced itself yet has nothing to drain
