@@ -123,7 +123,7 @@ mod tests {
         bulkhead_grant::write_new_key(&at("grant.key"), [7; 32]).expect("a key");
         let text =
             format!("[approval]\n{own}\n{PARTS}").replace("FOLDER", &folder.path().display().to_string());
-        for (name, text) in [("tokens.toml", ""), ("approval.token", "t"), ("bulkhead.toml", &text)] {
+        for (name, text) in [("tokens.toml", "# nobody"), ("approval.token", "t"), ("bulkhead.toml", &text)] {
             std::fs::write(at(name), text).expect("written");
         }
         let settings = Settings::load(&at("bulkhead.toml"), crate::NAME);

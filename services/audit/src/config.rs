@@ -60,7 +60,7 @@ mod tests {
             "[audit]\n{own}\n[audit.edge]\nlisten = \"127.0.0.1:0\"\ntokens = \"FOLDER/tokens.toml\"\n{edge}"
         );
         let text = text.replace("FOLDER", &folder.path().display().to_string());
-        for (name, text) in [("tokens.toml", ""), ("bulkhead.toml", &text)] {
+        for (name, text) in [("tokens.toml", "# nobody"), ("bulkhead.toml", &text)] {
             std::fs::write(at(name), text).expect("written");
         }
         let settings = Settings::load(&at("bulkhead.toml"), crate::NAME);
