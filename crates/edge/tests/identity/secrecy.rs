@@ -1,10 +1,10 @@
 //! What is presented is never written down, not even in part.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use bulkhead_edge::identity::jwt::KeySource;
-use tracing::subscriber::DefaultGuard;
 
 use crate::house::{House, person};
 use crate::issuer::{Key, SCRIBE, claims, key_set, trusting};
@@ -24,16 +24,27 @@ impl Write for Log {
     }
 }
 
+thread_local! {
+    /// Where this thread logs; nowhere but in the tests of this file.
+    static HERE: RefCell<Log> = RefCell::default();
+}
+
 impl Log {
-    /// What is logged from now on in this thread, which a test shares with its service and its client.
-    fn capture() -> (Self, DefaultGuard) {
+    /// What is logged from now on in this thread, which a test shares with its service and its client. One subscriber
+    /// for the process: with one for each thread, a line that another test comes by first may be taken for one that
+    /// nobody wants.
+    fn capture() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(|| HERE.with_borrow(Self::clone))
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
+        });
         let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        HERE.set(log.clone());
+        log
     }
 
     fn text(&self) -> String {
@@ -48,7 +59,7 @@ fn parts(token: &str) -> impl Iterator<Item = &str> {
 
 #[tokio::test]
 async fn no_log_line_at_any_level_holds_a_token_or_a_part_of_one() {
-    let (log, _captured) = Log::capture();
+    let log = Log::capture();
 
     let known = "bhk_0d6f9a3c5e7b1f2840d6f9a3c5e7b1f284";
     let unknown = "bhk_93ab57cd01ef93ab57cd01ef93ab57cd01";
@@ -84,7 +95,7 @@ async fn no_log_line_at_any_level_holds_a_token_or_a_part_of_one() {
 
 #[tokio::test]
 async fn a_token_is_verified_once_and_not_per_call() {
-    let (log, _captured) = Log::capture();
+    let log = Log::capture();
     let key = Key::ed("ed");
     let (house, _folder) = jwt::house(&[&key]).await;
     let (one, other) = (key.token(&claims(600)), key.token(&claims(601)));
