@@ -83,8 +83,10 @@ impl Config {
         let health = health(table);
         let mut names = Vec::new();
         let models = table.tables("model", |table| ModelConfig::read(table, &local_networks, &mut names));
+        let models = models.unwrap_or_default();
         let mut seen = Vec::new();
-        let routes = table.tables("route", |table| RouteConfig::read(table, &names, &mut seen));
+        let routes =
+            table.tables("route", |table| RouteConfig::read(table, &names, &mut seen)).unwrap_or_default();
         Some(Self {
             edge: edge?,
             audit: audit?,
@@ -94,8 +96,8 @@ impl Config {
             cloud_proxy,
             retry,
             health,
-            models: models?,
-            routes: routes?,
+            models,
+            routes,
         })
     }
 }
