@@ -31,7 +31,7 @@ use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
-use crate::stack::{Gate, Places, TimeoutRange, guard, is_grpc, open, receive};
+use crate::stack::{Door, Gate, Places, TimeoutRange, guard, is_grpc, open};
 use crate::tls::{Acceptor, Reloader, TlsError, TlsSettings};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
@@ -109,7 +109,7 @@ impl Edge {
             unary_timeout: TimeoutRange { default: settings.unary_timeout, max: settings.unary_timeout_max },
             stream_timeout: TimeoutRange { default: settings.stream_timeout, max: settings.stream_timeout },
             stream_idle_timeout: settings.limits.stream_idle_timeout,
-            strangers: Places::of_strangers(),
+            strangers: Door::default(),
             calls: Places::of_calls(&settings.limits),
             streams: Places::of_streams(&settings.limits),
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -145,11 +145,10 @@ impl Edge {
         let (reporter, health) = tonic_health::server::health_reporter();
         let gate = Gate { stopping: tasks.stopping(), ..self.gate };
         let described = reflection(self.settings.reflection)?.add_service(health);
-        let all = guard(services.into_axum_router().reset_fallback(), &gate)
+        let router = guard(services.into_axum_router().reset_fallback(), &gate)
             .merge(open(described.into_axum_router().reset_fallback(), &gate))
             .merge(probes(readiness.clone()))
             .fallback(unknown);
-        let router = receive(all);
         let registry = gate.registry.clone();
         tasks.spawn("tokens", registry.follow(self.tokens, readiness.clone(), tasks.stopping()));
         if let Some(keys) = self.keys {

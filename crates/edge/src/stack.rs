@@ -18,6 +18,7 @@
 mod admit;
 mod deadline;
 mod declared;
+mod door;
 mod observe;
 mod shed;
 mod stream;
@@ -28,10 +29,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use bulkhead_proto::rules::MethodRule;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 pub(crate) use deadline::parse as parse_timeout;
 
@@ -43,6 +45,7 @@ use observe::Observed;
 
 pub(crate) use admit::is_grpc;
 pub(crate) use deadline::Deadline;
+pub use door::Door;
 pub(crate) use observe::RequestId;
 pub use shed::Places;
 
@@ -63,7 +66,7 @@ pub struct Gate {
     /// How long a stream may be silent.
     pub stream_idle_timeout: Duration,
     /// For calls that nobody has been identified for.
-    pub strangers: Places,
+    pub strangers: Door,
     /// For unary calls.
     pub calls: Places,
     /// For streams.
@@ -93,16 +96,12 @@ pub fn open(services: Router, gate: &Gate) -> Router {
     services.layer(from_fn_with_state(Arc::new(gate.clone()), opened))
 }
 
-/// What every request passes first, known path or not.
-pub fn receive(all: Router) -> Router {
-    all.layer(from_fn(received))
-}
-
-async fn received(mut request: Request, next: Next) -> Response {
+/// What every request passes first, known path or not, on its way to everything that is served.
+pub(crate) async fn received(all: Router, mut request: Request) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let response = match admit::bound_headers(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => all.oneshot(request).await.unwrap_or_else(|never| match never {}),
         Err(fault) => observe::answer(fault),
     };
     id.returned_with(response)

@@ -1,6 +1,7 @@
 //! Background work that nobody loses sight of.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -24,9 +25,12 @@ pub struct Lost {
 ///
 /// A stop has three steps: open calls may finish ([`Tasks::stopping`]), then what serves connections is
 /// dropped and the tasks end, then those end that carry away what the others left
-/// ([`Tasks::spawn_last`]).
+/// ([`Tasks::spawn_last`]). Cheap to clone: each call on a connection has it.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks {
+pub struct Tasks(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
     tracker: TaskTracker,
     last: TaskTracker,
     connections: TaskTracker,
@@ -45,13 +49,13 @@ impl Tasks {
 
     /// Runs `task` until it ends; it should end soon after [`Tasks::stopping`].
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.watch(&self.tracker, name, task);
+        self.watch(&self.0.tracker, name, task);
     }
 
     /// Runs `task` until it ends; it should end soon after [`Tasks::stopping_last`], when every other task
     /// has ended and left nothing more to carry away.
     pub fn spawn_last(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.watch(&self.last, name, task);
+        self.watch(&self.0.last, name, task);
     }
 
     /// Carries `work` through to its end, whatever becomes of whoever waits for it: a handler's point of no return.
@@ -82,7 +86,7 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let running = tracker.spawn(task);
-        let broken = self.broken.clone();
+        let broken = self.0.broken.clone();
         tracker.spawn(async move {
             if let Err(error) = running.await {
                 tracing::error!(task = name, %error, "a background task panicked; the service stops");
@@ -94,24 +98,24 @@ impl Tasks {
     /// Serves a connection or one call on it, until it ends or the drain limit has passed. A panic here has
     /// already been answered inside the stack.
     pub(crate) fn spawn_connection(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let abort = self.abort.clone();
-        self.connections.spawn(async move {
+        let abort = self.0.abort.clone();
+        self.0.connections.spawn(async move {
             tokio::select! { () = task => {}, () = abort.cancelled() => {} }
         });
     }
 
     /// Resolves when nothing serves a connection any more; to be asked once no more are accepted.
     pub(crate) async fn connections_ended(&self) {
-        self.connections.close();
-        self.connections.wait().await;
+        self.0.connections.close();
+        self.0.connections.wait().await;
     }
 
     /// Drops what still serves a connection, handlers included, so that whatever they leave behind is left
     /// while there are still tasks to take it.
     pub(crate) async fn abort_connections(&self) {
-        self.abort.cancel();
-        self.connections.close();
-        if tokio::time::timeout(ABORT_BOUND, self.connections.wait()).await.is_err() {
+        self.0.abort.cancel();
+        self.0.connections.close();
+        if tokio::time::timeout(ABORT_BOUND, self.0.connections.wait()).await.is_err() {
             tracing::warn!("some connections could not be dropped in time");
         }
     }
@@ -119,27 +123,27 @@ impl Tasks {
     /// Resolves when the service begins to stop.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
+        self.0.stop.clone()
     }
 
     /// Resolves when every task but the last ones has ended.
     #[must_use]
     pub fn stopping_last(&self) -> CancellationToken {
-        self.stop_last.clone()
+        self.0.stop_last.clone()
     }
 
     /// Resolves when a task has panicked.
     #[must_use]
     pub fn broken(&self) -> CancellationToken {
-        self.broken.clone()
+        self.0.broken.clone()
     }
 
     /// Asks every task to end and waits for them, for at most `bound` in each of the two steps.
     pub async fn finish(&self, bound: Duration) {
-        self.stop.cancel();
-        ended(&self.tracker, bound).await;
-        self.stop_last.cancel();
-        ended(&self.last, bound).await;
+        self.0.stop.cancel();
+        ended(&self.0.tracker, bound).await;
+        self.0.stop_last.cancel();
+        ended(&self.0.last, bound).await;
     }
 }
 

@@ -20,7 +20,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -41,6 +41,9 @@ const LINES_TIMEOUT: Duration = Duration::from_millis(500);
 /// minute tell as much.
 const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,sqlx=warn,opentelemetry=off,\
                               opentelemetry_sdk=off,opentelemetry_otlp=off";
+
+/// Spans that are traced are of this level or above, whatever is logged.
+const SPAN_LEVEL_MAX: LevelFilter = LevelFilter::INFO;
 
 /// What carries log records to the collector; its own logs would come back to it for ever.
 const CARRIERS: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
@@ -115,20 +118,21 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telem
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bulkhead")));
-    let records = providers.logger.as_ref().map(|logger| {
-        OpenTelemetryTracingBridge::builder(logger)
-            .with_tracing_span_attributes(TracingSpanAttributes::allowlist(["request_id"]))
-            .build()
-            .with_filter(records_filter)
-    });
+        .with_filter(
+            filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bulkhead"))
+                .with_max_level_hint(SPAN_LEVEL_MAX),
+        );
     let lines = JsonLines::new(LINES.get_or_init(|| writer).clone()).with_filter(lines_filter);
-    tracing_subscriber::registry()
-        .with(spans)
-        .with(records)
-        .with(lines)
-        .try_init()
-        .map_err(TelemetryError::AlreadySet)?;
+    let mut layers = vec![spans.boxed(), lines.boxed()];
+    // Not an optional layer: one that is absent is asked about every event of every crate, which doubles the
+    // cost of a call.
+    if let Some(logger) = &providers.logger {
+        let records = OpenTelemetryTracingBridge::builder(logger)
+            .with_tracing_span_attributes(TracingSpanAttributes::allowlist(["request_id"]))
+            .build();
+        layers.push(records.with_filter(records_filter).boxed());
+    }
+    tracing_subscriber::registry().with(layers).try_init().map_err(TelemetryError::AlreadySet)?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     metrics::install(providers.meter.clone());
     std::panic::set_hook(Box::new(log_panic));

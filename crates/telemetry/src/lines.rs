@@ -185,53 +185,74 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         thread_local! {
-            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+            static SCRATCH: RefCell<Scratch> = RefCell::default();
         }
-        LINE.with(|line| {
+        SCRATCH.with(|scratch| {
             // Logging from inside the rendering of a field would find it taken: such a line gets its own.
-            let mut own = Vec::new();
-            let mut shared = line.try_borrow_mut();
-            let line = shared.as_deref_mut().unwrap_or(&mut own);
-            line.clear();
-            render(line, event, &context);
-            self.writer.append(line, *event.metadata().level() <= Level::WARN);
+            let mut own = Scratch::default();
+            let mut shared = scratch.try_borrow_mut();
+            let scratch = shared.as_deref_mut().unwrap_or(&mut own);
+            scratch.clear();
+            scratch.render(event, &context);
+            self.writer.append(&scratch.line, *event.metadata().level() <= Level::WARN);
         });
     }
 }
 
-fn render<S>(line: &mut Vec<u8>, event: &Event<'_>, context: &Context<'_, S>)
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let mut fields = Fields::default();
-    event.record(&mut fields);
-    head(line, event.metadata());
-    if !fields.message.is_empty() {
-        line.extend_from_slice(b",\"message\":");
-        line.extend_from_slice(&fields.message);
+/// Where lines are put together; kept, so that a line allocates nothing.
+#[derive(Default)]
+struct Scratch {
+    line: Vec<u8>,
+    fields: Fields,
+    spans: Vec<u8>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.line.clear();
+        self.fields.json.clear();
+        self.fields.message.clear();
+        self.spans.clear();
     }
-    let mut request_id = None;
-    let mut spans = Vec::new();
-    for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-        let extensions = span.extensions();
-        let Some(rendered) = extensions.get::<Rendered>() else { continue };
-        request_id = rendered.request_id.clone().or(request_id);
-        spans.extend_from_slice(if spans.is_empty() { b",\"spans\":[{\"name\":" } else { b",{\"name\":" });
-        string(&mut spans, span.name());
-        spans.extend_from_slice(&rendered.fields.json);
-        spans.push(b'}');
+
+    fn render<S>(&mut self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Self { line, fields, spans } = self;
+        event.record(fields);
+        head(line, event.metadata());
+        if !fields.message.is_empty() {
+            line.extend_from_slice(b",\"message\":");
+            line.extend_from_slice(&fields.message);
+        }
+        let id_from = line.len();
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            let extensions = span.extensions();
+            let Some(rendered) = extensions.get::<Rendered>() else { continue };
+            if let Some(id) = &rendered.request_id {
+                // The innermost call is the one that the line belongs to.
+                line.truncate(id_from);
+                line.extend_from_slice(b",\"request_id\":");
+                string(line, id);
+            }
+            spans.extend_from_slice(if spans.is_empty() {
+                b",\"spans\":[{\"name\":"
+            } else {
+                b",{\"name\":"
+            });
+            string(spans, span.name());
+            spans.extend_from_slice(&rendered.fields.json);
+            spans.push(b'}');
+        }
+        trace(line);
+        line.extend_from_slice(&fields.json);
+        if !spans.is_empty() {
+            line.extend_from_slice(spans);
+            line.push(b']');
+        }
+        line.extend_from_slice(b"}\n");
     }
-    if let Some(id) = request_id {
-        line.extend_from_slice(b",\"request_id\":");
-        string(line, &id);
-    }
-    trace(line);
-    line.extend_from_slice(&fields.json);
-    if !spans.is_empty() {
-        line.extend_from_slice(&spans);
-        line.push(b']');
-    }
-    line.extend_from_slice(b"}\n");
 }
 
 fn head(line: &mut Vec<u8>, metadata: &Metadata<'_>) {

@@ -11,16 +11,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::response::Response;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 
 use super::delivery;
 use crate::ClientCertificate;
+use crate::stack::received;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -38,9 +37,9 @@ pub(super) struct Calls {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Calls {
-    type Response = Response;
+    type Response = http::Response<Answer>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let open = OpenCall::new(&self.activity);
@@ -52,8 +51,8 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
             if let Some(certificate) = caller.certificate {
                 request.extensions_mut().insert(certificate);
             }
-            let Ok(response) = router.oneshot(request).await;
-            Ok(response.map(|body| Body::new(Answer { body, rest: Bytes::new(), _open: open })))
+            let response = received(router, request).await;
+            Ok(response.map(|body| Answer { body, rest: Bytes::new(), _open: open }))
         })
     }
 }
@@ -126,7 +125,7 @@ impl Drop for OpenCall {
 const PIECE_BYTES: usize = 16 << 10;
 
 /// The body of an answer, in pieces. Keeps its call open.
-struct Answer {
+pub(super) struct Answer {
     body: Body,
     /// Of the frame that is being handed over.
     rest: Bytes,

@@ -69,10 +69,13 @@ impl<'a> Observed<'a> {
     }
 
     /// Runs the call in its span and logs one line when it is answered. A panic ends this call and nothing else.
-    pub(super) async fn tell(mut self, handled: impl Future<Output = Result<Response, Fault>>) -> Response {
-        let handled = AssertUnwindSafe(handled.instrument(self.span.clone())).catch_unwind().await;
-        let _entered = self.span.clone().entered();
-        let response = match handled {
+    pub(super) async fn tell(self, handled: impl Future<Output = Result<Response, Fault>>) -> Response {
+        let span = self.span.clone();
+        self.told(handled).instrument(span).await
+    }
+
+    async fn told(mut self, handled: impl Future<Output = Result<Response, Fault>>) -> Response {
+        let response = match AssertUnwindSafe(handled).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(fault)) => answer(fault),
             Err(_payload) => answer(panicked(&self.id)),

@@ -14,11 +14,8 @@ use self::fair::{Bounds, Fair, Ticket, Verdict};
 use super::deadline::Deadline;
 use crate::{Fault, Identity, Limits, PrincipalKind};
 
-/// Calls that are identified at once. Known tokens take a microsecond; what is in the way is at most as many
-/// signatures, or callers who wait for an issuer's keys.
-const STRANGERS_MAX: usize = 1_024;
 /// How soon somebody who was refused should call again when nobody else was.
-const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
+pub(super) const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
 /// And at most, however many were refused: places may be free again long before.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 
@@ -70,23 +67,9 @@ impl Places {
         Self::new(Bounds::leaving_room(limits.streams_max), Duration::ZERO)
     }
 
-    /// For calls on their way to an identity, which may need a signature or a key to be fetched.
-    #[must_use]
-    pub fn of_strangers() -> Self {
-        Self::new(Bounds::queueing(STRANGERS_MAX, 0), Duration::ZERO)
-    }
-
     fn new(bounds: Bounds, queue_timeout: Duration) -> Self {
         let state = State { fair: Fair::new(bounds), waiting: HashMap::new(), turned_away: 0 };
         Self(Arc::new(Shared { state: Mutex::new(state), places: bounds.places, queue_timeout }))
-    }
-
-    /// A place for who is not known yet, at once or not at all: strangers cannot queue work.
-    pub(super) fn enter(&self) -> Result<Place, Fault> {
-        match self.ask("")? {
-            Asked::Given(place) => Ok(place),
-            Asked::Wait { share, .. } => Err(self.0.refusal(&share)),
-        }
     }
 
     /// A place for a call, at once or after a short wait.
@@ -148,16 +131,21 @@ impl Shared {
         let delay = retry_delay(state.turned_away, self.places, rand::random());
         state.turned_away = state.turned_away.saturating_add(1);
         drop(state);
-        let fault = if over {
-            Fault::new(Code::ResourceExhausted, "TENANT_OVER_SHARE").saying(
-                "your tenant holds its share of the calls that this service takes at once; nothing was done",
-            )
-        } else {
-            Fault::new(Code::Unavailable, "OVERLOADED")
-                .saying("the service has as much to do as it can take; nothing was done")
-        };
+        if !over {
+            return overloaded(self.places, delay);
+        }
+        let fault = Fault::new(Code::ResourceExhausted, "TENANT_OVER_SHARE").saying(
+            "your tenant holds its share of the calls that this service takes at once; nothing was done",
+        );
         fault.with("places", self.places).retry_after(delay)
     }
+}
+
+/// There is no place left for anybody.
+pub(super) fn overloaded(places: usize, delay: Duration) -> Fault {
+    let fault = Fault::new(Code::Unavailable, "OVERLOADED")
+        .saying("the service has as much to do as it can take; nothing was done");
+    fault.with("places", places).retry_after(delay)
 }
 
 impl Drop for Place {
