@@ -107,12 +107,16 @@ fn draft(kind: &str, execution: &Execution, attributes: Map<String, Value>) -> E
 
 fn effects(planned: &Planned) -> Vec<Value> {
     let told = planned.effects.iter().map(|effect| {
-        json!({
+        let mut told = json!({
             "kind": effect.kind,
             "target": effect.target,
             "before_sha256": effect.before_sha256,
             "after_sha256": effect.after_sha256,
-        })
+        });
+        if let Some(destination) = &effect.destination {
+            told["destination"] = json!(destination);
+        }
+        told
     });
     told.collect()
 }

@@ -138,6 +138,7 @@ mod tests {
             effects: vec![Effect {
                 kind: EffectKind::FileCreate,
                 target: "work/a.md".into(),
+                destination: None,
                 preview: preview.into(),
                 before_sha256: None,
                 after_sha256: Some("00".repeat(32)),

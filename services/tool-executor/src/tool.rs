@@ -106,6 +106,9 @@ pub struct Effect {
     pub kind: EffectKind,
     /// To what: for files `root/path`.
     pub target: String,
+    /// Where the target goes; none: it stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// What a person is shown: a unified diff for text, a line with sizes and hashes otherwise.
     pub preview: String,
     /// SHA-256 of the content before; none: there was none.
@@ -126,9 +129,15 @@ pub enum EffectKind {
     /// A file appears where none was.
     #[serde(rename = "file.create")]
     FileCreate,
+    /// Something is added to the end of a file; what was there stays.
+    #[serde(rename = "file.append")]
+    FileAppend,
     /// A file's content is replaced.
     #[serde(rename = "file.overwrite")]
     FileOverwrite,
+    /// A file gets another name, at which nothing was.
+    #[serde(rename = "file.move")]
+    FileMove,
     /// A file goes away.
     #[serde(rename = "file.delete")]
     FileDelete,

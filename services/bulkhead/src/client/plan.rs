@@ -52,6 +52,9 @@ fn effect(effect: Value) -> String {
     let Value::Object(mut effect) = effect else { return block(&pretty(&effect), "    ") };
     let (kind, target) = (taken(&mut effect, "kind"), taken(&mut effect, "target"));
     let mut text = format!("    {} {}\n", harmless(&kind), harmless(&target));
+    if let Some(destination) = effect.remove("destination") {
+        text += &format!("      to {}\n", harmless(&plain(&destination)));
+    }
     let preview = taken(&mut effect, "preview");
     for (key, name) in [("before_sha256", "before"), ("after_sha256", "after ")] {
         match effect.remove(key) {
@@ -154,12 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn a_move_is_shown_with_both_its_names() {
+        let plan = r#"{"effects":[{"destination":"w/b\u001b.md","kind":"file.move","preview":"","target":"w/a.md"}],
+            "tool":"fs.move"}"#;
+        assert_eq!(shown(plan), "fs.move\n  Effects\n    file.move w/a.md\n      to w/b<U+001B>.md\n");
+    }
+
+    #[test]
     fn a_plan_cannot_write_to_the_terminal() {
         let hostile = "+\u{1b}[1A\u{9b}2K\u{202e}";
         let plan = json!({
             "tool": hostile,
             "arguments": { hostile: hostile },
-            "effects": [{ "kind": hostile, "target": hostile, "preview": hostile, hostile: hostile }],
+            "effects": [{
+                "kind": hostile, "target": hostile, "destination": hostile, "preview": hostile, hostile: hostile,
+            }],
             "reversibility": hostile,
             hostile: hostile,
         });

@@ -114,6 +114,7 @@ mod tests {
         let effect = Effect {
             kind,
             target: target.to_owned(),
+            destination: None,
             preview: String::new(),
             before_sha256: before.map(str::to_owned),
             after_sha256: after.map(str::to_owned),

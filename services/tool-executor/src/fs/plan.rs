@@ -87,7 +87,7 @@ fn planned(
     let reversibility = if keeps { Reversibility::Reversible } else { Reversibility::Irreversible };
     let sha256 = |content: &Content| content.sha256.clone();
     let (before_sha256, after_sha256) = (before.map(sha256), after.map(sha256));
-    let effect = Effect { kind, target, preview, before_sha256, after_sha256 };
+    let effect = Effect { kind, target, destination: None, preview, before_sha256, after_sha256 };
     Planned {
         effects: vec![effect],
         preconditions: vec![precondition],

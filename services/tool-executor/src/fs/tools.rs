@@ -18,7 +18,7 @@ fn read_only(kind: EffectKind, target: String, preview: String, sha256: Option<S
         .map(|sha256| Precondition::FileSha256 { target: target.clone(), sha256: sha256.clone() })
         .collect();
     let (before_sha256, after_sha256) = (sha256.clone(), sha256);
-    let effect = Effect { kind, target, preview, before_sha256, after_sha256 };
+    let effect = Effect { kind, target, destination: None, preview, before_sha256, after_sha256 };
     Planned {
         effects: vec![effect],
         preconditions,

@@ -114,6 +114,8 @@ impl Question<'_> {
                 "reads": count(&[EffectKind::FileRead, EffectKind::FileList]),
                 "creates": count(&[EffectKind::FileCreate]),
                 "overwrites": count(&[EffectKind::FileOverwrite]),
+                "appends": count(&[EffectKind::FileAppend]),
+                "moves": count(&[EffectKind::FileMove]),
                 "deletes": count(&[EffectKind::FileDelete]),
             },
             "reversibility": reversibility(self.planned.reversibility),

@@ -19,6 +19,7 @@ fn planned(kinds: &[EffectKind], reversibility: Reversibility) -> Planned {
     let effect = |kind: &EffectKind| Effect {
         kind: *kind,
         target: "work/a".into(),
+        destination: None,
         preview: String::new(),
         before_sha256: None,
         after_sha256: None,
@@ -83,10 +84,17 @@ fn the_default_policy() {
     let gated = || Decision::ExecuteWithApproval(approver(1));
     let undo = |own, unchanged| Some(UndoFacts { own, unchanged, of_undo: false });
     let redo = Some(UndoFacts { own: true, unchanged: true, of_undo: true });
-    let cases: [(&[K], R, Option<UndoFacts>, Decision); 13] = [
+    let cases: [(&[K], R, Option<UndoFacts>, Decision); 20] = [
         (&[K::FileRead], R::ReadOnly, None, Decision::Execute),
         (&[K::FileList], R::ReadOnly, None, Decision::Execute),
         (&[K::FileCreate], R::Reversible, None, Decision::Execute),
+        (&[K::FileAppend], R::Reversible, None, Decision::Execute),
+        (&[K::FileMove], R::Reversible, None, Decision::Execute),
+        (&[K::FileCreate, K::FileMove], R::Reversible, None, Decision::Execute),
+        (&[K::FileAppend], R::Irreversible, None, gated()),
+        (&[K::FileMove, K::FileDelete], R::Reversible, None, gated()),
+        (&[K::FileMove], R::Reversible, undo(true, true), Decision::Execute),
+        (&[K::FileMove], R::Reversible, undo(true, false), gated()),
         (&[K::FileOverwrite], R::Reversible, None, gated()),
         (&[K::FileDelete], R::Reversible, None, gated()),
         (&[K::FileCreate, K::FileDelete], R::Reversible, None, gated()),

@@ -126,6 +126,7 @@ fn change(name: &str, before: Option<&str>, after: Option<&str>, reversibility: 
         None => Precondition::FileAbsent { target: target.clone() },
     };
     let effect = Effect {
+        destination: None,
         kind,
         target,
         preview: format!("-{before:?} +{after:?}"),

@@ -106,6 +106,7 @@ fn effect(effect: &Effect) -> pb::Effect {
     pb::Effect {
         kind,
         target: effect.target.clone(),
+        destination: effect.destination.clone().unwrap_or_default(),
         preview: effect.preview.clone(),
         before_sha256: effect.before_sha256.clone().unwrap_or_default(),
         after_sha256: effect.after_sha256.clone().unwrap_or_default(),
