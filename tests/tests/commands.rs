@@ -15,7 +15,7 @@ async fn a_call_is_planned_run_approved_and_taken_back() -> anyhow::Result<()> {
     let listed = json(&sandbox, &["tools", "ls"], 0)?;
     let names: Vec<_> =
         listed["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str()).collect();
-    assert_eq!(names, ["fs.delete", "fs.list", "fs.read", "fs.write"]);
+    assert_eq!(names, ["fs.append", "fs.delete", "fs.list", "fs.move", "fs.read", "fs.write"]);
 
     let planned = run(&sandbox, &["tools", "plan", "fs.write", "path=a.txt", "content=first"])?.exits(0)?;
     assert!(planned.stdout.contains("+first"), "{}", planned.stdout);

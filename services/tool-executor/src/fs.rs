@@ -1,4 +1,4 @@
-//! The four file tools: `fs.list`, `fs.read`, `fs.write`, `fs.delete`, under declared roots.
+//! The file tools: `fs.list`, `fs.read`, `fs.write`, `fs.append`, `fs.move`, `fs.delete`, under declared roots.
 //!
 //! Promises:
 //! - No path leaves its root: paths are relative and without `..`, every step opens one component, and no
@@ -7,9 +7,13 @@
 //! - Planning writes nothing. The preview is complete; what is too large to be reviewed is refused, except
 //!   for deletions and undos, which then say size and hash.
 //! - A change is one rename, checked on both sides of it. `fs.write` of a new file does not replace;
-//!   overwriting exchanges and looks at what came out; deleting moves into the undo store. Whoever changed
-//!   the file first gets it back, and the call ends as stale. Writing the content that a file already has
-//!   is an overwrite like any other.
+//!   overwriting and appending exchange and look at what came out; deleting moves into the undo store; a
+//!   move is two renames, through a folder of its own, neither of which replaces anything ([`carry`]).
+//!   Whoever changed the file first gets it back, and the call ends as stale. Writing the content that a
+//!   file already has is an overwrite like any other.
+//! - No append is torn, lost or doubled: what is published is the old content with the new after it, and of
+//!   two that were planned on the same content one ends as stale.
+//! - What a file is known to contain goes with it: no move gives it a name that says less.
 //! - After a crash at any point [`settle`] can tell from the disk whether the change happened, or says that
 //!   it cannot and names the copies.
 //! - Nothing is lost: what a change displaces stays in `.bulkhead/undo/<execution>` until it is undone,
@@ -18,17 +22,21 @@
 //!
 //! Limits: overwriting replaces the name, not the inode. Other hard links keep the old content; owner, group
 //! and mode go over to the new file, access lists and extended attributes do not (an undo brings back the
-//! old inode with all of them). A process that holds the displaced file open can still write to it; the
+//! old inode with all of them). An append copies the file, and keeps the old one like an overwrite does: many
+//! small appends to a large file cost its size each. Between the two renames of a move the file has neither
+//! name. A process that holds the displaced file open can still write to it; the
 //! undo copy then no longer has the planned hash and is not restored. Where a folder that is held open is
 //! moved out of the root by somebody else, the change follows it.
 
 mod act;
 mod arguments;
 mod beneath;
+mod carry;
 mod change;
 mod config;
 mod fault;
 mod files;
+mod grow;
 mod label;
 mod path;
 mod plan;
@@ -98,7 +106,7 @@ pub enum FsError {
     },
 }
 
-/// Opens the roots and returns the four tools. Use [`Files`] where undo copies are to be swept as well.
+/// Opens the roots and returns the tools. Use [`Files`] where undo copies are to be swept as well.
 ///
 /// # Errors
 /// [`FsError`] when a root is not usable.

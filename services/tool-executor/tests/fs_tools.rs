@@ -2,8 +2,12 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "fs_tools/appending.rs"]
+mod appending;
 #[path = "fs_tools/escapes.rs"]
 mod escapes;
+#[path = "fs_tools/moving.rs"]
+mod moving;
 #[path = "fs_tools/races.rs"]
 mod races;
 #[path = "fs_tools/reading.rs"]

@@ -89,7 +89,7 @@ def main():
     tools = agent.call(f"{EXECUTOR}/ListTools")["tools"]
     names = [tool["name"] for tool in tools]
     print("tools:", ", ".join(names))
-    assert {"fs.list", "fs.read", "fs.write", "fs.delete"} <= set(names), names
+    assert {"fs.list", "fs.read", "fs.write", "fs.append", "fs.move", "fs.delete"} <= set(names), names
 
     path = f"from-python-{uuid.uuid4()}.txt"
     created = write(agent, path, "first\n")

@@ -5,6 +5,7 @@ set -euo pipefail
 # README: begin
 bulkhead tools plan fs.write path=a.txt content=one    # what would happen; nothing is written
 bulkhead tools run fs.write path=a.txt content=one     # creating is free
+bulkhead tools run fs.append path=a.txt content=more   # so is what loses nothing, as moving does
 bulkhead tools run fs.write path=a.txt content=two || [ $? = 3 ]   # overwriting waits for a person: 3
 
 id=$(bulkhead approvals ls --json | sed -n 's/.*"approval_id": "\(.*\)".*/\1/p' | head -1)

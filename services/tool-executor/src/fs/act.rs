@@ -1,11 +1,14 @@
-//! The one step in which the world changes: a rename that either exchanges or refuses to replace.
+//! The step in which the world changes: a rename that either exchanges or refuses to replace. A move is two
+//! of them, in [`super::carry`].
 
+use bulkhead_failpoint::die;
 use cap_std::fs::Dir;
 use rustix::fs::{RenameFlags, fsync, renameat_with};
 use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::beneath;
+use super::carry;
 use super::change::{Change, Kind};
 use super::fault::FileError;
 use super::path::RelPath;
@@ -18,6 +21,9 @@ pub(crate) enum Halt {
     /// The world is not as planned; what it is.
     #[error("the target {0}")]
     Stale(&'static str),
+    /// The place where a move goes is not as planned; what it is.
+    #[error("the destination {0}")]
+    Elsewhere(&'static str),
     /// It could not be taken, or not be made durable.
     #[error(transparent)]
     File(#[from] FileError),
@@ -34,14 +40,18 @@ pub(crate) fn act(root: &Root, id: Uuid, change: &Change) -> Result<(), Halt> {
     let stage = stage::open(root, id)?.ok_or(FileError::Missing)?;
     match &change.kind {
         Kind::Create { .. } => create(root, &stage, &change.path),
-        Kind::Overwrite { .. } => exchange(root, &stage, &change.path),
+        Kind::Overwrite { .. } | Kind::Append { .. } => exchange(root, &stage, &change.path),
+        Kind::Move { content, to, .. } => {
+            take(root, &stage, &change.path)?;
+            carry::deliver(root, &stage, content, to)
+        }
         Kind::Delete { .. } => take(root, &stage, &change.path),
     }
 }
 
 /// Moves the topmost part that is missing, be it a folder with the file in it or the file itself. Each try
 /// that meets a folder which somebody made meanwhile goes one level deeper.
-fn create(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
+pub(super) fn create(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
     let (parents, name) = path.split().ok_or(FileError::Missing)?;
     for _ in 0..=parents.len() {
         let (folder, depth) = root.deepest(parents)?;
@@ -50,6 +60,7 @@ fn create(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
         let item = parents.get(depth).map_or(name, String::as_str);
         match renameat_with(&from, item, &folder, item, RenameFlags::NOREPLACE) {
             Ok(()) => {
+                die("fs.delivered");
                 fsync(&folder)?;
                 return Ok(fsync(&from)?);
             }
@@ -62,20 +73,24 @@ fn create(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
     Err(Halt::Stale("stands in folders that keep changing"))
 }
 
-fn prepared(stage: &Dir, parents: &[String]) -> Result<Dir, FileError> {
+/// The folder below `new/` that stands for `parents`.
+pub(super) fn prepared(stage: &Dir, parents: &[String]) -> Result<Dir, FileError> {
     parents.iter().try_fold(beneath::folder(stage, NEW)?, |folder, name| beneath::folder(&folder, name))
 }
 
 fn exchange(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
     let (folder, name) = parent(root, path)?;
     renameat_with(stage, NEW, &folder, name, RenameFlags::EXCHANGE).map_err(gone)?;
+    die("fs.exchanged");
     fsync(&folder)?;
     Ok(fsync(stage)?)
 }
 
-fn take(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
+/// Moves the file into the execution's folder.
+pub(super) fn take(root: &Root, stage: &Dir, path: &RelPath) -> Result<(), Halt> {
     let (folder, name) = parent(root, path)?;
     renameat_with(&folder, name, stage, TAKEN, RenameFlags::NOREPLACE).map_err(gone)?;
+    die("fs.taken");
     fsync(stage)?;
     Ok(fsync(&folder)?)
 }

@@ -77,33 +77,41 @@ pub(crate) fn noun(file_type: FileType) -> &'static str {
 
 /// Size, hash and, up to `text_bytes_max`, text. Fails once more than `bytes_max` have been read, whatever
 /// size the file claimed to have.
-pub(crate) fn content(
-    mut file: impl Read,
-    bytes_max: u64,
-    text_bytes_max: u64,
-) -> Result<Content, FileError> {
-    let (mut hash, mut bytes, mut kept, mut nul) = (Sha256::new(), 0_u64, Vec::new(), false);
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let chunk = read(&mut file, &mut buffer)?;
-        if chunk.is_empty() {
-            break;
-        }
-        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        if bytes > bytes_max {
-            return Err(FileError::TooLarge { bytes, max: bytes_max });
-        }
+pub(crate) fn content(file: impl Read, bytes_max: u64, text_bytes_max: u64) -> Result<Content, FileError> {
+    let (mut hash, mut kept, mut nul) = (Sha256::new(), Vec::new(), false);
+    let bytes = chunks(file, bytes_max, |chunk, bytes| {
         hash.update(chunk);
         nul = nul || chunk.contains(&0);
         if bytes <= text_bytes_max {
             kept.extend_from_slice(chunk);
         }
-    }
+    })?;
     Ok(Content {
         bytes,
         sha256: hex::encode(hash.finalize()),
         text: text(bytes <= text_bytes_max, kept, nul),
     })
+}
+
+/// Hands over a file piece by piece, each with the bytes read so far, and returns its size. Fails once more
+/// than `bytes_max` have been read.
+pub(crate) fn chunks(
+    mut file: impl Read,
+    bytes_max: u64,
+    mut each: impl FnMut(&[u8], u64),
+) -> Result<u64, FileError> {
+    let (mut bytes, mut buffer) = (0_u64, vec![0; READ_BYTES]);
+    loop {
+        let chunk = read(&mut file, &mut buffer)?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if bytes > bytes_max {
+            return Err(FileError::TooLarge { bytes, max: bytes_max });
+        }
+        each(chunk, bytes);
+    }
 }
 
 fn read<'b>(file: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {

@@ -35,6 +35,22 @@ pub(crate) enum Kind {
         /// The content afterwards.
         after: String,
     },
+    /// Something is added to its end.
+    Append {
+        /// The content that must still be there.
+        before: String,
+        /// The content afterwards.
+        after: String,
+    },
+    /// It goes to where nothing is.
+    Move {
+        /// The content that must still be there, and comes along.
+        content: String,
+        /// Below the root.
+        to: RelPath,
+        /// `root/path`.
+        destination: String,
+    },
     /// It goes away.
     Delete {
         /// The content that must still be there.
@@ -47,26 +63,29 @@ pub(crate) enum Kind {
 pub(crate) enum Source<'a> {
     /// From the arguments.
     Bytes(&'a [u8]),
+    /// What is there, and from the arguments what comes after it.
+    Addition(&'a [u8]),
     /// From the undo copy of an earlier execution.
     CopyOf(uuid::Uuid),
 }
 
 impl Change {
-    /// Reads the plan of one write, delete or undo.
+    /// Reads the plan of one change or undo.
     pub(crate) fn of(planned: &Planned) -> Result<Self, ToolFault> {
         let [effect] = planned.effects.as_slice() else { return Err(foreign()) };
-        let kind = kind(effect).ok_or_else(foreign)?;
-        let (root, path) = effect.target.split_once('/').ok_or_else(foreign)?;
-        let Ok(path) = RelPath::parse(path) else { return Err(foreign()) };
-        path.split().ok_or_else(foreign)?;
+        let (root, path) = place(&effect.target).ok_or_else(foreign)?;
+        let kind = kind(effect, &root).ok_or_else(foreign)?;
         let keep = planned.reversibility == Reversibility::Reversible;
-        Ok(Self { kind, target: effect.target.clone(), root: root.to_owned(), path, keep })
+        Ok(Self { kind, target: effect.target.clone(), root, path, keep })
     }
 
     /// The content afterwards.
     pub(crate) fn after(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Create { after } | Kind::Overwrite { after, .. } => Some(after),
+            Kind::Create { after } | Kind::Overwrite { after, .. } | Kind::Append { after, .. } => {
+                Some(after)
+            }
+            Kind::Move { content, .. } => Some(content),
             Kind::Delete { .. } => None,
         }
     }
@@ -74,8 +93,31 @@ impl Change {
     /// The content that must be there before.
     pub(crate) fn before(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Overwrite { before, .. } | Kind::Delete { before } => Some(before),
+            Kind::Overwrite { before, .. } | Kind::Append { before, .. } | Kind::Delete { before } => {
+                Some(before)
+            }
+            Kind::Move { content, .. } => Some(content),
             Kind::Create { .. } => None,
+        }
+    }
+
+    /// What the `content` of a call is to this change.
+    pub(crate) fn source<'a>(&self, content: &'a [u8]) -> Source<'a> {
+        match self.kind {
+            Kind::Append { .. } => Source::Addition(content),
+            Kind::Create { .. } | Kind::Overwrite { .. } | Kind::Move { .. } | Kind::Delete { .. } => {
+                Source::Bytes(content)
+            }
+        }
+    }
+
+    /// Where the file is afterwards, or would be: `root/path`.
+    pub(crate) fn arrives(&self) -> &str {
+        match &self.kind {
+            Kind::Move { destination, .. } => destination,
+            Kind::Create { .. } | Kind::Overwrite { .. } | Kind::Append { .. } | Kind::Delete { .. } => {
+                &self.target
+            }
         }
     }
 
@@ -84,20 +126,43 @@ impl Change {
         let verb = match self.kind {
             Kind::Create { .. } => "Created",
             Kind::Overwrite { .. } => "Overwrote",
+            Kind::Append { .. } => "Appended to",
+            Kind::Move { .. } => "Moved",
             Kind::Delete { .. } => "Deleted",
+        };
+        let to = match &self.kind {
+            Kind::Move { destination, .. } => format!(" to {destination}"),
+            Kind::Create { .. } | Kind::Overwrite { .. } | Kind::Append { .. } | Kind::Delete { .. } => {
+                String::new()
+            }
         };
         let hash = self.after().map(|sha256| format!(" (sha256 {sha256})")).unwrap_or_default();
         let undo = if self.keep { "It can be undone." } else { "It cannot be undone." };
-        format!("{verb} {}{hash}. {undo}", self.target)
+        format!("{verb} {}{to}{hash}. {undo}", self.target)
     }
 }
 
-fn kind(effect: &Effect) -> Option<Kind> {
+/// The root's name, and the path below it.
+fn place(target: &str) -> Option<(String, RelPath)> {
+    let (root, path) = target.split_once('/')?;
+    let path = RelPath::parse(path).ok()?;
+    path.split()?;
+    Some((root.to_owned(), path))
+}
+
+fn kind(effect: &Effect, root: &str) -> Option<Kind> {
     let (before, after) = (effect.before_sha256.clone(), effect.after_sha256.clone());
-    match (effect.kind, before, after) {
-        (EffectKind::FileCreate, None, Some(after)) => Some(Kind::Create { after }),
-        (EffectKind::FileOverwrite, Some(before), Some(after)) => Some(Kind::Overwrite { before, after }),
-        (EffectKind::FileDelete, Some(before), None) => Some(Kind::Delete { before }),
+    match (effect.kind, &effect.destination, before, after) {
+        (EffectKind::FileCreate, None, None, Some(after)) => Some(Kind::Create { after }),
+        (EffectKind::FileOverwrite, None, Some(before), Some(after)) => {
+            Some(Kind::Overwrite { before, after })
+        }
+        (EffectKind::FileAppend, None, Some(before), Some(after)) => Some(Kind::Append { before, after }),
+        (EffectKind::FileDelete, None, Some(before), None) => Some(Kind::Delete { before }),
+        (EffectKind::FileMove, Some(destination), Some(before), Some(after)) if before == after => {
+            let (in_root, to) = place(destination)?;
+            (in_root == root).then(|| Kind::Move { content: before, to, destination: destination.clone() })
+        }
         _ => None,
     }
 }
@@ -135,9 +200,29 @@ mod tests {
         assert_eq!((change.before(), change.after()), (Some("1"), Some("2")));
     }
 
+    fn moved(to: &str, after: &str) -> Planned {
+        let mut planned = planned(EffectKind::FileMove, "w/a", Some("1"), Some(after));
+        for effect in &mut planned.effects {
+            effect.destination = Some(to.to_owned());
+        }
+        planned
+    }
+
+    #[test]
+    fn a_move_reads_back_with_both_its_names() {
+        let change = Change::of(&moved("w/b/c", "1")).expect("a change");
+        assert_eq!((change.target.as_str(), change.arrives()), ("w/a", "w/b/c"));
+        assert_eq!(change.done(), "Moved w/a to w/b/c (sha256 1). It can be undone.");
+    }
+
     #[test]
     fn a_plan_that_is_no_change_of_a_file_is_refused() {
         let table = [
+            moved("w/b", "2"),
+            moved("v/b", "1"),
+            moved("w/../b", "1"),
+            planned(EffectKind::FileMove, "w/a", Some("1"), Some("1")),
+            planned(EffectKind::FileAppend, "w/a", None, Some("1")),
             planned(EffectKind::FileRead, "w/a", Some("1"), Some("1")),
             planned(EffectKind::FileCreate, "w/a", Some("1"), Some("2")),
             planned(EffectKind::FileDelete, "w/a", None, None),

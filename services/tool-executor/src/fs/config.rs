@@ -42,9 +42,9 @@ pub struct RootConfig {
     pub undo_bytes_max: u64,
     /// Largest file that `fs.read` returns.
     pub read_bytes_max: u64,
-    /// Largest content that `fs.write` takes.
+    /// Largest content that `fs.write` and `fs.append` take.
     pub write_bytes_max: u64,
-    /// Files above this are not hashed, hence neither overwritten nor deleted.
+    /// Files above this are not hashed, hence neither overwritten, moved nor deleted; none is made larger.
     pub file_bytes_max: u64,
 }
 
@@ -90,13 +90,13 @@ impl RootConfig {
             "write_bytes_max",
             1..=WRITE_BYTES_LIMIT,
             WRITE_BYTES_LIMIT,
-            "Largest content that is written. 1 MiB: as much as the arguments of a call may hold.",
+            "Largest content that is written or added at once. 1 MiB: as much as the arguments of a call may hold.",
         );
         let file_bytes_max = table.number(
             "file_bytes_max",
             0..=u64::MAX,
             4 << 30,
-            "Larger files are neither overwritten nor deleted; at least the other three. 4 GiB: hashing takes \
+            "Larger files are neither overwritten, moved nor deleted, and none is made larger; at least the other three. 4 GiB: hashing takes \
              seconds, and more would outlast the deadline of a call.",
         );
         if file_bytes_max < undo_bytes_max.max(read_bytes_max).max(write_bytes_max) {

@@ -1,4 +1,4 @@
-//! All roots and the label rules: what the four tools share.
+//! All roots and the label rules: what the six tools share.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::label::Labels;
 use super::path::RelPath;
 use super::root::Root;
 use super::sweep;
-use super::tools::{delete::Delete, list::List, read::Read, write::Write};
+use super::tools::{append::Append, delete::Delete, list::List, moves::Move, read::Read, write::Write};
 use super::{FsConfig, FsError};
 use crate::tool::{SensitivityLabel, Tool, ToolFault, ToolFaultKind};
 
@@ -45,12 +45,14 @@ impl Files {
         Ok(Self { roots, labels: config.labels, retention })
     }
 
-    /// The four tools, by name.
+    /// The six tools, by name.
     #[must_use]
     pub fn tools(&self) -> Vec<Arc<dyn Tool>> {
         vec![
+            Arc::new(Append::new(self.clone())),
             Arc::new(Delete::new(self.clone())),
             Arc::new(List::new(self.clone())),
+            Arc::new(Move::new(self.clone())),
             Arc::new(Read::new(self.clone())),
             Arc::new(Write::new(self.clone())),
         ]
@@ -108,6 +110,15 @@ impl Files {
     /// What the file is known to contain.
     pub(crate) fn labels_of(&self, path: &RelPath) -> Vec<SensitivityLabel> {
         self.labels.of(&path.to_string())
+    }
+
+    /// What a file that has been under both names is known to contain; each category once.
+    pub(crate) fn labels_of_both(&self, one: &RelPath, other: &RelPath) -> Vec<SensitivityLabel> {
+        let mut labels = self.labels_of(one);
+        labels.extend(self.labels_of(other));
+        labels.sort_unstable();
+        labels.dedup();
+        labels
     }
 
     /// Reads arguments and finds their root.

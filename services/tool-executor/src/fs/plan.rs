@@ -1,10 +1,13 @@
 //! What a call would do, found out without writing.
 
+pub(crate) mod moves;
+
 use uuid::Uuid;
 
 use super::beneath;
-use super::change::Change;
+use super::change::{Change, Kind};
 use super::fault::{FileError, fault, stale};
+use super::grow;
 use super::path::RelPath;
 use super::preview::{self, Content, PREVIEW_BYTES_MAX};
 use super::root::Root;
@@ -27,6 +30,22 @@ pub(crate) fn write(root: &Root, path: &RelPath, content: &str) -> Result<Planne
     Ok(planned(root, target, current.as_ref(), Some(&after), folders + &shown))
 }
 
+/// Plans adding `content` to the end of `path`.
+pub(crate) fn append(root: &Root, path: &RelPath, content: &str) -> Result<Planned, ToolFault> {
+    let target = root.target(path);
+    check_size(root, &target, content)?;
+    let bytes_max = root.config.file_bytes_max;
+    let file = root.file(path).map_err(|error| nothing_to_add_to(error, &target))?;
+    let grown = grow::read(file, bytes_max, content).map_err(|error| error.on(&target))?;
+    if grown.after.bytes > bytes_max {
+        return Err(FileError::TooLarge { bytes: grown.after.bytes, max: bytes_max }.on(&target));
+    }
+    root.check_writable(path).map_err(|error| error.on(&target))?;
+    let shown = grow::complete(&target, &grown, content).ok_or_else(|| unreviewable(&target))?;
+    let planned = planned(root, target, Some(&grown.before), Some(&grown.after), shown);
+    Ok(of_kind(EffectKind::FileAppend, planned))
+}
+
 /// Plans deleting `path`. Content that is too large to be shown is told by size and hash.
 pub(crate) fn delete(root: &Root, path: &RelPath) -> Result<Planned, ToolFault> {
     let target = root.target(path);
@@ -40,6 +59,9 @@ pub(crate) fn delete(root: &Root, path: &RelPath) -> Result<Planned, ToolFault> 
 
 /// Plans taking back what `done` says was done as `id`.
 pub(crate) fn undo(root: &Root, id: Uuid, done: &Change, force: bool) -> Result<Planned, ToolFault> {
+    if let Kind::Move { content, to, destination } = &done.kind {
+        return moves::back(root, &done.path, content, to, destination, force);
+    }
     let target = root.target(&done.path);
     let restored = restored(root, id, done)?;
     let current = root.current(&done.path).map_err(|error| error.on(&target))?;
@@ -94,6 +116,21 @@ fn planned(
         reversibility,
         sensitivity: Vec::new(),
     }
+}
+
+/// The same plan, with a kind of its own.
+fn of_kind(kind: EffectKind, planned: Planned) -> Planned {
+    let effects = planned.effects.into_iter().map(|effect| Effect { kind, ..effect }).collect();
+    Planned { effects, ..planned }
+}
+
+fn nothing_to_add_to(error: FileError, target: &str) -> ToolFault {
+    let missing = matches!(error, FileError::Missing);
+    let mut fault = error.on(target);
+    if missing {
+        fault.message.push_str(" fs.append adds to a file that is there; fs.write creates one.");
+    }
+    fault
 }
 
 fn shown(target: &str, before: Option<&Content>, after: Option<&Content>) -> String {

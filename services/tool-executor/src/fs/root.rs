@@ -84,13 +84,25 @@ impl Root {
 
     /// The content of the regular file at `path`; none: nothing stands there.
     pub(crate) fn current(&self, path: &RelPath) -> Result<Option<Content>, FileError> {
-        let (parents, name) = path.split().ok_or(FileError::NotAFile("the root itself"))?;
-        match self.folder(parents).and_then(|folder| beneath::file(&folder, name)) {
-            Ok((file, _)) => {
-                beneath::content(file, self.config.file_bytes_max, beneath::DIFF_BYTES_MAX).map(Some)
-            }
+        match self.file(path) {
+            Ok(file) => beneath::content(file, self.config.file_bytes_max, beneath::DIFF_BYTES_MAX).map(Some),
             Err(FileError::Missing) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the regular file at `path` for reading.
+    pub(crate) fn file(&self, path: &RelPath) -> Result<File, FileError> {
+        let (parents, name) = path.split().ok_or(FileError::NotAFile("the root itself"))?;
+        Ok(beneath::file(&self.folder(parents)?, name)?.0)
+    }
+
+    /// Whether anything, of whatever kind, stands at `path`.
+    pub(crate) fn stands(&self, path: &RelPath) -> Result<bool, FileError> {
+        let (parents, name) = path.split().ok_or(FileError::NotAFile("the root itself"))?;
+        match self.deepest(parents)? {
+            (folder, depth) if depth == parents.len() => beneath::exists(&folder, name),
+            _ => Ok(false),
         }
     }
 

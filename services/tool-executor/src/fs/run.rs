@@ -1,5 +1,6 @@
 //! A planned change, carried out: prepare, publish, act, settle. Blocking; the caller holds the root.
 
+use bulkhead_failpoint::die;
 use uuid::Uuid;
 
 use super::act::{Halt, act};
@@ -64,13 +65,19 @@ pub(crate) fn reconcile_undo(root: &Root, id: Uuid, origin: Uuid, change: &Chang
 /// Everything up to the effect. Whatever fails here has changed nothing.
 fn ready(root: &Root, id: Uuid, change: &Change, source: Source<'_>) -> Result<(), Ending> {
     check_world(root, change)?;
+    check_destination(root, change)?;
     check_source(root, change, source)?;
-    let prepared = stage::prepare(root, id, change, source).and_then(|()| stage::publish(root, id));
-    prepared.map_err(|error| {
+    let moved_on = |error| moved_on(&change.target, error);
+    let prepared = stage::prepare(root, id, change, source)
+        .map_err(moved_on)
+        .and_then(|()| check_prepared(root, id, change))
+        .inspect(|()| die("fs.prepared"))
+        .and_then(|()| stage::publish(root, id).map_err(moved_on))
+        .inspect(|()| die("fs.published"));
+    prepared.inspect_err(|_ending| {
         if let Err(left) = stage::discard(root, id) {
             tracing::warn!(%id, error = %left, "what an execution had prepared could not be cleared away");
         }
-        moved_on(&change.target, error)
     })
 }
 
@@ -88,17 +95,42 @@ fn check_world(root: &Root, change: &Change) -> Result<(), Ending> {
     Err(Ending::Stale(stale(&change.target, what)))
 }
 
+fn check_destination(root: &Root, change: &Change) -> Result<(), Ending> {
+    let Kind::Move { to, destination, .. } = &change.kind else { return Ok(()) };
+    match root.stands(to).map_err(|error| moved_on(destination, error))? {
+        false => Ok(()),
+        true => Err(Ending::Stale(stale(destination, "has come into being"))),
+    }
+}
+
 fn check_source(root: &Root, change: &Change, source: Source<'_>) -> Result<(), Ending> {
-    let Some(after) = change.after() else { return Ok(()) };
+    let after = match &change.kind {
+        Kind::Create { after } | Kind::Overwrite { after, .. } => after,
+        // The one brings its content along; the other's is known once it has been put together.
+        Kind::Move { .. } | Kind::Append { .. } | Kind::Delete { .. } => return Ok(()),
+    };
     let found = match source {
-        Source::Bytes(bytes) => bulkhead_canonical_json::sha256_hex(bytes),
+        Source::Bytes(bytes) | Source::Addition(bytes) => bulkhead_canonical_json::sha256_hex(bytes),
         Source::CopyOf(origin) => copied(root, origin, &change.target).map_err(Ending::Failed)?,
     };
-    if found == after {
+    if found == *after { Ok(()) } else { Err(Ending::Failed(not_planned(&change.target))) }
+}
+
+/// What an append put together is the old content and the addition, read after the file was looked at: if
+/// it is not what was planned, either of them is another.
+fn check_prepared(root: &Root, id: Uuid, change: &Change) -> Result<(), Ending> {
+    let Kind::Append { after, .. } = &change.kind else { return Ok(()) };
+    let found = stage::prepared_sha256(root, id).map_err(|error| moved_on(&change.target, error))?;
+    if found == *after {
         return Ok(());
     }
-    let message = format!("The content for {} is not what was planned. Plan the call again.", change.target);
-    Err(Ending::Failed(fault(ToolFaultKind::InvalidArguments, message)))
+    check_world(root, change)?;
+    Err(Ending::Failed(not_planned(&change.target)))
+}
+
+fn not_planned(target: &str) -> ToolFault {
+    let message = format!("The content for {target} is not what was planned. Plan the call again.");
+    fault(ToolFaultKind::InvalidArguments, message)
 }
 
 /// The hash of the undo copy of `origin`.
@@ -122,12 +154,17 @@ pub(crate) fn no_copy(target: &str) -> ToolFault {
 
 fn conclude(root: &Root, id: Uuid, change: &Change) -> Ending {
     let acted = act(root, id, change);
-    match (acted, settle(root, id, change)) {
+    let settled = settle(root, id, change);
+    die("fs.settled");
+    match (acted, settled) {
         (Ok(()), Ok(Verdict::Done)) => Ending::Done,
         (Ok(()), Ok(Verdict::NotDone)) => Ending::Stale(stale(&change.target, "has changed")),
         (Err(Halt::Stale(what)), Ok(Verdict::NotDone)) => Ending::Stale(stale(&change.target, what)),
+        (Err(Halt::Elsewhere(what)), Ok(Verdict::NotDone)) => Ending::Stale(stale(change.arrives(), what)),
+        // The way was shut, then open, while there was none back: the move went on.
+        (Err(Halt::Stale(_) | Halt::Elsewhere(_)), Ok(Verdict::Done)) => Ending::Done,
         (Err(Halt::File(error)), Ok(Verdict::NotDone)) => moved_on(&change.target, error),
-        (Err(error), Ok(Verdict::Done)) => unsettled(id, change, &error),
+        (Err(error @ Halt::File(_)), Ok(Verdict::Done)) => unsettled(id, change, &error),
         (_, Ok(Verdict::Unclear)) => Ending::Unknown(unclear(id, change)),
         (_, Err(error)) => unsettled(id, change, &error),
     }
@@ -176,15 +213,15 @@ fn retire(root: &Root, origin: Uuid, change: &Change, ending: &Ending) {
         return;
     }
     let folders = match change.kind {
-        Kind::Delete { .. } => remove_folders(root, origin, change),
-        Kind::Create { .. } | Kind::Overwrite { .. } => Ok(()),
+        Kind::Delete { .. } | Kind::Move { .. } => remove_folders(root, origin, change),
+        Kind::Create { .. } | Kind::Overwrite { .. } | Kind::Append { .. } => Ok(()),
     };
     if let Err(error) = folders.and_then(|()| stage::discard(root, origin)) {
         tracing::warn!(%origin, %error, "an undone execution could not be cleared away; the sweep will");
     }
 }
 
-/// Removes the folders that came with a created file, innermost first, as long as nothing else is in them.
+/// Removes the folders that came with a file that was created or moved to where it goes from now, innermost first, as long as nothing else is in them.
 fn remove_folders(root: &Root, origin: Uuid, change: &Change) -> Result<(), FileError> {
     let Some((parents, _)) = change.path.split() else { return Ok(()) };
     let recorded = match stage::open(root, origin)? {

@@ -12,6 +12,8 @@
 //! | overwrite | `new` has the planned old content | done; becomes `old` |
 //! | overwrite | `new` is anything else, and the target is our file | somebody changed it first: exchanged back, not done |
 //! | overwrite | anything else | unclear, copies kept |
+//! | append | | as an overwrite |
+//! | move | | see [`super::carry`] |
 //! | delete | no `taken` | not done |
 //! | delete | `taken` has the planned content | done; becomes `old` |
 //! | delete | `taken` is anything else, and its place is free | moved back, not done |
@@ -23,6 +25,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::beneath;
+use super::carry;
 use super::change::{Change, Kind};
 use super::fault::FileError;
 use super::path::RelPath;
@@ -42,7 +45,7 @@ pub(crate) enum Verdict {
 
 /// What lies at a name in the execution's folder, or at the target.
 #[derive(Debug, PartialEq, Eq)]
-enum Slot {
+pub(super) enum Slot {
     Empty,
     File { sha256: String, inode: u64 },
     Other,
@@ -53,8 +56,11 @@ pub(crate) fn settle(root: &Root, id: Uuid, change: &Change) -> Result<Verdict, 
     let Some(stage) = stage::open(root, id)? else { return Ok(Verdict::NotDone) };
     let verdict = match &change.kind {
         Kind::Create { .. } => created(&stage, &change.path)?,
+        Kind::Move { content, to, .. } => carry::settle(root, &stage, &change.path, content, to)?,
         _ if beneath::exists(&stage, OLD)? || beneath::exists(&stage, DONE)? => Verdict::Done,
-        Kind::Overwrite { before, after } => exchanged(root, &stage, &change.path, before, after)?,
+        Kind::Overwrite { before, after } | Kind::Append { before, after } => {
+            exchanged(root, &stage, &change.path, before, after)?
+        }
         Kind::Delete { before } => taken(root, &stage, &change.path, before)?,
     };
     match verdict {
@@ -69,15 +75,21 @@ fn created(stage: &Dir, path: &RelPath) -> Result<Verdict, FileError> {
     if waits(stage, path)? {
         return Ok(Verdict::NotDone);
     }
+    forget_folders(stage)?;
+    Ok(Verdict::Done)
+}
+
+/// Removes the folders that were prepared and not needed.
+pub(super) fn forget_folders(stage: &Dir) -> Result<(), FileError> {
     if beneath::exists(stage, NEW)? {
         stage.remove_dir_all(NEW)?;
         fsync(stage)?;
     }
-    Ok(Verdict::Done)
+    Ok(())
 }
 
 /// Whether the file still lies under `new/`.
-fn waits(stage: &Dir, path: &RelPath) -> Result<bool, FileError> {
+pub(super) fn waits(stage: &Dir, path: &RelPath) -> Result<bool, FileError> {
     let Some((parents, name)) = path.split() else { return Ok(false) };
     let new = beneath::folder(stage, NEW);
     let folder = parents.iter().fold(new, |folder, name| beneath::folder(&folder?, name));
@@ -144,7 +156,8 @@ fn taken(root: &Root, stage: &Dir, path: &RelPath, before: &str) -> Result<Verdi
     }
 }
 
-fn give_back(root: &Root, stage: &Dir, path: &RelPath) -> Result<Verdict, FileError> {
+/// Puts what was taken back to where it came from, if nothing is there.
+pub(super) fn give_back(root: &Root, stage: &Dir, path: &RelPath) -> Result<Verdict, FileError> {
     let Some((parents, name)) = path.split() else { return Ok(Verdict::Unclear) };
     let folder = match root.folder(parents) {
         Err(FileError::Missing) => return Ok(Verdict::Unclear),
@@ -176,7 +189,7 @@ fn forget(stage: &Dir) -> Result<(), FileError> {
     Ok(fsync(stage)?)
 }
 
-fn slot(root: &Root, dir: &Dir, name: &str) -> Result<Slot, FileError> {
+pub(super) fn slot(root: &Root, dir: &Dir, name: &str) -> Result<Slot, FileError> {
     let (file, stat) = match beneath::file(dir, name) {
         Ok(opened) => opened,
         Err(FileError::Missing) => return Ok(Slot::Empty),

@@ -5,7 +5,7 @@
 //! always complete, and one in `tmp` is always garbage.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 
 use cap_std::fs::Dir;
 use rustix::fs::{
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::beneath;
 use super::change::{Change, Kind, Source};
 use super::fault::FileError;
+use super::path::RelPath;
 use super::root::Root;
 
 /// New content on its way to the target; after an exchange, what came out.
@@ -29,6 +30,8 @@ pub(crate) const OLD: &str = "old";
 pub(crate) const DONE: &str = "done";
 /// The inode of [`NEW`], to tell it from what came out of an exchange.
 const INODE: &str = "inode";
+/// That what a move took is what was planned. Its presence, and nothing in hand, mean that the move is done.
+pub(crate) const CHECKED: &str = "checked";
 /// How many parents of a created file were there before it.
 const FOLDERS: &str = "folders";
 
@@ -45,7 +48,8 @@ pub(crate) fn prepare(root: &Root, id: Uuid, change: &Change, source: Source<'_>
     let stage = beneath::folder(root.tmp(), &name)?;
     match &change.kind {
         Kind::Create { .. } => prepare_created(root, &stage, change, source)?,
-        Kind::Overwrite { .. } => prepare_exchange(root, &stage, change, source)?,
+        Kind::Move { to, .. } => sync(&prepare_folders(&stage, to)?)?,
+        Kind::Overwrite { .. } | Kind::Append { .. } => prepare_exchange(root, &stage, change, source)?,
         Kind::Delete { .. } => {}
     }
     Ok(fsync(&stage)?)
@@ -102,6 +106,17 @@ pub(crate) fn record_folders(stage: &Dir, depth: usize) -> Result<(), FileError>
     record(stage, FOLDERS, &depth.to_string())
 }
 
+/// Records that what a move took is what was planned.
+pub(crate) fn record_checked(stage: &Dir) -> Result<(), FileError> {
+    record(stage, CHECKED, "")
+}
+
+/// The hash of the content that was prepared for an exchange and not yet published.
+pub(crate) fn prepared_sha256(root: &Root, id: Uuid) -> Result<String, FileError> {
+    let stage = beneath::folder(root.tmp(), &id.to_string())?;
+    Ok(beneath::digest(beneath::file(&stage, NEW)?.0, u64::MAX)?.sha256)
+}
+
 /// The copy to restore, opened from the published folder of `id`.
 pub(crate) fn copy(root: &Root, id: Uuid) -> Result<(File, Stat), FileError> {
     let stage = open(root, id)?.ok_or(FileError::Missing)?;
@@ -111,21 +126,38 @@ pub(crate) fn copy(root: &Root, id: Uuid) -> Result<(File, Stat), FileError> {
 /// `new/a/b/file`: the parents are prepared with the file, so that those which are missing appear together
 /// with it in one rename.
 fn prepare_created(root: &Root, stage: &Dir, change: &Change, source: Source<'_>) -> Result<(), FileError> {
-    let (parents, name) = change.path.split().ok_or(FileError::Missing)?;
+    let (_, name) = change.path.split().ok_or(FileError::Missing)?;
+    let folders = prepare_folders(stage, &change.path)?;
+    let folder = folders.last().ok_or(FileError::Missing)?;
+    fill(root, folder, name, source, None)?;
+    sync(&folders)
+}
+
+/// `new/` and in it the parents of `path`, from the top down.
+fn prepare_folders(stage: &Dir, path: &RelPath) -> Result<Vec<Dir>, FileError> {
+    let (parents, _) = path.split().ok_or(FileError::Missing)?;
     let mut folders = vec![make_folder(stage, NEW)?];
     for parent in parents {
         let next = folders.last().map(|folder| make_folder(folder, parent)).transpose()?;
         folders.extend(next);
     }
-    let folder = folders.last().ok_or(FileError::Missing)?;
-    fill(root, folder, name, source, None)?;
+    Ok(folders)
+}
+
+fn sync(folders: &[Dir]) -> Result<(), FileError> {
     folders.iter().try_for_each(|folder| Ok(fsync(folder)?))
 }
 
 fn prepare_exchange(root: &Root, stage: &Dir, change: &Change, source: Source<'_>) -> Result<(), FileError> {
     let (parents, name) = change.path.split().ok_or(FileError::Missing)?;
     let target = beneath::stat(&root.folder(parents)?, name)?;
-    fill(root, stage, NEW, source, Some(&target))?;
+    match source {
+        Source::Addition(bytes) => {
+            let old = root.file(&change.path)?.take(root.config.file_bytes_max);
+            write(stage, NEW, &mut old.chain(bytes), Some(&target))?;
+        }
+        Source::Bytes(_) | Source::CopyOf(_) => fill(root, stage, NEW, source, Some(&target))?,
+    }
     record(stage, INODE, &beneath::stat(stage, NEW)?.st_ino.to_string())
 }
 
@@ -142,7 +174,7 @@ fn fill(
     like: Option<&Stat>,
 ) -> Result<(), FileError> {
     match source {
-        Source::Bytes(bytes) => write(dir, name, &mut &*bytes, like),
+        Source::Bytes(bytes) | Source::Addition(bytes) => write(dir, name, &mut &*bytes, like),
         Source::CopyOf(origin) => restore(root, dir, name, origin),
     }
 }
@@ -161,7 +193,7 @@ fn restore(root: &Root, dir: &Dir, name: &str, origin: Uuid) -> Result<(), FileE
     }
 }
 
-fn write(dir: &Dir, name: &str, from: &mut impl std::io::Read, like: Option<&Stat>) -> Result<(), FileError> {
+fn write(dir: &Dir, name: &str, from: &mut impl Read, like: Option<&Stat>) -> Result<(), FileError> {
     let mut file = created(dir, name)?;
     std::io::copy(from, &mut file)?;
     if let Some(like) = like {

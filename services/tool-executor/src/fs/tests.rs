@@ -16,6 +16,8 @@ use super::settle::settle;
 use super::{plan, stage};
 use crate::tool::{Planned, ToolFaultKind};
 
+mod moves;
+
 const CONTENT: &str = "new content";
 
 /// The steps of a change. A process can die before the first, between any two, and after the last.
@@ -49,23 +51,29 @@ enum Case {
     Overwrite,
     OverwriteWithTheSame,
     OverwriteIrreversibly,
+    Append,
+    AppendIrreversibly,
     Delete,
     DeleteIrreversibly,
     UndoCreate,
     UndoOverwrite,
+    UndoAppend,
     UndoDelete,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 13] = [
     Case::Create,
     Case::CreateWithFolders,
     Case::Overwrite,
     Case::OverwriteWithTheSame,
     Case::OverwriteIrreversibly,
+    Case::Append,
+    Case::AppendIrreversibly,
     Case::Delete,
     Case::DeleteIrreversibly,
     Case::UndoCreate,
     Case::UndoOverwrite,
+    Case::UndoAppend,
     Case::UndoDelete,
 ];
 
@@ -90,7 +98,7 @@ impl Scene {
             (None, Some(after)) if after == bulkhead_canonical_json::sha256_hex("old content") => {
                 Source::Bytes(b"old content")
             }
-            (None, _) => Source::Bytes(CONTENT.as_bytes()),
+            (None, _) => self.change.source(CONTENT.as_bytes()),
         }
     }
 
@@ -132,7 +140,8 @@ impl Scene {
 }
 
 fn config(folder: &tempfile::TempDir, case: Case) -> RootConfig {
-    let irreversible = matches!(case, Case::OverwriteIrreversibly | Case::DeleteIrreversibly);
+    let irreversible =
+        matches!(case, Case::OverwriteIrreversibly | Case::AppendIrreversibly | Case::DeleteIrreversibly);
     RootConfig {
         name: "w".to_owned(),
         path: folder.path().to_owned(),
@@ -146,9 +155,10 @@ fn config(folder: &tempfile::TempDir, case: Case) -> RootConfig {
 fn planned(root: &Root, case: Case) -> (Planned, Option<Uuid>) {
     let path = |text: &str| RelPath::parse(text).expect("a path");
     let write = |text: &str, content: &str| plan::write(root, &path(text), content).expect("planned");
+    let append = || plan::append(root, &path("a/old.md"), CONTENT).expect("planned");
     let undo = |done: Planned| {
         let (origin, change) = (Uuid::now_v7(), Change::of(&done).expect("a change"));
-        assert_eq!(run::apply(root, origin, &change, Source::Bytes(CONTENT.as_bytes())), Ending::Done);
+        assert_eq!(run::apply(root, origin, &change, change.source(CONTENT.as_bytes())), Ending::Done);
         (plan::undo(root, origin, &change, false).expect("planned"), Some(origin))
     };
     match case {
@@ -156,11 +166,13 @@ fn planned(root: &Root, case: Case) -> (Planned, Option<Uuid>) {
         Case::CreateWithFolders => (write("a/b/c/new.md", CONTENT), None),
         Case::Overwrite | Case::OverwriteIrreversibly => (write("a/old.md", CONTENT), None),
         Case::OverwriteWithTheSame => (write("a/old.md", "old content"), None),
+        Case::Append | Case::AppendIrreversibly => (append(), None),
         Case::Delete | Case::DeleteIrreversibly => {
             (plan::delete(root, &path("a/old.md")).expect("planned"), None)
         }
         Case::UndoCreate => undo(write("a/b/c/new.md", CONTENT)),
         Case::UndoOverwrite => undo(write("a/old.md", CONTENT)),
+        Case::UndoAppend => undo(append()),
         Case::UndoDelete => undo(plan::delete(root, &path("a/old.md")).expect("planned")),
     }
 }
@@ -225,9 +237,14 @@ fn half_prepared_work_is_no_evidence() {
 
 #[test]
 fn what_came_out_of_an_exchange_unplanned_goes_back() {
-    for case in
-        [Case::Overwrite, Case::OverwriteWithTheSame, Case::UndoOverwrite, Case::Delete, Case::UndoCreate]
-    {
+    for case in [
+        Case::Overwrite,
+        Case::OverwriteWithTheSame,
+        Case::UndoOverwrite,
+        Case::Append,
+        Case::Delete,
+        Case::UndoCreate,
+    ] {
         for crash in [false, true] {
             let mut scene = Scene::new(case);
             STEPS.iter().take(2).for_each(|step| step(&scene));
@@ -272,7 +289,7 @@ fn a_link_or_a_folder_that_came_out_goes_back() {
 
 #[test]
 fn two_strangers_in_a_row_make_it_unknown_and_both_are_kept() {
-    for case in [Case::Overwrite, Case::Delete] {
+    for case in [Case::Overwrite, Case::Append, Case::Delete] {
         let mut scene = Scene::new(case);
         STEPS.iter().take(2).for_each(|step| step(&scene));
         fs::write(scene.target(), "theirs").expect("somebody else writes");
@@ -329,4 +346,24 @@ fn nothing_that_came_into_being_is_replaced_by_a_creation() {
         assert!(matches!(scene.reconcile(), Ending::Failed(_)), "{case:?}");
         assert_eq!(scene.content().as_deref(), Some("theirs"), "{case:?}");
     }
+}
+
+#[test]
+fn an_append_is_the_old_content_and_the_new_after_it_or_nothing() {
+    let scene = Scene::new(Case::Append);
+    // Somebody changes the file while it is copied, and puts it back before it is exchanged.
+    fs::write(scene.target(), "their content").expect("somebody else writes");
+    STEPS[0](&scene);
+    fs::write(scene.target(), "old content").expect("and takes it back");
+    assert_ne!(
+        Some(stage::prepared_sha256(scene.root(), scene.id).expect("prepared").as_str()),
+        scene.change.after()
+    );
+    stage::clear(scene.root(), scene.id).expect("cleared");
+    let wrong = run::apply(scene.root(), scene.id, &scene.change, Source::Addition(b"another addition"));
+    let Ending::Failed(fault) = wrong else { panic!("{wrong:?}") };
+    assert_eq!(fault.kind, ToolFaultKind::InvalidArguments);
+    assert_eq!((scene.content().as_deref(), scene.left_behind()), (Some("old content"), vec![]));
+    let right = run::apply(scene.root(), scene.id, &scene.change, scene.source());
+    assert_eq!((right, scene.content().as_deref()), (Ending::Done, Some("old contentnew content")));
 }

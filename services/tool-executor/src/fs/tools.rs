@@ -1,8 +1,10 @@
-//! The four tools: arguments in, words for the model out.
+//! The six tools: arguments in, words for the model out.
 
+pub(crate) mod append;
 pub(crate) mod changes;
 pub(crate) mod delete;
 pub(crate) mod list;
+pub(crate) mod moves;
 pub(crate) mod read;
 pub(crate) mod write;
 

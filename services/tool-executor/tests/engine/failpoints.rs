@@ -47,3 +47,80 @@ async fn a_skipped_undo_says_done_and_does_nothing() {
     assert_eq!(undo.into_inner().execution.expect("one").state(), State::Succeeded);
     assert_eq!(world.read("a.md").as_deref(), Some("one\n"));
 }
+
+/// Sends a call to a process that dies of it.
+async fn dies_of(world: &World, failpoint: &str, request: &pb::ExecuteToolCallRequest) {
+    let binary = Binary::start_broken(world, failpoint);
+    let torn = client_of(binary.address, "scribe").execute_tool_call(within(request.clone(), BOUND)).await;
+    assert!(torn.is_err(), "{failpoint}: {torn:?}");
+}
+
+/// What the next process says of it.
+async fn found_after(world: &World, request: &pb::ExecuteToolCallRequest) -> State {
+    let binary = Binary::start_broken(world, "");
+    let settled = binary.send(request.clone()).await;
+    assert_eq!(binary.send(request.clone()).await.execution_id, settled.execution_id);
+    settled.state()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_dies_between_any_two_steps_is_found_done_or_not_done() {
+    let points = [
+        ("fs.prepared", State::Failed),
+        ("fs.published", State::Failed),
+        ("fs.taken", State::Failed),
+        ("fs.checked", State::Failed),
+        ("fs.laid", State::Failed),
+        ("fs.delivered", State::Succeeded),
+        ("fs.settled", State::Succeeded),
+    ];
+    for (failpoint, expected) in points {
+        for stranger in [false, true] {
+            let world = World::idle().await;
+            world.write("token", "ours");
+            let request = of("fs.move", &json!({ "from": "token", "to": "new/token" }));
+            dies_of(&world, failpoint, &request).await;
+            if stranger && expected == State::Succeeded {
+                world.write("token", "theirs");
+            }
+            assert_eq!(found_after(&world, &request).await, expected, "{failpoint}");
+            let theirs = (stranger && expected == State::Succeeded).then_some("theirs");
+            let (old, new) = (world.read("token"), world.read("new/token"));
+            let wanted =
+                if expected == State::Failed { (Some("ours"), None) } else { (theirs, Some("ours")) };
+            assert_eq!((old.as_deref(), new.as_deref()), wanted, "{failpoint}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_dies_again_on_its_way_back_is_found_not_done() {
+    for failpoint in ["fs.withdrawn", "fs.unchecked", "fs.given_back"] {
+        let world = World::idle().await;
+        world.write("token", "ours");
+        let request = of("fs.move", &json!({ "from": "token", "to": "new/token" }));
+        dies_of(&world, "fs.laid", &request).await;
+        assert!(Binary::try_start(&world, failpoint).is_none(), "{failpoint} does not kill the start");
+        assert_eq!(found_after(&world, &request).await, State::Failed, "{failpoint}");
+        assert_eq!((world.read("token").as_deref(), world.read("new/token")), (Some("ours"), None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_dies_between_any_two_steps_is_found_done_or_not_done() {
+    let points = [
+        ("fs.prepared", State::Failed),
+        ("fs.published", State::Failed),
+        ("fs.exchanged", State::Succeeded),
+        ("fs.settled", State::Succeeded),
+    ];
+    for (failpoint, expected) in points {
+        let world = World::idle().await;
+        world.write("log", "one\n");
+        let request = of("fs.append", &json!({ "path": "log", "content": "two\n" }));
+        dies_of(&world, failpoint, &request).await;
+        assert_eq!(found_after(&world, &request).await, expected, "{failpoint}");
+        let wanted = if expected == State::Succeeded { "one\ntwo\n" } else { "one\n" };
+        assert_eq!(world.read("log").as_deref(), Some(wanted), "{failpoint}");
+    }
+}

@@ -28,6 +28,11 @@ impl Binary {
 
     /// With failpoints, where the binary has any.
     pub(crate) fn start_broken(world: &World, failpoints: &str) -> Self {
+        Self::try_start(world, failpoints).expect("announces itself")
+    }
+
+    /// None: it died before it announced itself.
+    pub(crate) fn try_start(world: &World, failpoints: &str) -> Option<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tool-executor"))
             .arg("--config")
             .arg(world.dir.path().join("bulkhead.toml"))
@@ -38,10 +43,13 @@ impl Binary {
             .expect("starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("piped");
-        BufReader::new(output).read_line(&mut line).expect("announces itself");
+        if BufReader::new(output).read_line(&mut line).expect("a pipe") == 0 {
+            child.wait().expect("is gone");
+            return None;
+        }
         let announced: Value = serde_json::from_str(&line).expect("a line of JSON");
         let address = announced["listening"].as_str().expect("an address").parse().expect("an address");
-        Self { child, address }
+        Some(Self { child, address })
     }
 
     fn kill(mut self) {
@@ -53,7 +61,7 @@ impl Binary {
         self.send(of(tool, arguments)).await
     }
 
-    async fn send(&self, request: pb::ExecuteToolCallRequest) -> pb::Execution {
+    pub(crate) async fn send(&self, request: pb::ExecuteToolCallRequest) -> pb::Execution {
         let mut client = client_of(self.address, "scribe");
         let answer = client.execute_tool_call(within(request, BOUND)).await.expect("answers");
         answer.into_inner().execution.expect("an execution")
@@ -295,4 +303,154 @@ async fn what_a_forced_undo_displaced_comes_back() {
         assert_eq!(world.read(path).as_deref(), Some("a person's own words\n"));
         assert_eq!(promised(&back), hash(Some("a person's own words\n")));
     }
+}
+
+/// What one call may have done exactly once: a token that was moved, or a line that was added.
+struct Once {
+    request: pb::ExecuteToolCallRequest,
+    done: fn(&World, &str) -> usize,
+    name: String,
+}
+
+fn moved(world: &World, name: &str) -> usize {
+    let (at_old, at_new) = (world.read(name), world.read(&format!("done/{name}")));
+    match (at_old.as_deref(), at_new.as_deref()) {
+        (Some(token), None) if token == name => 0,
+        (None, Some(token)) if token == name => 1,
+        other => unreachable!("{name} is {other:?}"),
+    }
+}
+
+fn added(world: &World, name: &str) -> usize {
+    world.read("log.md").expect("there").lines().filter(|line| *line == name).count()
+}
+
+/// Tokens of their own to move, and one log for all.
+fn workload(world: &World, round: usize) -> Vec<Once> {
+    let tokens = (0..5).map(|n| {
+        let name = format!("token-{round}-{n}");
+        world.write(&name, &name);
+        let request = of("fs.move", &json!({ "from": name, "to": format!("done/{name}") }));
+        Once { request, done: moved, name }
+    });
+    let lines = (0..5).map(|n| {
+        let name = format!("line {round} {n}");
+        let request = of("fs.append", &json!({ "path": "log.md", "content": format!("{name}\n") }));
+        Once { request, done: added, name }
+    });
+    tokens.chain(lines).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_of_moves_and_appends_do_none_of_them_twice() {
+    let world = World::idle().await;
+    world.write("log.md", "begin\n");
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let binary = Binary::start(&world);
+        let sent = workload(&world, round);
+        let client = client_of(binary.address, "scribe");
+        let sending = sent.iter().map(|once| {
+            let mut client = client.clone();
+            let request = within(once.request.clone(), BOUND);
+            // Some are answered, some are torn off by the kill; what they did is looked up below.
+            async move { client.execute_tool_call(request).await.is_ok() }
+        });
+        let kill = async {
+            // While it is under way a token has no name, so only what has arrived is counted.
+            let arrived = |once: &&Once| world.read(&format!("done/{}", once.name)).is_some();
+            let seen = || sent.iter().filter(arrived).count();
+            let deadline = Instant::now() + BOUND;
+            while seen() < 1 + round && Instant::now() < deadline {
+                tokio::task::yield_now().await;
+            }
+            binary.kill();
+        };
+        tokio::join!(futures::future::join_all(sending), kill);
+        all.extend(sent);
+    }
+    let binary = Binary::start(&world);
+    for once in &all {
+        let mut request = once.request.clone();
+        for attempt in 0.. {
+            let settled = binary.send(request.clone()).await;
+            let done = (once.done)(&world, &once.name);
+            match settled.state() {
+                State::Succeeded => assert_eq!(done, 1, "{} at {attempt}", once.name),
+                State::Failed | State::Stale => assert_eq!(done, 0, "{} at {attempt}", once.name),
+                other => unreachable!("{} is {other:?}", once.name),
+            }
+            if done == 1 {
+                assert_eq!(binary.send(request).await.execution_id, settled.execution_id);
+                assert_eq!((once.done)(&world, &once.name), 1, "told again, not done again");
+                break;
+            }
+            assert!(attempt < 2, "{} is never done", once.name);
+            let call = request.call.take().expect("a call");
+            let arguments: Value = serde_json::from_str(&call.arguments_json).expect("json");
+            request = of(&call.tool, &arguments);
+        }
+    }
+    assert_eq!(world.read("log.md").expect("there").lines().count(), 1 + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_and_an_append_run_without_a_person_and_are_told_with_their_kinds() {
+    let world = World::idle().await;
+    world.write("a.md", "one\n");
+    let binary = Binary::start(&world);
+    let moved = binary.execute("fs.move", &json!({ "from": "a.md", "to": "new/b.md" })).await;
+    assert_eq!((moved.state(), moved.approval_id.as_str()), (State::Succeeded, ""));
+    let effect = moved.plan.as_ref().expect("a plan").effects[0].clone();
+    let told = (effect.kind.as_str(), effect.target.as_str(), effect.destination.as_str());
+    assert_eq!(told, ("file.move", "work/a.md", "work/new/b.md"));
+    let appended = binary.execute("fs.append", &json!({ "path": "new/b.md", "content": "two\n" })).await;
+    assert_eq!((appended.state(), appended.approval_id.as_str()), (State::Succeeded, ""));
+    assert_eq!(appended.plan.expect("a plan").policy_ids, ["moving-and-appending-are-free"]);
+    world.until_told(&moved.execution_id, &["tool.intent", "tool.outcome succeeded"]).await;
+    let events = world.audit.events();
+    let intent = events.iter().find(|event| event.subject_id == moved.execution_id).expect("an intent");
+    let attributes: Value = serde_json::from_str(&intent.attributes_json).expect("json");
+    assert_eq!(attributes["effects"][0]["destination"], "work/new/b.md");
+    assert_eq!(attributes["arguments"], json!({ "from": "a.md", "to": "new/b.md" }));
+    assert!(!intent.attributes_json.contains("two"));
+
+    binary.take_back(&world, &appended.execution_id, false).await;
+    assert_eq!(world.read("new/b.md").as_deref(), Some("one\n"));
+    binary.take_back(&world, &moved.execution_id, false).await;
+    assert_eq!((world.read("a.md").as_deref(), world.read("new/b.md")), (Some("one\n"), None));
+    let missing = binary.execute("fs.append", &json!({ "path": "none.md", "content": "x" })).await;
+    assert_eq!((missing.state(), error_kind(&missing)), (State::Failed, "NOT_FOUND"));
+    world.write("b.md", "there\n");
+    let taken = binary.execute("fs.move", &json!({ "from": "a.md", "to": "b.md" })).await;
+    assert_eq!((taken.state(), error_kind(&taken)), (State::Failed, "ALREADY_EXISTS"));
+}
+
+/// Adds one line through the service, under a new request for as long as somebody else was faster.
+async fn add(binary: &Binary, line: &str) -> usize {
+    for tries in 1..=1_000 {
+        let added = binary.execute("fs.append", &json!({ "path": "log.md", "content": line })).await;
+        match added.state() {
+            State::Succeeded => return tries,
+            State::Stale => {}
+            other => unreachable!("{line} is {other:?}"),
+        }
+    }
+    unreachable!("{line} is never added")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixteen_callers_who_add_to_one_file_none_is_lost_or_doubled() {
+    let world = World::idle().await;
+    world.write("log.md", "");
+    let binary = Binary::start(&world);
+    let lines: Vec<_> = (0..16).map(|caller| format!("line of {caller}\n")).collect();
+    let tries = futures::future::join_all(lines.iter().map(|line| add(&binary, line))).await;
+    assert!(tries.into_iter().sum::<usize>() > lines.len(), "it has to be a race");
+    let text = world.read("log.md").expect("there");
+    let mut found: Vec<_> = text.split_inclusive('\n').collect();
+    found.sort_unstable();
+    let mut wanted: Vec<_> = lines.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
 }

@@ -12,16 +12,19 @@ use uuid::Uuid;
 
 use crate::sandbox::{Sandbox, config, fs_config, stale};
 
-const TOOLS: [&str; 4] = ["fs.list", "fs.read", "fs.write", "fs.delete"];
+const TOOLS: [&str; 6] = ["fs.list", "fs.read", "fs.write", "fs.append", "fs.move", "fs.delete"];
+/// Those that work on files only.
+const ON_FILES: &[&str] = &["fs.read", "fs.write", "fs.append", "fs.move", "fs.delete"];
 
 /// Plans with every tool and expects each to refuse with one of `kinds`, soon and without naming the host's
 /// paths.
 async fn refused(sandbox: &Sandbox, path: &str, tools: &[&str], kinds: &[ToolFaultKind]) {
     for tool in tools {
-        let mut arguments = json!({"path": path});
-        if *tool == "fs.write" {
-            arguments["content"] = json!("x");
-        }
+        let arguments = match *tool {
+            "fs.write" | "fs.append" => json!({"path": path, "content": "x"}),
+            "fs.move" => json!({"from": path, "to": "free.md"}),
+            _ => json!({"path": path}),
+        };
         let planning = sandbox.plan(tool, arguments);
         let planned = tokio::time::timeout(Duration::from_secs(20), planning).await.expect("does not hang");
         let fault = planned.expect_err(&format!("{tool} refuses {path:?}"));
@@ -88,9 +91,9 @@ async fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
         refused(&sandbox, path, &TOOLS, &kind).await;
         refused(&sandbox, &format!("{path}/below"), &TOOLS, &kind).await;
     }
-    refused(&sandbox, "folder", &["fs.read", "fs.write", "fs.delete"], &kind).await;
+    refused(&sandbox, "folder", ON_FILES, &kind).await;
     refused(&sandbox, "folder/a.md/below", &TOOLS, &kind).await;
-    refused(&sandbox, "", &["fs.read", "fs.write", "fs.delete"], &kind).await;
+    refused(&sandbox, "", ON_FILES, &kind).await;
 }
 
 #[tokio::test]

@@ -132,15 +132,19 @@ async fn with_several_roots_one_has_to_be_named() {
 async fn every_schema_is_valid_and_closed() {
     let sandbox = Sandbox::new();
     let names: Vec<_> = sandbox.files().tools().iter().map(|tool| tool.describe().name).collect();
-    assert_eq!(names, ["fs.delete", "fs.list", "fs.read", "fs.write"]);
+    assert_eq!(names, ["fs.append", "fs.delete", "fs.list", "fs.move", "fs.read", "fs.write"]);
     for tool in sandbox.files().tools() {
         let schema = &tool.describe().input_schema;
         let validator = jsonschema::validator_for(schema).expect("a valid schema");
         assert!(!validator.is_valid(&json!({"path": "a", "content": "b", "other": 1})));
         assert!(!validator.is_valid(&json!({"path": 1, "content": "b"})));
-        let content = tool.describe().name == "fs.write";
+        let name = tool.describe().name;
+        let (content, names) = (matches!(name, "fs.write" | "fs.append"), name == "fs.move");
         assert_eq!(validator.is_valid(&json!({"path": "a", "content": "b"})), content);
-        assert_eq!(validator.is_valid(&json!({"path": "a"})), !content);
+        assert_eq!(validator.is_valid(&json!({"path": "a"})), !content && !names);
+        assert_eq!(validator.is_valid(&json!({"path": "a", "content": ""})), name == "fs.write");
+        assert_eq!(validator.is_valid(&json!({"from": "a", "to": "b"})), names);
+        assert!(!validator.is_valid(&json!({"from": "a", "to": "b", "content": "c"})), "{name}");
     }
 }
 

@@ -113,10 +113,23 @@ impl Sandbox {
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Done {
-        let (id, arguments) = (Uuid::now_v7(), json!({"path": path}));
-        let planned = self.plan("fs.delete", arguments.clone()).await.expect("can be planned");
-        succeeded(self.tool("fs.delete").apply(id, &arguments, &planned).await);
-        Done { id, tool: "fs.delete", planned }
+        self.done("fs.delete", json!({"path": path})).await
+    }
+
+    /// Plans and carries out a call that is known to work.
+    pub(crate) async fn done(&self, tool: &'static str, arguments: Value) -> Done {
+        let (id, planned) =
+            (Uuid::now_v7(), self.plan(tool, arguments.clone()).await.expect("can be planned"));
+        succeeded(self.tool(tool).apply(id, &arguments, &planned).await);
+        Done { id, tool, planned }
+    }
+
+    pub(crate) async fn append(&self, path: &str, content: &str) -> Done {
+        self.done("fs.append", json!({"path": path, "content": content})).await
+    }
+
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> Done {
+        self.done("fs.move", json!({"from": from, "to": to})).await
     }
 
     pub(crate) async fn plan_undo(&self, done: &Done, force: bool) -> Result<Planned, ToolFault> {

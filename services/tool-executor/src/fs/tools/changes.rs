@@ -1,23 +1,23 @@
-//! What `fs.write` and `fs.delete` share: carrying out a plan, taking it back, and finding out.
+//! What the tools that change something share: carrying out a plan, taking it back, and finding out.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::fs::change::{Change, Source};
+use crate::fs::change::{Change, Kind};
 use crate::fs::fault::fault;
 use crate::fs::files::{self, Files};
 use crate::fs::path::RelPath;
 use crate::fs::plan;
 use crate::fs::root::Root;
 use crate::fs::run::{self, Ending};
-use crate::tool::{Outcome, Output, Planned, ToolFault, ToolFaultKind};
+use crate::tool::{Outcome, Output, Planned, SensitivityLabel, ToolFault, ToolFaultKind};
 
-/// Does what was planned. `content` is what a write writes.
+/// Does what was planned. `content` is what a write writes or an append adds.
 pub(crate) async fn apply(files: &Files, id: Uuid, planned: &Planned, content: String) -> Outcome {
     change(files, planned, move |root, change| {
-        run::apply(root, id, change, Source::Bytes(content.as_bytes()))
+        run::apply(root, id, change, change.source(content.as_bytes()))
     })
     .await
 }
@@ -31,14 +31,24 @@ pub(crate) async fn plan_undo(
 ) -> Result<Planned, ToolFault> {
     let change = Change::of(planned)?;
     let root = files.root(Some(&change.root))?;
-    let path = change.path.clone();
+    let sensitivity = labels(files, &change);
     let planned = files::reading(move || plan::undo(&root, id, &change, force)).await?;
-    Ok(labelled(files, &path, planned))
+    Ok(Planned { sensitivity, ..planned })
 }
 
 /// Says what the preview is known to contain: it shows the content of the file.
 pub(crate) fn labelled(files: &Files, path: &RelPath, planned: Planned) -> Planned {
     Planned { sensitivity: files.labels_of(path), ..planned }
+}
+
+/// What the file is known to contain, under each of its names.
+fn labels(files: &Files, change: &Change) -> Vec<SensitivityLabel> {
+    match &change.kind {
+        Kind::Move { to, .. } => files.labels_of_both(&change.path, to),
+        Kind::Create { .. } | Kind::Overwrite { .. } | Kind::Append { .. } | Kind::Delete { .. } => {
+            files.labels_of(&change.path)
+        }
+    }
 }
 
 /// Takes `origin` back as `id`.
@@ -50,12 +60,12 @@ pub(crate) async fn undo(
     undo_plan: &Planned,
 ) -> Outcome {
     match (Change::of(planned), Change::of(undo_plan)) {
-        (Ok(done), Ok(undoing)) if done.target == undoing.target => {
+        (Ok(done), Ok(undoing)) if done.arrives() == undoing.target => {
             change(files, undo_plan, move |root, change| run::undo(root, id, origin, change)).await
         }
         (Err(fault), _) | (_, Err(fault)) => Outcome::Failed(fault),
         (Ok(done), Ok(_)) => {
-            let message = format!("The undo that was planned is none of {}. Plan it again.", done.target);
+            let message = format!("The undo that was planned is none of {}. Plan it again.", done.arrives());
             Outcome::Failed(fault(ToolFaultKind::InvalidArguments, message))
         }
     }
@@ -105,12 +115,15 @@ fn outcome(files: &Files, change: &Change, ending: Ending) -> Outcome {
 
 /// The labels are those of the file: its content stands in the preview that comes with the result.
 fn output(files: &Files, change: &Change) -> Output {
-    let structured = json!({
+    let mut structured = json!({
         "target": change.target,
         "before_sha256": change.before(),
         "after_sha256": change.after(),
         "undoable": change.keep,
     });
-    let sensitivity = files.labels_of(&change.path);
+    if let Kind::Move { destination, .. } = &change.kind {
+        structured["destination"] = json!(destination);
+    }
+    let sensitivity = labels(files, change);
     Output { content: change.done(), structured, sensitivity, untrusted: false }
 }
