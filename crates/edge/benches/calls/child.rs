@@ -8,6 +8,9 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::house::House;
+use crate::secure;
+
 /// Clock ticks a second in `/proc/PID/stat`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -20,20 +23,38 @@ pub(crate) enum Kind {
     Edge,
 }
 
+/// What its connections are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// TCP.
+    Plaintext,
+    /// TLS 1.3 over it.
+    Tls,
+}
+
 /// A serving process; it is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
     address: String,
+    transport: Transport,
+    house: House,
 }
 
 impl Child {
     /// Starts this program once more, as a server, and waits for its address. Its log goes where a log goes in
     /// practice: to a file.
-    pub(crate) async fn start(kind: Kind, collector: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        kind: Kind,
+        transport: Transport,
+        house: &House,
+        collector: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let name = kind.to_possible_value().context("every kind has a name")?;
+        let over = transport.to_possible_value().context("every transport has a name")?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", name.get_name()]).stdout(Stdio::piped()).stderr(tempfile::tempfile()?);
+        command.args(["serve", name.get_name(), over.get_name()]).arg(house.folder());
+        command.stdout(Stdio::piped()).stderr(tempfile::tempfile()?);
         if let Some(endpoint) = collector {
             command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
         }
@@ -45,11 +66,14 @@ impl Child {
         });
         let line: serde_json::Value = serde_json::from_str(&line.await??)?;
         let address = line["listening"].as_str().context("the address stands in the first line")?.to_owned();
-        Ok(Self { process, address })
+        Ok(Self { process, address, transport, house: house.clone() })
     }
 
     /// A connection to it.
     pub(crate) async fn connect(&self) -> anyhow::Result<Channel> {
+        if self.transport == Transport::Tls {
+            return secure::connect(&self.address, &self.house).await;
+        }
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
         Ok(endpoint.tcp_nodelay(true).connect().await?)
     }

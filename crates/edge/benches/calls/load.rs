@@ -8,10 +8,11 @@ use tokio::task::JoinSet;
 use tonic::Request;
 
 use crate::child::Child;
-use crate::serve::TOKEN;
 
 /// Callers that share a connection, as those of one program do.
 const CALLERS_PER_CONNECTION: usize = 16;
+
+type Credential = tonic::metadata::MetadataValue<tonic::metadata::Ascii>;
 
 /// What one round saw.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +27,14 @@ pub(crate) struct Round {
     pub(crate) cpu: Duration,
 }
 
-/// Lets `callers` call for a while.
-pub(crate) async fn measure(child: &mut Child, callers: usize, during: Duration) -> anyhow::Result<Round> {
+/// Lets `callers` call for a while, with a bearer token.
+pub(crate) async fn measure(
+    child: &Child,
+    token: &str,
+    callers: usize,
+    during: Duration,
+) -> anyhow::Result<Round> {
+    let credential: Credential = format!("Bearer {token}").parse()?;
     let mut connections = Vec::new();
     for _ in 0..callers.div_ceil(CALLERS_PER_CONNECTION) {
         connections.push(child.connect().await?);
@@ -36,7 +43,7 @@ pub(crate) async fn measure(child: &mut Child, callers: usize, during: Duration)
     let mut running = JoinSet::new();
     for caller in 0..callers {
         let channel = connections[caller % connections.len()].clone();
-        running.spawn(call_until(AuditServiceClient::new(channel), started + during));
+        running.spawn(call_until(AuditServiceClient::new(channel), credential.clone(), started + during));
     }
     let mut latencies = Vec::new();
     while let Some(done) = running.join_next().await {
@@ -57,9 +64,9 @@ pub(crate) async fn measure(child: &mut Child, callers: usize, during: Duration)
 
 async fn call_until(
     mut client: AuditServiceClient<tonic::transport::Channel>,
+    credential: Credential,
     end: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
-    let credential: tonic::metadata::MetadataValue<_> = format!("Bearer {TOKEN}").parse()?;
     let mut latencies = Vec::new();
     while Instant::now() < end {
         let mut request = Request::new(QueryEventsRequest::default());

@@ -12,17 +12,21 @@
 
 mod child;
 mod collector;
+mod house;
 mod load;
 mod report;
+mod secure;
 mod serve;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::child::{Child, Kind};
+use crate::child::{Child, Kind, Transport};
 use crate::collector::Collector;
+use crate::house::House;
 use crate::load::{Round, measure};
 use crate::report::{Row, print};
 
@@ -44,7 +48,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves, as the process that is measured.
-    Serve { kind: Kind },
+    Serve { kind: Kind, transport: Transport, folder: PathBuf },
 }
 
 /// How long is measured.
@@ -56,8 +60,8 @@ struct Plan {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Command::Serve { kind }) = arguments.command {
-        return Ok(serve::serve(kind));
+    if let Some(Command::Serve { kind, transport, folder }) = arguments.command {
+        return Ok(serve::serve(kind, transport, House::at(&folder)));
     }
     let plan = if arguments.quick {
         Plan { rounds: 1, round: Duration::from_millis(200) }
@@ -73,32 +77,54 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(plan: Plan) -> anyhow::Result<()> {
-    println!("A call through the edge against a bare tonic echo; {plan:?}, medians.\n");
-    let rows =
-        compare(plan, Child::start(Kind::Bare, None).await?, Child::start(Kind::Edge, None).await?).await?;
-    print("bare tonic", "edge", &rows);
+    let folder = tempfile::tempdir()?;
+    let house = House::furnish(folder.path())?;
+    let (token, jwt) = (house.token(), house.jwt()?);
+    let edge = (Kind::Edge, Transport::Plaintext);
+
+    for (transport, name) in [(Transport::Plaintext, "plaintext"), (Transport::Tls, "TLS")] {
+        println!("A call through the edge against a bare tonic echo, both over {name}; {plan:?}, medians.\n");
+        let bare = Child::start(Kind::Bare, transport, &house, None).await?;
+        let edge = Child::start(Kind::Edge, transport, &house, None).await?;
+        print("bare tonic", "edge", &compare(plan, Side(&bare, &token), Side(&edge, &token)).await?);
+        println!();
+    }
+
+    println!("The edge called with a static token against the edge called with a JWT:\n");
+    let served = Child::start(edge.0, edge.1, &house, None).await?;
+    print("static", "JWT", &compare(plan, Side(&served, &token), Side(&served, &jwt)).await?);
 
     for collector in Collector::ALL {
         let held = collector.start().await?;
-        let without = Child::start(Kind::Edge, None).await?;
-        let with = Child::start(Kind::Edge, Some(&held.endpoint)).await?;
+        let without = Child::start(edge.0, edge.1, &house, None).await?;
+        let with = Child::start(edge.0, edge.1, &house, Some(&held.endpoint)).await?;
         println!("\nThe edge without a collector against the edge with one that {collector}:\n");
-        print("without", "with", &compare(plan, without, with).await?);
+        print("without", "with", &compare(plan, Side(&without, &token), Side(&with, &token)).await?);
     }
     Ok(())
 }
 
-/// Loads two processes in turn.
-async fn compare(plan: Plan, mut base: Child, mut tried: Child) -> anyhow::Result<Vec<Row>> {
+/// A server, and the token that it is called with.
+#[derive(Debug, Clone, Copy)]
+struct Side<'a>(&'a Child, &'a str);
+
+impl Side<'_> {
+    async fn measure(self, callers: usize, during: Duration) -> anyhow::Result<Round> {
+        measure(self.0, self.1, callers, during).await
+    }
+}
+
+/// Loads two servers in turn.
+async fn compare(plan: Plan, base: Side<'_>, tried: Side<'_>) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for callers in CALLERS {
         // What warms caches and connections is not counted.
-        measure(&mut base, callers, plan.round / 4).await?;
-        measure(&mut tried, callers, plan.round / 4).await?;
+        base.measure(callers, plan.round / 4).await?;
+        tried.measure(callers, plan.round / 4).await?;
         let (mut of_base, mut of_tried): (Vec<Round>, Vec<Round>) = Default::default();
         for _ in 0..plan.rounds {
-            of_base.push(measure(&mut base, callers, plan.round).await?);
-            of_tried.push(measure(&mut tried, callers, plan.round).await?);
+            of_base.push(base.measure(callers, plan.round).await?);
+            of_tried.push(tried.measure(callers, plan.round).await?);
         }
         rows.push(Row::of(callers, of_base, of_tried));
     }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
-use bulkhead_edge::{Edge, EdgeSettings, PrincipalKind, Readiness, Tasks, process};
+use bulkhead_edge::serve::TransportSettings;
+use bulkhead_edge::tls::{ClientAuth, TlsSettings};
+use bulkhead_edge::{Edge, EdgeSettings, Readiness, Tasks, process};
 use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
 use bulkhead_proto::audit::v1::{QueryEventsRequest, QueryEventsResponse};
 use tokio::net::TcpListener;
@@ -12,10 +13,9 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use crate::child::Kind;
-
-/// The credential of the load. It opens nothing but this bench.
-pub(crate) const TOKEN: &str = "token-of-the-bench";
+use crate::child::{Kind, Transport};
+use crate::house::House;
+use crate::secure;
 
 /// Does nothing.
 struct Noop;
@@ -31,23 +31,17 @@ impl AuditService for Noop {
 }
 
 /// Serves until the process is killed.
-pub(crate) fn serve(kind: Kind) -> ExitCode {
+pub(crate) fn serve(kind: Kind, transport: Transport, house: House) -> ExitCode {
     process::host("bench", move |announce, shutdown| async move {
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         match kind {
             Kind::Bare => {
+                let any: SocketAddr = ([127, 0, 0, 1], 0).into();
                 let listener = TcpListener::bind(any).await?;
                 announce(listener.local_addr()?);
-                // Without it the baseline waits for delayed acknowledgements, 44 ms at a time.
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                let mut server = tonic::transport::Server::builder();
-                server.add_service(AuditServiceServer::new(Noop)).serve_with_incoming(incoming).await?;
+                bare(listener, transport, &house).await?;
             }
             Kind::Edge => {
-                let folder = tempfile::tempdir()?;
-                let tokens = folder.path().join("tokens.toml");
-                std::fs::write(&tokens, toml::to_string(&callers())?)?;
-                let edge = Edge::bind(EdgeSettings::loopback(tokens)).await?;
+                let edge = Edge::bind(settings(transport, &house)).await?;
                 announce(edge.address());
                 let routes = Routes::new(AuditServiceServer::new(Noop));
                 let names = &["bulkhead.audit.v1.AuditService"];
@@ -59,15 +53,25 @@ pub(crate) fn serve(kind: Kind) -> ExitCode {
     })
 }
 
-fn callers() -> TokenFile {
-    let entry = TokenEntry {
-        hash: Some(token_hash(TOKEN)),
-        certificate: None,
-        tenant: "default".into(),
-        kind: PrincipalKind::Person,
-        name: "bench".into(),
-        owner: None,
-        roles: vec!["auditor".into()],
+async fn bare(listener: TcpListener, transport: Transport, house: &House) -> anyhow::Result<()> {
+    let mut server = tonic::transport::Server::builder();
+    let router = server.add_service(AuditServiceServer::new(Noop));
+    match transport {
+        Transport::Plaintext => {
+            // Without it the baseline waits for delayed acknowledgements, 44 ms at a time.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming(incoming).await?;
+        }
+        Transport::Tls => router.serve_with_incoming(secure::accepted(listener, house)?).await?,
+    }
+    Ok(())
+}
+
+fn settings(transport: Transport, house: &House) -> EdgeSettings {
+    let tls = match transport {
+        Transport::Plaintext => None,
+        Transport::Tls => Some(TlsSettings { identity: house.identity(), clients: ClientAuth::None }),
     };
-    TokenFile { tokens: vec![entry] }
+    let settings = house.settings();
+    EdgeSettings { transport: TransportSettings { tls, ..settings.transport.clone() }, ..settings }
 }
