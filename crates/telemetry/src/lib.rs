@@ -20,10 +20,10 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 pub use context::{adopt, adopt_traceparent, inject, link_traceparent, trace_id, traceparent};
 pub use settings::{Exported, TelemetrySettings};
@@ -139,9 +139,10 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telem
     Ok(Telemetry { providers })
 }
 
-fn filter(settings: &TelemetrySettings) -> Result<EnvFilter, TelemetryError> {
+/// By target and level alone: a filter that also looked at spans would be asked whenever one is entered.
+fn filter(settings: &TelemetrySettings) -> Result<Targets, TelemetryError> {
     let text = settings.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
-    EnvFilter::try_new(text).map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })
+    text.parse::<Targets>().map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })
 }
 
 fn is_carrier(target: &str) -> bool {

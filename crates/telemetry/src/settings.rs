@@ -16,7 +16,7 @@ pub struct TelemetrySettings {
     /// Which signals go there. `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` and `OTEL_LOGS_EXPORTER` set to
     /// `none` leave one out.
     pub exported: Exported,
-    /// `BULKHEAD_LOG`: a filter in the syntax of `tracing_subscriber::EnvFilter`.
+    /// `BULKHEAD_LOG`: levels by target, in the syntax of `tracing_subscriber::filter::Targets`.
     pub log_filter: Option<String>,
     /// `OTEL_BSP_MAX_QUEUE_SIZE`: spans that may wait; the next one is dropped and counted.
     pub span_queue: usize,
