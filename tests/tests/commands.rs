@@ -150,6 +150,19 @@ async fn models_and_the_record_are_shown_and_filtered() -> anyhow::Result<()> {
         })
         .await?;
     assert_eq!(within["events"].as_array().map(Vec::len), Some(1));
+    let of_three = |arguments: &[&str]| {
+        let found = json(&sandbox, &[&["audit", "query", "--kind", "tool.intent"], arguments].concat(), 0)?;
+        let events = found["events"].as_array().cloned().unwrap_or_default();
+        let sessions = events.iter().map(|found| found["event"]["session_id"].as_str().map(str::to_owned));
+        sessions.collect::<Option<Vec<_>>>().context("an event without its session")
+    };
+    bulkhead_tests::eventually("all three in the log", std::time::Duration::from_secs(30), || {
+        let found = of_three(&[]);
+        async move { Ok((found?.len() == 3).then_some(())) }
+    })
+    .await?;
+    assert_eq!(of_three(&["--limit", "2"])?, ["two", "three"], "the newest, as one reads them");
+    assert_eq!(of_three(&["--limit", "2", "--from-start"])?, ["one", "two"]);
     let more = run(&sandbox, &["executions", "ls", "--limit", "2"])?.exits(0)?.says("--limit")?;
     assert_eq!(more.stdout.lines().count(), 3, "a heading and two rows: {}", more.stdout);
     Ok(())

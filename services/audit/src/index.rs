@@ -20,7 +20,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::log::private;
 
-pub use filter::{Filter, Place};
+pub use filter::{Filter, Order, Place};
 pub(crate) use row::Row;
 pub(crate) use writer::IndexWriter;
 

@@ -57,7 +57,7 @@ pub struct Recorded {
 /// One page of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// In the order of the log.
+    /// In the order of the filter.
     pub events: Vec<Recorded>,
     /// The last leaf of the page, when more follow.
     pub more_after: Option<u64>,

@@ -79,7 +79,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Ask a running service for events, oldest first.
+    /// Ask a running service for events: the newest that match, in the order in which they happened.
     ///
     /// Example: bulkhead audit query --since 1h --kind tool. --outcome denied
     #[command(after_long_help = exit::HELP)]

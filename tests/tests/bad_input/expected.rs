@@ -55,6 +55,8 @@ const EXCEPTIONS: &[Exception] = &[
     ("*", "wait_for_approval", &["left out", "empty"], Expected::Accepted),
     ("*", "after_revision", &["left out", "the largest"], Expected::Accepted),
     ("*", "force", &["left out", "true"], Expected::Accepted),
+    ("WatchApprovals", "from_now", ABSENT, Expected::Accepted),
+    ("QueryEvents", "newest_first", &["left out", "true"], Expected::Accepted),
     // The run context. Its counter is the agent's own, and a category twice is that category.
     ("*", "context", &["left out", "empty"], Expected::Accepted),
     ("*", "*.step", &["left out", "the largest"], Expected::Accepted),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tonic::Status;
 
 use crate::event::{Event, LineError, is_kind};
-use crate::index::Filter;
+use crate::index::{Filter, Order};
 use crate::log::Batch;
 use crate::query::Recorded;
 
@@ -161,7 +161,9 @@ pub(super) fn query(request: pb::QueryEventsRequest, tenant: &str) -> Result<Wan
         outcome: request.outcome,
         trace_id: request.trace_id,
         subject_id: request.subject_id,
+        order: if request.newest_first { Order::NewestFirst } else { Order::OldestFirst },
     };
+    // The order is a part of it: a cursor means something else the other way round.
     let fingerprint = format!("{filter:?}");
     let page = Page::read(request.page_size, &request.page_token, &fingerprint, &mut violations);
     Ok(violations.finish(Some(Wanted { filter, page, fingerprint }))?)

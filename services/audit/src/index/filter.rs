@@ -31,6 +31,18 @@ pub struct Filter {
     pub trace_id: String,
     /// The subject.
     pub subject_id: String,
+    /// Which end comes first.
+    pub order: Order,
+}
+
+/// Which way a query goes through the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// In the order of the log.
+    #[default]
+    OldestFirst,
+    /// Backwards.
+    NewestFirst,
 }
 
 /// Where a line stands.
@@ -47,23 +59,28 @@ pub struct Place {
 }
 
 impl Index {
-    /// The places of matching lines after the leaf `after`, in the order of the log.
+    /// The places of matching lines that follow the leaf `after` in the order of the filter.
     ///
     /// # Errors
     /// Whatever the database says.
     pub async fn find(&self, filter: &Filter, after: Option<u64>, limit: u32) -> sqlx::Result<Vec<Place>> {
-        let mut query = filter.query(after.map_or(-1, int), limit);
+        let mut query = filter.query(after, limit);
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(place).collect()
     }
 }
 
 impl Filter {
-    fn query(&self, after: i64, limit: u32) -> QueryBuilder<Sqlite> {
+    fn query(&self, after: Option<u64>, limit: u32) -> QueryBuilder<Sqlite> {
+        let (beyond, before_first, direction) = match self.order {
+            Order::OldestFirst => (" > ", -1, "ASC"),
+            Order::NewestFirst => (" < ", i64::MAX, "DESC"),
+        };
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT sequence, day, offset_bytes, length_bytes FROM events WHERE sequence > ",
+            "SELECT sequence, day, offset_bytes, length_bytes FROM events WHERE sequence",
         );
-        query.push_bind(after).push(" AND tenant = ").push_bind(self.tenant.clone());
+        query.push(beyond).push_bind(after.map_or(before_first, int));
+        query.push(" AND tenant = ").push_bind(self.tenant.clone());
         let exact = [
             (" AND principal_name = ", &self.principal_name),
             (" AND session_id = ", &self.session_id),
@@ -77,7 +94,7 @@ impl Filter {
         }
         self.push_kind(&mut query);
         self.push_times(&mut query);
-        query.push(" ORDER BY sequence LIMIT ").push_bind(i64::from(limit));
+        query.push(" ORDER BY sequence ").push(direction).push(" LIMIT ").push_bind(i64::from(limit));
         query
     }
 

@@ -268,6 +268,47 @@ async fn pages_follow_one_another_and_belong_to_their_query() {
 }
 
 #[tokio::test]
+async fn the_newest_come_first_where_asked_for_and_appends_move_no_page() {
+    let installation = Installation::new();
+    let mut service = Service::start(&installation).await;
+    service.append((1..=5).map(sent).collect()).await.expect("appends");
+    let newest_first = pb::QueryEventsRequest { page_size: 2, newest_first: true, ..Default::default() };
+    let oldest_first = pb::QueryEventsRequest { newest_first: false, ..newest_first.clone() };
+    let (mut backwards, mut forwards) = (Vec::new(), Vec::new());
+    for (query, pages) in [(newest_first, &mut backwards), (oldest_first, &mut forwards)] {
+        let mut query = query;
+        for appended in (100..).step_by(10) {
+            let answer = service.query(query.clone()).await;
+            pages.push(answer.events.iter().map(|found| found.sequence).collect::<Vec<_>>());
+            query.page_token = answer.next_page_token;
+            if query.page_token.is_empty() {
+                break;
+            }
+            let other = pb::QueryEventsRequest { newest_first: !query.newest_first, ..query.clone() };
+            let refused = service.client.query_events(by("auditor", other)).await.expect_err("refused");
+            assert_eq!(
+                (refused.code(), fields(&refused)),
+                (Code::InvalidArgument, vec!["page_token".into()])
+            );
+            let filtered = pb::QueryEventsRequest { tool: "fs.read".into(), ..query.clone() };
+            let refused = service.client.query_events(by("auditor", filtered)).await.expect_err("refused");
+            assert_eq!(fields(&refused), ["page_token"]);
+            if pages.len() < 3 {
+                let number = appended + if query.newest_first { 0 } else { 1_000 };
+                service.append(vec![sent(number)]).await.expect("appends");
+            }
+        }
+    }
+    assert_eq!(backwards, [vec![4, 3], vec![2, 1], vec![0]]);
+    assert_eq!(
+        forwards,
+        [vec![0, 1], vec![2, 3], vec![4, 5], vec![6, 7], vec![8]],
+        "what came meanwhile too"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_page_of_long_lines_still_fits_into_a_message() {
     let installation = Installation::new();
     let mut service = Service::start(&installation).await;

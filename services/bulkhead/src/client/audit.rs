@@ -12,7 +12,8 @@ use super::time::Moment;
 use super::{Client, ClientArguments, ClientError, Exit, Limit, run, time};
 use crate::serve::Service;
 
-/// Arguments of `bulkhead audit query`. Every filter that is given must match.
+/// Arguments of `bulkhead audit query`. Every filter that is given must match. Of what does, the newest `--limit`
+/// events are shown, oldest first.
 #[derive(Debug, Args)]
 pub(crate) struct QueryArguments {
     /// Events since then: 1h (ago), 2026-11-22, or 2026-11-22T10:00:00Z.
@@ -42,6 +43,9 @@ pub(crate) struct QueryArguments {
     /// An execution, an approval or a model call.
     #[arg(long, value_name = "ID", default_value = "")]
     subject: String,
+    /// Show the first events that match instead of the newest.
+    #[arg(long)]
+    from_start: bool,
     #[command(flatten)]
     limit: Limit,
     #[command(flatten)]
@@ -57,7 +61,7 @@ impl QueryArguments {
 
     async fn query(self, client: &Client) -> Result<Exit, ClientError> {
         let audit = AuditServiceClient::new(client.connect(Service::Audit, "auditor")?);
-        let limit = self.limit;
+        let (limit, newest) = (self.limit, !self.from_start);
         let filters = self.request(client.now);
         let page = async |page_size, page_token| {
             let request = QueryEventsRequest { page_size, page_token, ..filters.clone() };
@@ -65,7 +69,10 @@ impl QueryArguments {
                 client.read("query events", audit.clone().query_events(client.timed(request))).await?;
             Ok((answer.events, answer.next_page_token))
         };
-        let (events, next_page_token) = limit.collect(page).await?;
+        let (mut events, next_page_token) = limit.collect(page).await?;
+        if newest {
+            events.reverse();
+        }
         let all = QueryEventsResponse { events, next_page_token };
         client.show(&all, || table(&all.events, client.now).render(client.output.columns()))?;
         limit.remark(client, all.events.len(), &all.next_page_token);
@@ -85,6 +92,7 @@ impl QueryArguments {
             outcome: self.outcome,
             trace_id: self.trace,
             subject_id: self.subject,
+            newest_first: !self.from_start,
             ..QueryEventsRequest::default()
         }
     }
