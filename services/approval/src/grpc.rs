@@ -109,8 +109,11 @@ impl ApprovalService for Grpc {
 
     async fn watch_approvals(&self, request: Request<pb::WatchApprovalsRequest>) -> Answer<Watch> {
         let call = Call::of(&request)?;
-        let after = request.into_inner().after_revision;
-        let feed = watch::Feed::new(self.desk.clone(), call, after, self.stopping.clone());
+        let (desk, stopping) = (self.desk.clone(), self.stopping.clone());
+        let feed = match convert::place(&request.into_inner())? {
+            convert::Place::After(revision) => watch::Feed::after(desk, call, revision, stopping),
+            convert::Place::Now => watch::Feed::from_now(desk, call, stopping).await.map_err(Fault::from)?,
+        };
         Ok(Response::new(Box::pin(feed.into_stream())))
     }
 

@@ -147,7 +147,7 @@ impl Approvals {
         &self,
         after_revision: u64,
     ) -> Result<tonic::Streaming<pb::WatchApprovalsResponse>, ApprovalError> {
-        let request = pb::WatchApprovalsRequest { after_revision };
+        let request = pb::WatchApprovalsRequest { after_revision, from_now: false };
         Ok(self.client.clone().watch_approvals(request).await.map_err(failed)?.into_inner())
     }
 }

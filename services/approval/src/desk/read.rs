@@ -43,6 +43,12 @@ impl Desk {
         Ok(seen_at(changed, now))
     }
 
+    /// The revision of a tenant's last change; 0: there was none.
+    pub(crate) async fn newest_revision(&self, tenant: &str) -> Change<u64> {
+        let mut snapshot = self.snapshot().await?;
+        Ok(sqlite::newest_revision(&mut snapshot, tenant).await?)
+    }
+
     /// When the next pending approval expires.
     pub(crate) async fn next_expiry(&self) -> Change<Option<Timestamp>> {
         let mut snapshot = self.snapshot().await?;

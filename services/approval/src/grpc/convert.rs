@@ -49,6 +49,24 @@ impl Asked {
     }
 }
 
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// After a revision.
+    After(u64),
+    /// After whatever the newest one is.
+    Now,
+}
+
+/// Checks a WatchApprovals.
+pub(super) fn place(message: &pb::WatchApprovalsRequest) -> Result<Place, Fault> {
+    let mut violations = Violations::new();
+    let place = if message.from_now { Place::Now } else { Place::After(message.after_revision) };
+    let one = !message.from_now || message.after_revision == 0;
+    violations.require(one, "from_now", "must be false where after_revision says where to begin");
+    violations.finish(Some(place))
+}
+
 /// Checks a CreateApproval.
 pub(super) fn asked(mut message: pb::CreateApprovalRequest, expiry: ExpiryRange) -> Result<Asked, Fault> {
     let mut violations = Violations::new();

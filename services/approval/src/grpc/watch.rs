@@ -17,7 +17,7 @@ use tonic::Status;
 use super::{reply, status};
 use crate::approval::Approval;
 use crate::clock;
-use crate::desk::Desk;
+use crate::desk::{Desk, DeskError};
 
 /// One caller's place in the changes of its tenant.
 pub(super) struct Feed {
@@ -26,22 +26,40 @@ pub(super) struct Feed {
     cursor: u64,
     changes: watch::Receiver<u64>,
     read: VecDeque<Approval>,
+    tell_place: bool,
     stopping: CancellationToken,
 }
 
 impl Feed {
     /// Subscribes before anything is read, so that no change falls between the two.
-    pub(super) fn new(desk: Desk, call: Call, after_revision: u64, stopping: CancellationToken) -> Self {
+    pub(super) fn after(desk: Desk, call: Call, revision: u64, stopping: CancellationToken) -> Self {
         let changes = desk.changes();
-        Self { desk, call, cursor: after_revision, changes, read: VecDeque::new(), stopping }
+        Self { desk, call, cursor: revision, changes, read: VecDeque::new(), tell_place: false, stopping }
+    }
+
+    /// Begins after the newest revision there is, and tells it first: who loses the stream before anything
+    /// happened has a place to go on from.
+    pub(super) async fn from_now(
+        desk: Desk,
+        call: Call,
+        stopping: CancellationToken,
+    ) -> Result<Self, DeskError> {
+        let mut feed = Self::after(desk, call, 0, stopping);
+        feed.cursor = feed.desk.newest_revision(feed.call.tenant()).await?;
+        feed.tell_place = true;
+        Ok(feed)
     }
 
     /// Sends until the caller goes away, the service stops or the store fails.
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<pb::WatchApprovalsResponse, Status>> + Send {
         try_unfold(self, |mut feed| async move {
-            let changed = feed.next().await?;
-            let approval = Some(reply::approval(&changed, &feed.call));
-            Ok(Some((pb::WatchApprovalsResponse { approval }, feed)))
+            let approval = if std::mem::take(&mut feed.tell_place) {
+                None
+            } else {
+                let changed = feed.next().await?;
+                Some(reply::approval(&changed, &feed.call))
+            };
+            Ok(Some((pb::WatchApprovalsResponse { approval, revision: feed.cursor }, feed)))
         })
     }
 

@@ -11,7 +11,7 @@ use super::StoreError;
 use super::row::{self, to_json};
 use crate::approval::{Approval, ApprovalId, Question};
 
-pub(crate) use list::{Listed, changed_after, list};
+pub(crate) use list::{Listed, changed_after, list, newest_revision};
 pub(crate) use write::{beat, insert, save};
 
 /// One approval of a tenant.

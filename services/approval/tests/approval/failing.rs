@@ -169,7 +169,7 @@ async fn a_second_service_on_the_same_store_does_not_start() {
 
 /// Asks while the store is locked, and goes away before it is let go. True: whoever watches was told.
 async fn told_of_an_abandoned_question(sandbox: &Sandbox, service: &Service) -> bool {
-    let watch = pb::WatchApprovalsRequest { after_revision: 0 };
+    let watch = pb::WatchApprovalsRequest::default();
     let mut watch = service.client("bob").watch_approvals(watch).await.expect("a stream").into_inner();
     let mut intruder = sandbox.intruder().await;
     let locked = intruder.begin_with("BEGIN IMMEDIATE").await.expect("locked");

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use prost_types::Duration as ProtoDuration;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use crate::audit::attributes;
 use crate::sandbox::{
@@ -17,8 +18,25 @@ struct Watch(Streaming<pb::WatchApprovalsResponse>);
 
 impl Watch {
     async fn open(service: &Service, name: &str, after_revision: u64) -> Self {
-        let request = pb::WatchApprovalsRequest { after_revision };
+        Self::ask(service, name, pb::WatchApprovalsRequest { after_revision, from_now: false }).await
+    }
+
+    /// From now on, and the revision that it begins after.
+    async fn open_now(service: &Service, name: &str) -> (Self, u64) {
+        let request = pb::WatchApprovalsRequest { after_revision: 0, from_now: true };
+        let mut watch = Self::ask(service, name, request).await;
+        let place = watch.message().await;
+        assert_eq!(place.approval, None);
+        (watch, place.revision)
+    }
+
+    async fn ask(service: &Service, name: &str, request: pb::WatchApprovalsRequest) -> Self {
         Self(service.client(name).watch_approvals(request).await.expect("a stream").into_inner())
+    }
+
+    async fn message(&mut self) -> pb::WatchApprovalsResponse {
+        let next = timeout(PATIENCE, self.0.message()).await.expect("something happens");
+        next.expect("no failure").expect("no end")
     }
 
     async fn next(&mut self) -> Result<Option<pb::Approval>, Status> {
@@ -75,6 +93,58 @@ async fn a_crowd_of_changes_arrives_without_gaps_or_duplicates() {
     }
     let revisions: Vec<u64> = seen.iter().map(|approval| approval.revision).collect();
     assert_eq!(revisions, (1..=150).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_watch_from_now_on_tells_nothing_from_before_and_everything_after() {
+    let sandbox = Sandbox::new().await;
+    let service = sandbox.start().await;
+    let mut before = 0;
+    for _ in 0..5 {
+        before = ask(&service, question(&plan())).await.revision;
+    }
+    let (mut watch, place) = Watch::open_now(&service, "bob").await;
+    assert_eq!(place, before);
+    let asked = ask(&service, question(&plan())).await;
+    let told = watch.message().await;
+    assert_eq!((told.revision, told.approval), (asked.revision, Some(asked)));
+
+    let (_lost, place) = Watch::open_now(&service, "bob").await;
+    let missed = ask(&service, question(&plan())).await;
+    let mut again = Watch::open(&service, "bob", place).await;
+    assert_eq!(
+        again.change().await,
+        missed,
+        "a stream that broke before anything came goes on from its place"
+    );
+}
+
+#[tokio::test]
+async fn no_change_falls_between_before_and_now() {
+    const QUESTIONS: u64 = 60;
+    let sandbox = Sandbox::new().await;
+    let service = sandbox.start().await;
+    let asked = join_all((0..QUESTIONS).map(|_| ask(&service, question(&plan()))));
+    let watches = join_all((0..12).map(|_| Watch::open_now(&service, "bob")));
+    let (_, watches) = futures::join!(asked, watches);
+    for (mut watch, place) in watches {
+        for revision in place + 1..=QUESTIONS {
+            assert_eq!(watch.change().await.revision, revision, "a watch that began after {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_begins_in_one_place() {
+    let sandbox = Sandbox::new().await;
+    let service = sandbox.start().await;
+    let both = pb::WatchApprovalsRequest { after_revision: 1, from_now: true };
+    let refused = service.client("bob").watch_approvals(both).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let violations = refused.get_details_bad_request().expect("a BadRequest").field_violations;
+    assert_eq!(violations.iter().map(|violation| violation.field.as_str()).collect::<Vec<_>>(), ["from_now"]);
+    let (_watch, place) = Watch::open_now(&service, "bob").await;
+    assert_eq!(place, 0, "of an empty store");
 }
 
 #[tokio::test]

@@ -88,6 +88,14 @@ pub(crate) async fn changed_after(
     load_some(c, tenant, &rows).await
 }
 
+/// The revision of a tenant's last change; 0: there was none.
+pub(crate) async fn newest_revision(c: &mut SqliteConnection, tenant: &str) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT revision FROM revisions WHERE tenant = ?").bind(tenant);
+    let revision = row.fetch_optional(c).await?.map(|row| row.try_get::<i64, _>("revision")).transpose()?;
+    u64::try_from(revision.unwrap_or(0))
+        .map_err(|error| StoreError::Corrupt(sqlx::Error::Decode(Box::new(error))))
+}
+
 /// Loads the approvals that the rows name, until they fill an answer; always the first.
 async fn load_some(
     c: &mut SqliteConnection,

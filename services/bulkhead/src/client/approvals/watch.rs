@@ -50,7 +50,7 @@ impl Watch<'_> {
         while !self.client.output.is_closed() {
             self.client
                 .leaving(format!("Go on with: bulkhead approvals watch --after-revision {}", self.revision));
-            let request = WatchApprovalsRequest { after_revision: self.revision };
+            let request = WatchApprovalsRequest { after_revision: self.revision, from_now: false };
             let ended = match approvals.watch_approvals(request).await {
                 Ok(stream) => {
                     connected = true;
