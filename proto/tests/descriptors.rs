@@ -69,6 +69,24 @@ fn every_mutating_request_has_a_request_id() {
     }
 }
 
+/// How long an id is remembered: by what changes a store, by the router's memory, and by what goes by other ids.
+const WINDOWS: [&str; 3] = ["31 days", "ten minutes", "not remembered"];
+
+#[test]
+fn every_request_id_says_how_long_it_is_remembered() {
+    let pool = rules::pool().expect("descriptors");
+    let mutating = methods().into_iter().filter(|(rule, ..)| rule.mutating);
+    for input in mutating.map(|(_, input, _)| input) {
+        let field = input.get_field_by_name("request_id").expect("an id");
+        let file = pool.get_file_by_name(input.parent_file().name()).expect("its file");
+        let info = file.file_descriptor_proto().source_code_info.clone().unwrap_or_default();
+        let place = info.location.iter().find(|location| location.path == field.path());
+        let comment = place.map(|place| place.leading_comments().replace("\n", "")).unwrap_or_default();
+        let said = WINDOWS.iter().filter(|window| comment.contains(**window)).count();
+        assert_eq!(said, 1, "{}: {comment}", field.full_name());
+    }
+}
+
 #[test]
 fn every_list_is_paged() {
     for (rule, input, output) in methods() {
