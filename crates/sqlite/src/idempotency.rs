@@ -5,7 +5,8 @@
 //! first four as its primary key. The row is written in the transaction of the effect, so there is never one
 //! without the other.
 
-use bulkhead_idempotency::{Claim, Request};
+use bulkhead_idempotency::{Claim, Request, forgotten_before};
+use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
 /// Looks a request up; what was seen is the id of what the first one made.
@@ -59,13 +60,13 @@ pub async fn record(
     Ok(())
 }
 
-/// Forgets requests that came before a time ([`bulkhead_idempotency::forgotten_before`]) and says how many.
+/// Forgets requests that are older than their window ([`bulkhead_idempotency::WINDOW`]) and says how many.
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn sweep(connection: &mut SqliteConnection, before_ms: i64) -> sqlx::Result<u64> {
+pub async fn sweep(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<u64> {
     let done = sqlx::query("DELETE FROM requests WHERE create_time_ms < ?")
-        .bind(before_ms)
+        .bind(forgotten_before(now).as_millisecond())
         .execute(connection)
         .await?;
     Ok(done.rows_affected())

@@ -8,6 +8,8 @@ mod change;
 mod error;
 mod once;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_grant::SigningKey;
-use bulkhead_idempotency::{Request, forgotten_before};
+use bulkhead_idempotency::Request;
 use bulkhead_outbox::Outbox;
 use bulkhead_sqlite::{Store, sweep};
 use futures::FutureExt as _;
@@ -175,7 +177,7 @@ impl Desk {
         self.write(move |c| {
             async move {
                 sqlite::beat(c, now).await?;
-                sweep(c, forgotten_before(now).as_millisecond()).await?;
+                sweep(c, now).await?;
                 Ok(())
             }
             .boxed()

@@ -1,5 +1,8 @@
 //! One valid message for every implemented RPC, with every field set, and the world in which it is valid.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Context as _;
 use bulkhead_canonical_json::sha256_hex;
 use bytes::Bytes;
@@ -9,21 +12,27 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::wire::{Answer, Ask, Wire, framed};
-use super::{Method, implemented};
-use crate::{Options, Sandbox};
+use super::{Callers, Method, implemented};
+use crate::{Options, Sandbox, eventually};
 
 /// What a unary call may take. Generous: nothing in these tests is about time.
 const UNARY_TIMEOUT: &str = "30S";
 /// What a stream gets that may have nothing to say.
 const STREAM_TIMEOUT: &str = "300m";
+/// How long services may take to read their token file again on a busy machine.
+const START_BOUND: Duration = Duration::from_secs(30);
+/// The gRPC code of a credential that nobody knows.
+const UNAUTHENTICATED: i32 = 16;
 
 /// A running stack with something in it.
 #[derive(Debug)]
 pub struct World {
     /// The stack.
-    pub sandbox: Sandbox,
+    pub sandbox: Arc<Sandbox>,
     /// The client.
     pub wire: Wire,
+    /// Who asks.
+    pub callers: Callers,
 }
 
 impl World {
@@ -32,7 +41,26 @@ impl World {
     /// # Errors
     /// When it does not come up.
     pub async fn start() -> anyhow::Result<Self> {
-        Ok(Self { sandbox: Sandbox::start(Options::default()).await?, wire: Wire::default() })
+        let sandbox = Arc::new(Sandbox::start(Options::default()).await?);
+        let callers = Callers::of_the_stack(&sandbox)?;
+        Ok(Self { sandbox, wire: Wire::default(), callers })
+    }
+
+    /// The same stack as others see it: `name` and an owner, agents, services, one for each role, in a tenant.
+    ///
+    /// # Errors
+    /// When the services do not take them in.
+    pub async fn with_others(&self, tenant: &str, name: &str) -> anyhow::Result<Self> {
+        let callers = Callers::admitted(&self.sandbox, tenant, name)?;
+        let world = Self { sandbox: Arc::clone(&self.sandbox), wire: self.wire.clone(), callers };
+        for method in implemented()? {
+            // Which of the services have read the file again.
+            eventually("the new callers to be known", START_BOUND, || async {
+                Ok((world.ask(&method, b"").await?.code != UNAUTHENTICATED).then_some(()))
+            })
+            .await?;
+        }
+        Ok(world)
     }
 
     /// A call by whoever the contract names first, or by another token's holder.
@@ -44,7 +72,7 @@ impl World {
         Ok(Ask {
             address: self.sandbox.address(method.process())?,
             path: method.path(),
-            token: self.sandbox.token(role)?,
+            token: self.callers.token(role)?,
             timeout: if method.rule.server_streaming { STREAM_TIMEOUT } else { UNARY_TIMEOUT },
             body: framed(message),
             streams: method.rule.server_streaming,
@@ -83,7 +111,10 @@ impl World {
             }
             "GetCheckpoint" => json!({}),
             "QueryEvents" => query(),
-            "AppendEvents" => json!({"requestId": Uuid::now_v7(), "events": [event(), event()]}),
+            "AppendEvents" => {
+                let event = || event(&self.callers.tenant);
+                json!({"requestId": Uuid::now_v7(), "events": [event(), event()]})
+            }
             "ExplainRoute" => json!({"route": "default", "context": context()}),
             "Generate" => generate(),
             "PlanToolCall" => json!({"call": write(), "context": context()}),
@@ -95,7 +126,7 @@ impl World {
                 "requestId": Uuid::now_v7(), "executionId": self.execution().await?, "force": false,
                 "waitForApproval": "0.5s", "context": context(),
             }),
-            "CreateApproval" => question(),
+            "CreateApproval" => question(&self.callers.tenant),
             "GetApproval" => json!({"approvalId": self.approval().await?["approvalId"]}),
             "WatchApprovals" => json!({"afterRevision": 1}),
             "DecideApproval" => {
@@ -158,24 +189,24 @@ fn write() -> Value {
     json!({"tool": "fs.write", "argumentsJson": arguments.to_string()})
 }
 
-fn principal() -> Value {
-    json!({"tenant": "default", "kind": "PRINCIPAL_KIND_AGENT", "name": "agent", "owner": "operator"})
+fn principal(tenant: &str) -> Value {
+    json!({"tenant": tenant, "kind": "PRINCIPAL_KIND_AGENT", "name": "agent", "owner": "operator"})
 }
 
-fn question() -> Value {
+fn question(tenant: &str) -> Value {
     let plan = json!({"arguments": {}, "note": Uuid::now_v7(), "tool": "fs.delete"}).to_string();
     let digest = sha256_hex(&plan);
     json!({
-        "requestId": Uuid::now_v7(), "onBehalfOf": principal(), "planJson": plan, "planDigest": digest,
+        "requestId": Uuid::now_v7(), "onBehalfOf": principal(tenant), "planJson": plan, "planDigest": digest,
         "requirements": [{"role": "approver", "count": 1}, {"role": "dba", "count": 2}],
         "expiresIn": "3600s", "sessionId": "s-1",
     })
 }
 
-fn event() -> Value {
+fn event(tenant: &str) -> Value {
     json!({
         "eventId": Uuid::now_v7(), "time": "2026-05-09T12:00:00Z", "kind": "sample.sent",
-        "principal": principal(), "sessionId": "s-1", "runId": "r-1", "step": 1, "tool": "fs.write",
+        "principal": principal(tenant), "sessionId": "s-1", "runId": "r-1", "step": 1, "tool": "fs.write",
         "outcome": "succeeded", "traceId": "0af7651916cd43dd8448eb211c80319c", "requestId": "q-1",
         "subjectId": "x-1", "attributesJson": "{\"path\":\"a.txt\"}",
     })

@@ -127,6 +127,49 @@ async fn an_id_stands_for_one_payload_of_one_caller() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn each_caller_has_ids_and_effects_of_their_own() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let others =
+        [world.with_others("elsewhere", "stranger").await?, world.with_others("default", "colleague").await?];
+    for method in mutating()? {
+        let sample = world.sample(&method).await?;
+        let before = Footprint::of(&world.sandbox).await?;
+        let first = world.ask(&method, &sample.encode_to_vec()).await?;
+        accepted(&method, &first);
+        let expected = grown(&before, &Footprint::of(&world.sandbox).await?);
+        assert!(!expected.is_empty(), "{} leaves nothing", method.path());
+        for other in &others {
+            let tenant = &other.callers.tenant;
+            let mut theirs = other.sample(&method).await?;
+            theirs.set_field_by_name(
+                "request_id",
+                sample.get_field_by_name("request_id").expect("an id").into_owned(),
+            );
+            let before = Footprint::of(&world.sandbox).await?;
+            let answer = other.ask(&method, &theirs.encode_to_vec()).await?;
+            accepted(&method, &answer);
+            let after = Footprint::of(&world.sandbox).await?;
+            assert_eq!(grown(&before, &after), expected, "{} in {tenant} acts like the first", method.path());
+            let again = other.ask(&method, &theirs.encode_to_vec()).await?;
+            assert_eq!(
+                method.read(again.reply)?,
+                method.read(answer.reply)?,
+                "{} in {tenant}",
+                method.path()
+            );
+        }
+        let again = world.ask(&method, &sample.encode_to_vec()).await?;
+        assert_eq!(
+            method.read(again.reply)?,
+            method.read(first.reply)?,
+            "{} is still the first's",
+            method.path()
+        );
+    }
+    Ok(())
+}
+
 /// The encoding of a message with a map has no order, and so no digest to compare.
 #[test]
 fn no_request_with_an_id_holds_a_map() -> anyhow::Result<()> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bulkhead_edge::fault::chain;
-use bulkhead_idempotency::forgotten_before;
 
 use super::Engine;
 
@@ -17,8 +16,7 @@ impl Engine {
     pub(super) async fn keep_swept(self) {
         let stopping = self.0.parts.tasks.stopping();
         while !stopping.is_cancelled() {
-            let before = forgotten_before(bulkhead_edge::now());
-            match self.journal().forget_requests(before).await {
+            match self.journal().forget_requests(bulkhead_edge::now()).await {
                 Ok(0) => {}
                 Ok(forgotten) => tracing::info!(forgotten, "forgot old request ids"),
                 Err(error) => {

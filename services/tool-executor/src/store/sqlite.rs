@@ -1,5 +1,8 @@
 //! The journal on SQLite.
 
+#[cfg(test)]
+mod tests;
+
 use bulkhead_edge::Readiness;
 use bulkhead_outbox::{EventDraft, NotAcknowledged, Outbox};
 use bulkhead_sqlite::{OpenError, Store};
@@ -134,14 +137,13 @@ impl Journal {
         rows.iter().map(rows::read).collect()
     }
 
-    /// Forgets the request ids that came before a time, and says how many.
+    /// Forgets the request ids that are older than their window, and says how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn forget_requests(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let before = before.as_millisecond();
+    pub async fn forget_requests(&self, now: Timestamp) -> Result<u64, StoreError> {
         let write = self.store.writer().write(move |connection| {
-            Box::pin(async move { Ok::<_, StoreError>(bulkhead_sqlite::sweep(connection, before).await?) })
+            Box::pin(async move { Ok::<_, StoreError>(bulkhead_sqlite::sweep(connection, now).await?) })
         });
         let swept = write.await;
         self.report(&swept);
