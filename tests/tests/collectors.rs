@@ -32,6 +32,9 @@ fn exporting_to(endpoint: &str) -> Options {
     Options { environment: owned.into(), ..Options::default() }
 }
 
+/// The RPC that [`query`] calls.
+const QUERY: &str = "bulkhead.audit.v1.AuditService/QueryEvents";
+
 async fn query(sandbox: &Sandbox) -> anyhow::Result<()> {
     let mut audit = AuditServiceClient::new(sandbox.connect("audit", "auditor")?);
     audit.query_events(QueryEventsRequest::default()).await?;
@@ -117,9 +120,8 @@ async fn what_is_queued_leaves_before_the_end_with_the_ids_of_its_call() -> anyh
     sandbox.stop().await?;
 
     let lines = log(&sandbox)?;
-    let answered = lines
-        .iter()
-        .find(|line| line["message"] == "answered" && line["spans"][0]["rpc.method"] == "QueryEvents");
+    let answered =
+        lines.iter().find(|line| line["message"] == "answered" && line["spans"][0]["rpc.method"] == QUERY);
     let line = answered.with_context(|| format!("no line of the call in {lines:#?}"))?;
     let kept = collector.kept();
     let span = kept.spans.iter().find(|(_, span)| hex(&span.span_id) == line["span_id"]);

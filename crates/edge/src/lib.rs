@@ -19,6 +19,7 @@ pub mod process;
 pub mod readiness;
 pub mod serve;
 pub mod settings;
+mod spans;
 pub mod stack;
 pub mod tasks;
 pub mod tls;

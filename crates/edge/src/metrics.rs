@@ -22,10 +22,13 @@ use tonic::Code;
 pub use client::Measured;
 pub(crate) use server::ServerCall;
 
+/// The name of whatever is not part of the contract; the word is that of the RPC conventions.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
 /// The contract's RPCs, by path.
 static METHODS: OnceLock<HashMap<String, Method>> = OnceLock::new();
-/// Whatever is not part of the contract; the word is that of the RPC conventions.
-static OTHER: LazyLock<Method> = LazyLock::new(|| Method::new("_OTHER"));
+/// Whatever is not part of the contract.
+static OTHER: LazyLock<Method> = LazyLock::new(|| Method::new(OTHER_METHOD));
 /// Connections that are served now.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -114,11 +117,11 @@ pub(crate) async fn expose() -> Response {
 }
 
 fn status(code: Code) -> KeyValue {
-    KeyValue::new("rpc.response.status_code", name(code))
+    KeyValue::new("rpc.response.status_code", status_name(code))
 }
 
 /// The names that the gRPC conventions give.
-fn name(code: Code) -> &'static str {
+pub(crate) fn status_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -34,6 +34,7 @@ pub use self::resolve::{Resolve, Resolving};
 
 use self::answer::Answer;
 use self::pool::Pool;
+pub(crate) use self::target::Server;
 pub use crate::metrics::Measured;
 use crate::tls::{PeerTlsSettings, TlsError};
 

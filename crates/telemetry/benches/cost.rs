@@ -21,8 +21,7 @@ fn line() {
         target: "bulkhead_bench",
         "rpc",
         otel.name = "bulkhead.tools.v1.ToolExecutorService/ExecuteToolCall",
-        rpc.service = "bulkhead.tools.v1.ToolExecutorService",
-        rpc.method = "ExecuteToolCall",
+        rpc.method = "bulkhead.tools.v1.ToolExecutorService/ExecuteToolCall",
         request_id = "0190f3a0-0000-7000-8000-000000000000",
         principal = "acme/agent/ada",
     );

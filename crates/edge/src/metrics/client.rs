@@ -11,23 +11,29 @@ use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
+use tracing::{Instrument as _, Span};
 
 use super::Method;
 use super::body::{Ending, Watched, code};
+use crate::peer::Server;
+use crate::spans;
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     let description = "Time from a call to a peer to the end of its answer, by RPC and status.";
     metrics::seconds("rpc.client.call.duration", description)
 });
 
-/// A channel whose calls are counted.
+/// A channel whose calls are counted and traced.
 #[derive(Debug, Clone)]
-pub struct Measured<S>(S);
+pub struct Measured<S> {
+    channel: S,
+    server: Server,
+}
 
 impl<S> Measured<S> {
-    /// Counts what goes through `channel`.
-    pub(crate) fn new(channel: S) -> Self {
-        Self(channel)
+    /// Counts what goes through `channel`, which leads to `server`.
+    pub(crate) fn new(channel: S, server: Server) -> Self {
+        Self { channel, server }
     }
 }
 
@@ -42,19 +48,22 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+        self.channel.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut call = PeerCall::begin(request.uri().path());
-        let answer = self.0.call(request);
-        Box::pin(async move {
+        let mut call = PeerCall::begin(request.uri().path(), &self.server);
+        let span = call.span.clone();
+        // What goes out names this span as its parent.
+        let answer = span.in_scope(|| self.channel.call(request));
+        let told = async move {
             let response = answer.await.inspect_err(|error| call.end(failed(error), None))?;
             if response.headers().contains_key(Status::GRPC_STATUS) {
                 call.end(code(response.headers()), None);
             }
             Ok(response.map(|body| Body::new(Watched::new(body, call))))
-        })
+        };
+        Box::pin(told.instrument(span))
     }
 }
 
@@ -73,19 +82,22 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Code {
 #[derive(Debug)]
 struct PeerCall {
     method: &'static Method,
+    span: Span,
     started: Instant,
     ended: bool,
 }
 
 impl PeerCall {
-    fn begin(path: &str) -> Self {
-        Self { method: Method::at(path), started: Instant::now(), ended: false }
+    fn begin(path: &str, server: &Server) -> Self {
+        let span = spans::asked(path, server);
+        Self { method: Method::at(path), span, started: Instant::now(), ended: false }
     }
 }
 
 impl Ending for PeerCall {
     fn end(&mut self, code: Code, _trailers: Option<&HeaderMap>) {
         if !std::mem::replace(&mut self.ended, true) {
+            spans::told(&self.span, code);
             DURATION.record(self.started.elapsed().as_secs_f64(), &self.method.ended(code));
         }
     }

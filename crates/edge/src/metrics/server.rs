@@ -73,7 +73,7 @@ impl ServerCall {
         }
         DURATION.record(seconds, &self.method.ended(code));
         // Reasons are words of our code; what comes without one ended without an answer of ours.
-        let reason = if reason.is_empty() { super::name(code) } else { reason };
+        let reason = if reason.is_empty() { super::status_name(code) } else { reason };
         ERRORS.add(1, &[error_type(reason)]);
     }
 }

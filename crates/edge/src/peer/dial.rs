@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pool::Pool;
 use super::target::Target;
-use super::{Credentials, Measured, Peer, PeerChannel, PeerError, PeerSettings, Resolve, resolve};
+use super::{Credentials, Measured, Peer, PeerChannel, PeerError, PeerSettings, Resolve, Server, resolve};
 use crate::tls::{Authority, PeerTlsSettings};
 
 /// Prepares a peer. Does not connect: one that is down now may be up when it is needed.
@@ -78,7 +78,8 @@ impl Dialler {
         }
         let authority = self.tls.map(Authority::load).transpose();
         let authority = authority.map_err(|source| PeerError::Tls { endpoint, source: Box::new(source) })?;
+        let server = Server::of(&target);
         let pool = Arc::new(Pool::new(target, authority, self.resolver));
-        Ok(Measured::new(PeerChannel { pool, credentials }))
+        Ok(Measured::new(PeerChannel { pool, credentials }, server))
     }
 }

@@ -1,6 +1,7 @@
 //! Whom an endpoint names.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 use http::{Uri, uri};
@@ -70,6 +71,27 @@ impl Target {
         parts.path_and_query = method.path_and_query().cloned();
         // Of these three only a missing path makes no address, and a call always has one.
         Uri::from_parts(parts).unwrap_or_else(|_no_path| method.clone())
+    }
+}
+
+/// Whom calls go to, as their spans say.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    address: Arc<str>,
+    port: u16,
+}
+
+impl Server {
+    pub(super) fn of(target: &Target) -> Self {
+        Self { address: target.host().into(), port: target.port() }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 }
 

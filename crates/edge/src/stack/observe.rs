@@ -19,15 +19,13 @@ use tracing::{Instrument as _, Span};
 use super::declared::hold_to_contract;
 use crate::Fault;
 use crate::fault::chain;
+use crate::spans;
 
 pub(super) use complete::completed;
 pub(crate) use request_id::RequestId;
 
 /// How messages may be compressed.
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-
-/// In logs and spans, for what is not part of the contract.
-const UNKNOWN: &str = "unknown";
 
 /// A call that will be told of when it is answered, or when its caller went away before that.
 pub(super) struct Observed<'a> {
@@ -41,23 +39,8 @@ pub(super) struct Observed<'a> {
 impl<'a> Observed<'a> {
     /// Opens the span of the call under the caller's trace.
     pub(super) fn begin(rule: Option<&'a MethodRule>, request: &Request) -> Self {
-        // Only names of the contract: a path may be anything, of any length.
-        let (service, method) =
-            rule.map_or((UNKNOWN, UNKNOWN), |rule| (rule.service.as_str(), rule.method.as_str()));
-        let path = rule.map_or(UNKNOWN, |_| request.uri().path().trim_start_matches('/'));
         let id = RequestId::in_extensions(request);
-        let span = tracing::info_span!(
-            "rpc",
-            otel.name = path,
-            otel.kind = "server",
-            rpc.system = "grpc",
-            rpc.service = service,
-            rpc.method = method,
-            request_id = id.as_str(),
-            principal = tracing::field::Empty,
-            rpc.grpc.status_code = tracing::field::Empty,
-            otel.status_code = tracing::field::Empty,
-        );
+        let span = spans::served(rule.map(|_| request.uri().path()), id.as_str());
         bulkhead_telemetry::adopt(&span, request.headers());
         Self { rule, span, id, started: Instant::now(), answered: false }
     }
@@ -95,7 +78,7 @@ impl Drop for Observed<'_> {
     fn drop(&mut self) {
         if !self.answered {
             let latency_ms = elapsed_ms(self.started);
-            self.span.record("rpc.grpc.status_code", i32::from(Code::Cancelled));
+            spans::answered(&self.span, Code::Cancelled);
             self.span.in_scope(|| tracing::info!(latency_ms, "given up: the caller is gone"));
         }
     }
@@ -116,21 +99,18 @@ fn log_answer(response: &Response, started: Instant) {
     let latency_ms = elapsed_ms(started);
     match response.extensions().get::<Status>() {
         Some(status) if status.code() != Code::Ok => log_fault(status, latency_ms),
-        _ => {
-            Span::current().record("rpc.grpc.status_code", i32::from(Code::Ok));
-            tracing::info!(latency_ms, "answered");
-        }
+        // How it ended is told by its trailers.
+        _ => tracing::info!(latency_ms, "answered"),
     }
 }
 
 /// Logs an error under the current span, with the cause that is never sent.
 fn log_fault(status: &Status, latency_ms: f64) {
     let code = status.code();
-    Span::current().record("rpc.grpc.status_code", i32::from(code));
+    spans::answered(&Span::current(), code);
     let cause = std::error::Error::source(status).map(|cause| chain(cause, ": "));
     let (message, cause) = (status.message(), cause.as_deref());
     if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable) {
-        Span::current().record("otel.status_code", "ERROR");
         tracing::error!(latency_ms, ?code, error = message, cause, "failed");
     } else {
         tracing::warn!(latency_ms, ?code, error = message, cause, "refused");

@@ -13,6 +13,7 @@ use tracing::Span;
 
 use crate::Fault;
 use crate::serve::MESSAGE_BYTES_MAX;
+use crate::spans;
 
 /// A body whose trailers say what the contract promises, and whose errors are logged under the call's span.
 /// tonic finds out that an answer is too large only while it writes it, and then says OUT_OF_RANGE without any
@@ -21,19 +22,22 @@ pub(super) struct Completed {
     body: Body,
     span: Span,
     started: Instant,
+    ended: bool,
 }
 
 impl Completed {
     pub(super) fn new(body: Body, span: Span) -> Self {
-        Self { body, span, started: Instant::now() }
+        Self { body, span, started: Instant::now(), ended: false }
     }
 
-    fn complete(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    fn complete(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let trailers = match frame.into_trailers() {
             Ok(trailers) => trailers,
             Err(data) => return data,
         };
+        self.ended = true;
         let Some(told) = Status::from_header_map(&trailers).filter(|told| told.code() != Code::Ok) else {
+            spans::answered(&self.span, Code::Ok);
             return Frame::trailers(trailers);
         };
         let latency_ms = self.started.elapsed().as_secs_f64() * 1_000.0;
@@ -54,7 +58,8 @@ impl HttpBody for Completed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| self.complete(frame))))
+        let this = self.get_mut();
+        Poll::Ready(frame.map(|frame| frame.map(|frame| this.complete(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -63,6 +68,15 @@ impl HttpBody for Completed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Completed {
+    /// Its caller went away in the middle of the answer.
+    fn drop(&mut self) {
+        if !self.ended {
+            spans::answered(&self.span, Code::Cancelled);
+        }
     }
 }
 
