@@ -1,6 +1,7 @@
 //! Spans of calls, as the OpenTelemetry conventions for gRPC name them and their attributes.
 //!
-//! Promises that nothing a caller sends becomes an attribute: what is no RPC of the contract is `_OTHER`.
+//! Promises that nothing a caller sends becomes an attribute: what is no RPC of the contract is `_OTHER`. Numbers are
+//! `i64`, which is what OTLP has: others would be exported as text.
 
 use tonic::Code;
 use tracing::Span;
@@ -36,7 +37,7 @@ pub(crate) fn asked(path: &str, server: &Server) -> Span {
         rpc.system.name = "grpc",
         rpc.method = method,
         server.address = server.address(),
-        server.port = server.port(),
+        server.port = i64::from(server.port()),
         rpc.response.status_code = Empty,
         error.type = Empty,
         otel.status_code = Empty,

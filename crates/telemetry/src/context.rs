@@ -68,7 +68,9 @@ fn set_parent(span: &Span, carrier: &dyn Extractor) {
 }
 
 fn extract(carrier: &dyn Extractor) -> Context {
-    opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(carrier))
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), carrier)
+    })
 }
 
 struct Headers<'a>(&'a HeaderMap);

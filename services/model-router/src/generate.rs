@@ -281,14 +281,19 @@ fn describe(span: &Span, result: &Result<Answer, Failure>) {
             if is_model_name(&answer.provider_model) {
                 span.record("gen_ai.response.model", answer.provider_model.as_str());
             }
-            span.record("gen_ai.usage.input_tokens", answer.usage.input_tokens);
-            span.record("gen_ai.usage.output_tokens", answer.usage.output_tokens);
+            span.record("gen_ai.usage.input_tokens", count(answer.usage.input_tokens));
+            span.record("gen_ai.usage.output_tokens", count(answer.usage.output_tokens));
         }
         Err(failure) => {
             span.record("error.type", failure.kind.as_str());
             span.record("otel.status_code", "ERROR");
         }
     }
+}
+
+/// OTLP has signed numbers; others would be exported as text.
+fn count(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 /// Whether the provider's word can be the name of a model; any other text might be the prompt's.
