@@ -13,7 +13,7 @@ use crate::redact::redact_value;
 /// Attributes at most; with the other fields the line stays well below 65,535 bytes.
 const ATTRIBUTES_BYTES_MAX: usize = 48 << 10;
 
-/// What happened, by whom, in which call. The trace is the current span's.
+/// What happened, by whom, in which call. The place in the trace is the current span.
 #[derive(Debug, Clone)]
 pub struct EventDraft {
     event: pb::Event,
@@ -24,12 +24,14 @@ impl EventDraft {
     /// An event of `kind` (docs/audit-events.md lists them) at `time` by `principal`.
     #[must_use]
     pub fn new(kind: &str, time: Timestamp, principal: &Principal) -> Self {
+        let span = tracing::Span::current();
         let event = pb::Event {
             event_id: Uuid::now_v7().to_string(),
             time: Some(wire::timestamp(time)),
             kind: kind.to_owned(),
             principal: Some(principal.into()),
-            trace_id: bulkhead_telemetry::trace_id(&tracing::Span::current()),
+            trace_id: bulkhead_telemetry::trace_id(&span),
+            traceparent: bulkhead_telemetry::traceparent(&span),
             ..pb::Event::default()
         };
         Self { event, attributes: json!({}) }

@@ -11,6 +11,7 @@ mod draft;
 mod metrics;
 mod redact;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bulkhead_edge::peer::{self, Peer, PeerFailure};
@@ -23,6 +24,8 @@ use rand::Rng as _;
 use sqlx::{Row as _, SqliteConnection};
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 pub use draft::EventDraft;
@@ -229,8 +232,14 @@ impl Delivery {
         }
         metrics::waiting(waiting(&self.store).await?);
         metrics::oldest(events.first().and_then(happened_ms));
+        let span = sending(&events);
         let message = pb::AppendEventsRequest { request_id: Uuid::now_v7().to_string(), events };
-        self.audit.append_events(peer::within(message, SEND_TIMEOUT)).await?;
+        let sent =
+            self.audit.append_events(peer::within(message, SEND_TIMEOUT)).instrument(span.clone()).await;
+        sent.inspect_err(|status| {
+            span.record("error.type", peer::reason(status));
+            span.record("otel.status_code", "ERROR");
+        })?;
         self.confirm.send_if_modified(|sent| std::mem::replace(sent, last.max(*sent)) < last);
         self.store
             .writer()
@@ -272,6 +281,28 @@ impl Delivery {
         let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox");
         count.fetch_one(self.store.readers()).await.is_ok_and(|waiting| waiting >= self.limit.0)
     }
+}
+
+/// The span of one delivery, in a trace of its own: by the OpenTelemetry conventions for messaging a batch links to
+/// where its messages come from. At most [`BATCH_MAX`] links.
+fn sending(events: &[pb::Event]) -> Span {
+    let span = tracing::info_span!(
+        "send",
+        otel.name = "send audit",
+        otel.kind = "producer",
+        otel.status_code = Empty,
+        messaging.system = "bulkhead",
+        messaging.destination.name = "audit",
+        messaging.operation.type = "send",
+        messaging.operation.name = "send",
+        messaging.batch.message_count = i64::try_from(events.len()).unwrap_or(BATCH_MAX),
+        error.type = Empty,
+    );
+    let sources: BTreeSet<&str> = events.iter().map(|event| event.traceparent.as_str()).collect();
+    for source in sources {
+        bulkhead_telemetry::link_traceparent(&span, source);
+    }
+    span
 }
 
 /// How many wait. Rows leave only from the front, so the ends of the range tell the count without a scan.

@@ -31,6 +31,26 @@ pub fn link_traceparent(span: &Span, traceparent: &str) {
     }
 }
 
+/// Links `span` to another span of this process, in whatever trace that is.
+pub fn link_span(span: &Span, other: &Span) {
+    let linked = other.context().span().span_context().clone();
+    if linked.is_valid() {
+        span.add_link(linked);
+    }
+}
+
+/// The trace id in a `traceparent` as W3C Trace Context writes version 00; none where the text is no such thing.
+#[must_use]
+pub fn trace_id_of(traceparent: &str) -> Option<&str> {
+    let parts: Vec<&str> = traceparent.split('-').collect();
+    let [version, trace_id, span_id, flags] = parts[..] else { return None };
+    let hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let named = |text: &str, length| hex(text, length) && text.bytes().any(|byte| byte != b'0');
+    (version == "00" && named(trace_id, 32) && named(span_id, 16) && hex(flags, 2)).then_some(trace_id)
+}
+
 /// Writes the context of `span` into outgoing headers.
 pub fn inject(span: &Span, headers: &mut HeaderMap) {
     let context = span.context();
@@ -67,6 +87,8 @@ fn set_parent(span: &Span, carrier: &dyn Extractor) {
     }
 }
 
+/// What the carrier says, and nothing where it says nothing: the propagator's own `extract` gives the current span then,
+/// and a span would link to whatever encloses it.
 fn extract(carrier: &dyn Extractor) -> Context {
     opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), carrier)
@@ -103,6 +125,30 @@ impl Injector for HeadersMut<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
             self.0.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_has_one_form() {
+        let trace_id = "0af7651916cd43dd8448eb211c80319c";
+        assert_eq!(trace_id_of(&format!("00-{trace_id}-b7ad6b7169203331-01")), Some(trace_id));
+        for text in [
+            "",
+            trace_id,
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+        ] {
+            assert_eq!(trace_id_of(text), None, "{text}");
         }
     }
 }

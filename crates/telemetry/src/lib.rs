@@ -25,7 +25,9 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use context::{adopt, adopt_traceparent, inject, link_traceparent, trace_id, traceparent};
+pub use context::{
+    adopt, adopt_traceparent, inject, link_span, link_traceparent, trace_id, trace_id_of, traceparent,
+};
 pub use settings::{Exported, TelemetrySettings};
 
 use export::Providers;

@@ -53,6 +53,9 @@ pub struct Event {
     /// The W3C trace.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace_id: String,
+    /// The span in it; lines of earlier versions have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traceparent: String,
 }
 
 /// An event in its place: what one line says.
@@ -209,6 +212,7 @@ pub(crate) mod tests {
             time: "2026-05-09T11:59:59Z".parse().expect("a time"),
             tool: String::new(),
             trace_id: String::new(),
+            traceparent: String::new(),
         }
     }
 
@@ -235,6 +239,26 @@ pub(crate) mod tests {
         );
         assert_eq!(entry.to_line().expect("a line"), expected);
         assert_eq!(Entry::parse(expected.as_bytes()).expect("parses"), entry);
+    }
+
+    #[test]
+    fn a_line_of_a_version_without_traceparents_is_still_one() {
+        let mut entry = entry(7, "tool.intent", "2026-05-09T12:00:00Z");
+        entry.event.trace_id = "0af7651916cd43dd8448eb211c80319c".into();
+        let earlier = concat!(
+            r#"{"attributes":{},"event_id":"00000000-0000-0000-0000-000000000008","kind":"tool.intent","#,
+            r#""logged_time":"2026-05-09T12:00:00Z","principal":{"kind":"agent","name":"scribe","tenant":"acme"},"#,
+            r#""sequence":7,"source":{"kind":"service","name":"executor","tenant":"acme"},"#,
+            r#""time":"2026-05-09T11:59:59Z","trace_id":"0af7651916cd43dd8448eb211c80319c"}"#,
+        );
+        assert_eq!(Entry::parse(earlier.as_bytes()).expect("parses"), entry);
+        entry.event.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into();
+        let line = entry.to_line().expect("a line");
+        assert!(
+            line.ends_with(r#","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#),
+            "{line}"
+        );
+        assert_eq!(Entry::parse(line.as_bytes()).expect("parses"), entry);
     }
 
     #[test]
@@ -284,7 +308,7 @@ pub(crate) mod tests {
         let fingerprint = |event: &Event| event.fingerprint().expect("has a form");
         assert_eq!(fingerprint(&read), fingerprint(&entry.event));
 
-        let changes: [fn(&mut Event); 13] = [
+        let changes: [fn(&mut Event); 14] = [
             |event| drop(event.attributes.insert("ratio".into(), json!(2))),
             |event| event.event_id = Uuid::from_u128(9),
             |event| event.kind = "tool.outcome".into(),
@@ -298,6 +322,7 @@ pub(crate) mod tests {
             |event| event.time += 1.nanosecond(),
             |event| event.tool = "fs.read".into(),
             |event| event.trace_id = "0af7651916cd43dd8448eb211c80319c".into(),
+            |event| event.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         ];
         for (change, number) in changes.into_iter().zip(0..) {
             let mut other = read.clone();

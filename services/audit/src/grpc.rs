@@ -2,6 +2,7 @@
 
 mod convert;
 mod status;
+mod traces;
 
 use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
 use bulkhead_edge::{Call, page};
@@ -11,6 +12,7 @@ use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditService
 use bulkhead_proto::audit::v1::job_service_server::{JobService, JobServiceServer};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::log::Log;
 use crate::query::Query;
@@ -47,7 +49,10 @@ impl AuditService for Grpc {
         let message = request.into_inner();
         let (batch_id, events) = (message.request_id.clone(), message.events.len());
         let batch = convert::batch(message, call.principal())?;
-        let receipt = self.log.append(batch).await.map_err(status::append)?;
+        let traced = traces::Append::begin(&batch.events);
+        let appended = self.log.append(batch).instrument(traced.span()).await.map_err(status::append);
+        traced.end(&appended);
+        let receipt = appended?;
         tracing::info!(batch_id, events, duplicates = receipt.duplicates, "appended");
         Ok(Response::new(pb::AppendEventsResponse {
             tree_size: receipt.tree_size,

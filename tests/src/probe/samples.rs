@@ -208,6 +208,7 @@ fn event(tenant: &str) -> Value {
         "eventId": Uuid::now_v7(), "time": "2026-05-09T12:00:00Z", "kind": "sample.sent",
         "principal": principal(tenant), "sessionId": "s-1", "runId": "r-1", "step": 1, "tool": "fs.write",
         "outcome": "succeeded", "traceId": "0af7651916cd43dd8448eb211c80319c", "requestId": "q-1",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "subjectId": "x-1", "attributesJson": "{\"path\":\"a.txt\"}",
     })
 }

@@ -73,7 +73,7 @@ const EXCEPTIONS: &[Exception] = &[
     ("AppendEvents", "events.request_id", TEXT, Expected::Accepted),
     ("AppendEvents", "events.subject_id", TEXT, Expected::Accepted),
     ("AppendEvents", "events.outcome", ABSENT, Expected::Accepted),
-    ("AppendEvents", "events.trace_id", ABSENT, Expected::Accepted),
+    ("AppendEvents", "events.traceparent", ABSENT, Expected::Accepted),
     ("AppendEvents", "events.attributes_json", ABSENT, Expected::Accepted),
     ("AppendEvents", "events.attributes_json", &["1 MiB of JSON"], Expected::RefusedAsPart),
     // Filters.

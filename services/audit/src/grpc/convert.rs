@@ -20,6 +20,7 @@ const EVENTS_MAX: usize = 256;
 const TEXT_MAX: usize = 128;
 
 const OUTCOME: &str = "must be at most 64 of [a-z_]";
+const TRACEPARENT: &str = "must be a W3C traceparent of version 00, or empty";
 const TRACE_ID: &str = "must be 32 lower-case hex digits, or empty";
 const TEXT: &str = "must be at most 128 characters and hold no control characters";
 
@@ -59,7 +60,7 @@ fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Viol
         &field("kind"),
         "must be 3 to 64 characters of [a-z_] in two or more parts with dots between",
     );
-    check_texts(&message, field, violations);
+    check_texts(&message, &field, violations);
     let principal = Principal::read(message.principal, &format!("{at}.principal"), violations);
     let attributes = attributes(&message.attributes_json, &format!("{at}.attributes_json"), violations);
     let event = Event {
@@ -76,6 +77,7 @@ fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Viol
         time: time?,
         tool: message.tool,
         trace_id: message.trace_id,
+        traceparent: message.traceparent,
     };
     check_line(&event, at, source, violations);
     Some(event)
@@ -86,16 +88,28 @@ fn time(sent: Option<Timestamp>, field: &str, violations: &mut Violations) -> Op
     wire::read_timestamp(sent?, field, violations)
 }
 
-fn check_texts(message: &pb::Event, field: impl Fn(&str) -> String, violations: &mut Violations) {
+fn check_texts(message: &pb::Event, field: &impl Fn(&str) -> String, violations: &mut Violations) {
     violations.context_id(&field("session_id"), &message.session_id);
     violations.context_id(&field("run_id"), &message.run_id);
     violations.require(is_outcome(&message.outcome), &field("outcome"), OUTCOME);
     violations.require(is_trace_id(&message.trace_id), &field("trace_id"), TRACE_ID);
+    check_traceparent(message, field, violations);
     for (name, text) in
         [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
     {
         violations.require(is_text(text), &field(name), TEXT);
     }
+}
+
+/// A span belongs to the trace that the event names, or one of the two would mislead.
+fn check_traceparent(message: &pb::Event, field: &impl Fn(&str) -> String, violations: &mut Violations) {
+    if message.traceparent.is_empty() {
+        return;
+    }
+    let trace_id = bulkhead_telemetry::trace_id_of(&message.traceparent);
+    violations.require(trace_id.is_some(), &field("traceparent"), TRACEPARENT);
+    let same = trace_id.is_none_or(|trace_id| trace_id == message.trace_id);
+    violations.require(same, &field("trace_id"), "must be that of the traceparent");
 }
 
 fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Map<String, Value>> {
@@ -204,6 +218,7 @@ pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
             tool: event.tool,
             outcome: event.outcome,
             trace_id: event.trace_id,
+            traceparent: event.traceparent,
             request_id: event.request_id,
             subject_id: event.subject_id,
             attributes_json: Value::Object(event.attributes).to_string(),

@@ -18,6 +18,9 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{Installation, by, client, request, sent};
 
+/// Of the trace in its middle.
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 struct Service {
     client: AuditServiceClient<Channel>,
     shutdown: CancellationToken,
@@ -155,6 +158,8 @@ async fn a_bad_event_is_refused_with_every_mistake_and_nothing_of_its_batch_is_k
         (pb::Event { run_id: "x".repeat(129), ..sent(2) }, &["events[1].run_id"]),
         (pb::Event { outcome: "Done".into(), ..sent(2) }, &["events[1].outcome"]),
         (pb::Event { trace_id: "ABC".into(), ..sent(2) }, &["events[1].trace_id"]),
+        (pb::Event { traceparent: TRACEPARENT.into(), ..sent(2) }, &["events[1].trace_id"]),
+        (pb::Event { traceparent: "00-1-2-03".into(), ..sent(2) }, &["events[1].traceparent"]),
         (pb::Event { subject_id: "x".repeat(129), ..sent(2) }, &["events[1].subject_id"]),
         (pb::Event { tool: "a\nb".into(), ..sent(2) }, &["events[1].tool"]),
         (pb::Event { attributes_json: "[]".into(), ..sent(2) }, &["events[1].attributes_json"]),
@@ -212,15 +217,23 @@ async fn every_filter_narrows_the_answer() {
     let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds: 1_000 + seconds, nanos });
     let mut bob = sent(5).principal.expect("a principal");
     bob.name = "bob".into();
-    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let trace = &TRACEPARENT[3..35];
     let events = vec![
         pb::Event { time: at(0, 0), ..sent(1) },
         pb::Event { time: at(1, 5), kind: "tool.intent".into(), outcome: String::new(), ..sent(2) },
         pb::Event { time: at(2, 0), kind: "toolbox.opened".into(), tool: "fs.write".into(), ..sent(3) },
-        pb::Event { time: at(3, 0), session_id: "s2".into(), trace_id: trace.into(), ..sent(4) },
+        pb::Event {
+            time: at(3, 0),
+            session_id: "s2".into(),
+            trace_id: trace.into(),
+            traceparent: TRACEPARENT.into(),
+            ..sent(4)
+        },
         pb::Event { time: at(4, 0), principal: Some(bob), outcome: "failed".into(), ..sent(5) },
     ];
-    service.append(events).await.expect("appends");
+    service.append(events.clone()).await.expect("appends");
+    let of_trace = pb::QueryEventsRequest { trace_id: trace.into(), ..Default::default() };
+    assert_eq!(service.query(of_trace).await.events[0].event.as_ref(), Some(&events[3]));
     let all = pb::QueryEventsRequest::default;
     let cases: [(pb::QueryEventsRequest, &[&str]); 12] = [
         (all(), &["e1", "e2", "e3", "e4", "e5"]),

@@ -57,6 +57,7 @@ pub(crate) fn event(number: u128) -> Event {
         time: "2026-05-09T11:59:59Z".parse().expect("a time"),
         tool: "fs.read".into(),
         trace_id: String::new(),
+        traceparent: String::new(),
     }
 }
 
