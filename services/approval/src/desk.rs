@@ -24,6 +24,7 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use self::once::{claimed, remember};
 use crate::approval::{Approval, ApprovalId, Ballot, Event, Question, decide, expire, grant};
@@ -152,7 +153,9 @@ impl Desk {
             async move {
                 let Some(approval) = sqlite::load(c, &tenant, id).await? else { return Ok(()) };
                 if let Some(event) = expire(&approval, now) {
-                    desk.happen(c, approval, vec![event], "").await?;
+                    let span = tracing::info_span!("expire_approval", approval_id = %id);
+                    bulkhead_telemetry::adopt_traceparent(&span, &approval.question.traceparent);
+                    desk.happen(c, approval, vec![event], "").instrument(span).await?;
                 }
                 Ok(())
             }

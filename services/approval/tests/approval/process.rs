@@ -87,4 +87,22 @@ async fn the_traces_that_asked_and_decided_are_kept() {
     let events = sandbox.audit.events(3).await;
     let traces: Vec<&str> = events.iter().map(|event| event.trace_id.as_str()).collect();
     assert_eq!(traces, [ASKED, DECIDED, DECIDED]);
+    for event in &events {
+        let told = event.traceparent.starts_with(&format!("00-{}-", event.trace_id));
+        assert!(told, "{}: {}", event.kind, event.traceparent);
+    }
+    assert_eq!(events[2].traceparent, decided.decision_traceparent);
+}
+
+#[tokio::test]
+async fn what_nobody_decided_ends_in_the_trace_that_asked() {
+    const ASKED: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let sandbox = Sandbox::new().await;
+    let (_child, address) = spawn(&sandbox).await;
+    let soon = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let asked = pb::CreateApprovalRequest { expires_in: soon, ..question(&plan()) };
+    client(address, "tool-executor").create_approval(traced(asked, ASKED)).await.expect("asked");
+    let events = sandbox.audit.events(2).await;
+    assert_eq!(sandbox.audit.kinds(), ["approval.requested", "approval.settled expired"]);
+    assert_eq!(events[1].trace_id, ASKED);
 }

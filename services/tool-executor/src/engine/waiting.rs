@@ -113,7 +113,9 @@ impl Engine {
             let ended = match engine.still(id, State::Planned).await {
                 Ok(Some(planned)) => {
                     let fault = refusals::never_asked(&planned.tool);
-                    engine.close(Draft::of(planned), Step::Expire, fault).await.map(drop)
+                    let span = engine.span("give_up", &planned);
+                    let closing = engine.close(Draft::of(planned), Step::Expire, fault);
+                    closing.instrument(span).await.map(drop)
                 }
                 Ok(None) => Ok(()),
                 Err(error) => Err(error.into()),
