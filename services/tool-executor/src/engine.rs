@@ -10,6 +10,7 @@ mod gate;
 mod prepare;
 mod recover;
 mod resolve;
+mod spans;
 mod submit;
 mod sweep;
 mod waiting;

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::execution::{CallResult, Execution, State};
 use crate::permit::Permit;
-use crate::policy::Decision;
 use crate::tool::{Planned, SensitivityLabel, ToolFault};
 use crate::toolbox::Toolbox;
 
@@ -75,7 +74,7 @@ impl Events {
     #[must_use]
     pub fn dry_run(&self, execution: &Execution, fault: Option<&ToolFault>) -> EventDraft {
         let mut attributes = self.planned(execution);
-        let decision = execution.prepared.as_ref().map(|prepared| word(&prepared.decision));
+        let decision = execution.prepared.as_ref().map(|prepared| prepared.decision.as_str());
         attributes.insert("policy_decision".into(), json!(decision));
         attributes.insert("error_kind".into(), json!(fault.map(|fault| fault.kind)));
         let outcome = if fault.is_none() { "planned" } else { "failed" };
@@ -155,14 +154,5 @@ fn outcome(state: State) -> &'static str {
         State::Cancelled => "cancelled",
         State::Undone => "undone",
         State::Unknown | State::Planned | State::AwaitingApproval | State::Running => "unknown",
-    }
-}
-
-fn word(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Execute => "execute",
-        Decision::ExecuteWithApproval(_) => "execute_with_approval",
-        Decision::DryRunOnly => "dry_run_only",
-        Decision::Deny => "deny",
     }
 }

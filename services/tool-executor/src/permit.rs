@@ -10,6 +10,8 @@ use crate::policy::{Approver, Decision, NotConfirmed, Policy, Question, Verdict,
 pub struct Permit {
     plan_digest: String,
     policy_ids: Vec<String>,
+    /// Names a trace and gives no right.
+    decision_traceparent: String,
 }
 
 /// What a verdict lets the executor do next.
@@ -53,6 +55,7 @@ pub fn clear(verdict: &Verdict) -> Clearance {
         Clearance::Permitted(Permit {
             plan_digest: verdict.plan_digest().to_owned(),
             policy_ids: verdict.policy_ids().to_vec(),
+            decision_traceparent: String::new(),
         })
     };
     match verdict.decision() {
@@ -88,6 +91,7 @@ pub fn redeem(
     Ok(Permit {
         plan_digest: confirmed.plan_digest().to_owned(),
         policy_ids: confirmed.policy_ids().to_vec(),
+        decision_traceparent: String::new(),
     })
 }
 
@@ -102,5 +106,17 @@ impl Permit {
     #[must_use]
     pub fn policy_ids(&self) -> &[String] {
         &self.policy_ids
+    }
+
+    /// The same, with the W3C traceparent of where people decided.
+    #[must_use]
+    pub fn decided_in(self, decision_traceparent: String) -> Self {
+        Self { decision_traceparent, ..self }
+    }
+
+    /// Where people decided; empty where nobody had to, or it is not known.
+    #[must_use]
+    pub fn decision_traceparent(&self) -> &str {
+        &self.decision_traceparent
     }
 }

@@ -45,6 +45,19 @@ pub enum Decision {
     Deny,
 }
 
+impl Decision {
+    /// As lines of the audit log and spans say it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Execute => "execute",
+            Self::ExecuteWithApproval(_) => "execute_with_approval",
+            Self::DryRunOnly => "dry_run_only",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// A decision about one plan. Only [`Policy::decide`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

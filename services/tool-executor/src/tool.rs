@@ -289,6 +289,30 @@ pub enum ToolFaultKind {
 }
 
 impl ToolFaultKind {
+    /// As lines of the audit log and spans say it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTool => "UNKNOWN_TOOL",
+            Self::InvalidArguments => "INVALID_ARGUMENTS",
+            Self::PathNotAllowed => "PATH_NOT_ALLOWED",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::WrongFileType => "WRONG_FILE_TYPE",
+            Self::TooLarge => "TOO_LARGE",
+            Self::NotText => "NOT_TEXT",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::Stale => "STALE",
+            Self::NotUndoable => "NOT_UNDOABLE",
+            Self::PolicyDenied => "POLICY_DENIED",
+            Self::ApprovalDenied => "APPROVAL_DENIED",
+            Self::ApprovalExpired => "APPROVAL_EXPIRED",
+            Self::IoError => "IO_ERROR",
+            Self::AuditUnavailable => "AUDIT_UNAVAILABLE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+        }
+    }
+
     /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn retryable(self) -> bool {

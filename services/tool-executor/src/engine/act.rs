@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use bulkhead_edge::fault::chain;
 use bulkhead_outbox::EventDraft;
 use serde_json::json;
-use tracing::{Instrument as _, field};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, spans};
 use crate::execution::{Draft, Execution, Prepared, State, Step};
 use crate::metrics;
 use crate::permit::Permit;
@@ -97,15 +97,7 @@ impl Engine {
 
     /// Lets the tool act, once, under a permit for exactly this plan.
     async fn act(&self, permit: Permit, execution: &Execution) -> Timed {
-        let span = tracing::info_span!(
-            "execute_tool",
-            otel.name = %format!("execute_tool {}", execution.tool),
-            gen_ai.operation.name = "execute_tool",
-            gen_ai.tool.name = %execution.tool,
-            gen_ai.tool.call.id = %execution.id,
-            bulkhead.undo_of = execution.undo_of.map(field::display),
-            error.type = field::Empty,
-        );
+        let span = spans::tool(execution, &permit);
         let started = Instant::now();
         let outcome = match execution.prepared.as_ref() {
             Some(prepared) if permit.plan_digest() == prepared.plan.digest() => {
@@ -114,7 +106,7 @@ impl Engine {
             Some(_) | None => Outcome::Failed(refusals::policy(&execution.tool, false)),
         };
         if let Outcome::Failed(fault) | Outcome::Stale(fault) | Outcome::Unknown(fault) = &outcome {
-            span.record("error.type", field::debug(fault.kind));
+            spans::faulted(&span, fault.kind);
             tracing::warn!(
                 execution_id = %execution.id, tool = execution.tool, kind = ?fault.kind, error = fault.message,
                 "the tool did not do it"

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, spans};
 use crate::execution::{Execution, Prepared, State};
 use crate::plan::{Plan, Subject};
 use crate::policy::{Caller, Question, UndoFacts, Verdict};
@@ -82,7 +82,9 @@ impl Engine {
             planned: &laid.planned,
             undo: laid.undo,
         };
-        let verdict = self.0.parts.policy.decide(&question);
+        let span = spans::policy(execution);
+        let verdict = span.in_scope(|| self.0.parts.policy.decide(&question));
+        spans::decided(&span, &verdict);
         if !verdict.problems().is_empty() {
             tracing::error!(tool = execution.tool, problems = ?verdict.problems(), "the policy could not be evaluated; denied");
         }

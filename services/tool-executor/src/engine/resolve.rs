@@ -5,7 +5,7 @@ use std::time::Duration;
 use bulkhead_edge::fault::chain;
 use tracing::{Instrument as _, Span};
 
-use super::{Engine, EngineError, Held};
+use super::{Engine, EngineError, Held, spans};
 use crate::approvals::{Approval, ApprovalError, Ruling};
 use crate::execution::{Draft, Execution, Step};
 use crate::permit::{self, Approved, NotRedeemed, Permit};
@@ -105,9 +105,15 @@ impl Engine {
             return self.close(Draft::of(execution), step, fault).await;
         }
         let Ruling::Approved(grant) = approval.ruling else { return Ok(execution) };
-        match self.redeem(&execution, grant.as_ref()) {
-            Ok(permit) => self.run_approved(execution, permit).await,
+        let span = spans::redeeming(&execution);
+        match span.in_scope(|| self.redeem(&execution, grant.as_ref())) {
+            Ok(permit) => {
+                drop(span);
+                self.run_approved(execution, permit.decided_in(approval.decision_traceparent)).await
+            }
             Err(shut) => {
+                spans::failed(&span, "APPROVAL_NOT_REDEEMED");
+                drop(span);
                 let (step, fault) = shut.tell(&tool);
                 self.close(Draft::of(execution), step, fault).await
             }
