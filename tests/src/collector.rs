@@ -22,7 +22,11 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
+
+/// As other collectors send.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 
 /// Keeps everything, with the service that sent it, or takes nothing.
 #[derive(Debug, Clone, Default)]
@@ -77,9 +81,9 @@ impl Collector {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let collector = Self { refuses, ..Self::default() };
         let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(collector.clone()))
-            .add_service(MetricsServiceServer::new(collector.clone()))
-            .add_service(LogsServiceServer::new(collector.clone()));
+            .add_service(TraceServiceServer::new(collector.clone()).accept_compressed(GZIP))
+            .add_service(MetricsServiceServer::new(collector.clone()).accept_compressed(GZIP))
+            .add_service(LogsServiceServer::new(collector.clone()).accept_compressed(GZIP));
         #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Ok((collector, endpoint))

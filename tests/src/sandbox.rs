@@ -1,6 +1,7 @@
 //! A whole stack for one test.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -82,6 +83,18 @@ impl Sandbox {
         let listen =
             config.get(service).and_then(|table| table.get("edge")).and_then(|edge| edge.get("listen"));
         Ok(listen.and_then(toml::Value::as_str).context("no listen address")?.to_owned())
+    }
+
+    /// Where the simulated models listen.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn simulator(&self) -> anyhow::Result<SocketAddr> {
+        let text = std::fs::read_to_string(self.data().join("simulated-models.toml"))?;
+        let config: toml::Table = toml::from_str(&text)?;
+        let router = config.get("model-router").and_then(toml::Value::as_table).unwrap_or(&config);
+        let url = router["model"][0]["base_url"].as_str().context("no base_url")?;
+        Ok(url.trim_start_matches("http://").parse()?)
     }
 
     /// The token of a role, or of a service (`keys/audit.token`).

@@ -17,11 +17,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 /// The control of the sandbox's simulator.
 fn simulator(sandbox: &Sandbox) -> anyhow::Result<ControlClient> {
-    let path = sandbox.data().join("simulated-models.toml");
-    let config: toml::Table = toml::from_str(&std::fs::read_to_string(path)?)?;
-    let router = config.get("model-router").and_then(toml::Value::as_table).unwrap_or(&config);
-    let url = router["model"][0]["base_url"].as_str().context("base_url")?;
-    Ok(ControlClient::new(url.trim_start_matches("http://").parse()?)?)
+    Ok(ControlClient::new(sandbox.simulator()?)?)
 }
 
 fn write(path: &str) -> Step {
