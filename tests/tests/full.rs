@@ -17,15 +17,17 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 const BOUND: Duration = Duration::from_secs(60);
 /// `UNAVAILABLE`: nothing was done, and it may work later.
 const UNAVAILABLE: i32 = 14;
-/// Refused calls of each kind: after the first failure a store must refuse as clearly as it did then.
+/// Refused calls of each kind after the first: after the first failure a store must refuse as clearly as it did then.
 const REFUSALS: usize = 3;
 
-/// An RPC that writes, the reason that it gives, and the readiness condition of what it writes to.
-const WRITERS: [(&str, &str, &str); 4] = [
-    ("ExecuteToolCall", "STORE_UNAVAILABLE", "journal"),
-    ("CreateApproval", "STORE_UNAVAILABLE", "store"),
-    ("AppendEvents", "LOG_UNAVAILABLE", "audit_log"),
-    ("Generate", "ANSWER_WITHHELD", "store"),
+/// An RPC that writes, the reason that it gives at first and from then on, and the readiness condition of what it
+/// writes to. A model was called before the
+/// router could find out, unless its own proof of the store came first; it is not called again.
+const WRITERS: [(&str, [&str; 2], &str); 4] = [
+    ("ExecuteToolCall", ["STORE_UNAVAILABLE"; 2], "journal"),
+    ("CreateApproval", ["STORE_UNAVAILABLE"; 2], "store"),
+    ("AppendEvents", ["LOG_UNAVAILABLE"; 2], "audit_log"),
+    ("Generate", ["ANSWER_WITHHELD", "STORE_UNAVAILABLE"], "store"),
 ];
 
 struct Filled {
@@ -93,17 +95,17 @@ async fn has_kept(
 async fn a_full_store_refuses_says_so_loses_nothing_and_works_again_with_room() -> anyhow::Result<()> {
     let world = World::start().await?;
     let methods = implemented()?;
-    for (name, reason, condition) in WRITERS {
+    for (name, [at_first, later_on], condition) in WRITERS {
         let method = methods.iter().find(|method| method.rule.method == name).expect("an RPC");
         let service = method.process();
         let (kept, later) = (world.sample(method).await?, world.sample(method).await?);
         let first = takes(&world, method, &kept).await?;
 
         let filled = fill(&world, service)?;
-        for _ in 0..REFUSALS {
+        for reasons in std::iter::once([at_first, later_on]).chain([[later_on; 2]; REFUSALS]) {
             let refused = ask(&world, method, &later).await?;
-            let told = (refused.code, refused.reason.as_str());
-            assert_eq!(told, (UNAVAILABLE, reason), "{name}: {refused:?}");
+            assert_eq!(refused.code, UNAVAILABLE, "{name}: {refused:?}");
+            assert!(reasons.contains(&refused.reason.as_str()), "{name}: {refused:?}");
             assert!(refused.says_when_to_retry, "{name}: {refused:?}");
         }
         let answer = readiness(&world, service).await?;

@@ -60,7 +60,8 @@ impl Tasks {
 
     /// Carries `work` through to its end, whatever becomes of whoever waits for it: a handler's point of no return.
     /// Before it, a caller that goes away ends the handler and nothing has happened; what is handed over here has
-    /// begun, and is finished and recorded without the caller.
+    /// begun, and is finished and recorded without the caller. What comes of it when nobody waits any more goes to
+    /// `untold`, which logs what must not be lost.
     ///
     /// # Errors
     /// [`Lost`] when the work panicked, which also stops the service.
@@ -68,12 +69,13 @@ impl Tasks {
         &self,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
+        untold: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, Lost> {
         let (reply, answer) = oneshot::channel();
         let carried = async move {
-            let output = work.await;
-            // A caller that went away does not need the answer; what was done stands.
-            drop(reply.send(output));
+            if let Err(output) = reply.send(work.await) {
+                untold(output);
+            }
         };
         self.spawn(name, carried.in_current_span());
         answer.await.map_err(|_closed| Lost { name })

@@ -33,6 +33,9 @@ pub(crate) enum RecordError {
     /// Too many calls are open.
     #[error("{CALLS_MAX} model calls are open already")]
     Busy,
+    /// The store failed a moment ago, and has not been seen to work since.
+    #[error("the store is known not to work")]
+    Troubled,
     /// The outbox could not be read or written.
     #[error("the outbox failed")]
     Enqueue(#[source] EnqueueError),
@@ -116,7 +119,12 @@ impl Recorder {
         })
     }
 
+    /// What a store that cannot be written would only find out after the model was called is known here, once one
+    /// call or proof has found it: no model is called for an answer that could not be given.
     async fn reserve(&self) -> Result<OwnedSemaphorePermit, RecordError> {
+        if self.conditions.is_troubled() {
+            return Err(RecordError::Troubled);
+        }
         let permit =
             Arc::clone(&self.calls).try_acquire_owned().map_err(|_closed_or_none| RecordError::Busy)?;
         let waiting = waiting(&self.store).await?;

@@ -82,7 +82,7 @@ impl Probe {
                     done.cancel();
                 };
                 self.tasks
-                    .see_through("commit", work)
+                    .see_through("commit", work, drop)
                     .await
                     .map_err(|lost| Status::internal(lost.to_string()))?;
             }

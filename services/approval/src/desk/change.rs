@@ -1,10 +1,10 @@
 //! How a change is made: to its end, in one transaction, and told to those who wait for it.
 
+use bulkhead_edge::fault::chain;
 use bulkhead_sqlite::WriteError;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
-use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use super::{CONDITION, Change, Desk, DeskError};
@@ -17,7 +17,6 @@ impl Desk {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Change<T>> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
         let desk = self.clone();
         let change = async move {
             let result = desk.write(act).await;
@@ -25,11 +24,15 @@ impl Desk {
                 desk.outbox.wake();
                 desk.changes.send_modify(|count| *count = count.wrapping_add(1));
             }
-            // A caller that went away does not need the answer; its change stands.
-            drop(reply.send(result));
+            result
         };
-        self.tasks.spawn("change", change.in_current_span());
-        answer.await.map_err(|_gone| StoreError::OutcomeUnknown(WriteError::Closed))?
+        let untold = |result: Change<T>| {
+            if let Err(error) = result {
+                tracing::warn!(error = chain(&error, ": "), "a change failed after its caller went away");
+            }
+        };
+        let seen = self.tasks.see_through("change", change, untold).await;
+        seen.map_err(|_lost| StoreError::OutcomeUnknown(WriteError::Closed))?
     }
 
     /// Writes in the caller's span, so that what is stored belongs to its trace, and keeps the readiness

@@ -80,11 +80,13 @@ fn record(error: RecordError) -> Fault {
         RecordError::Busy => Fault::new(Code::ResourceExhausted, "TOO_MANY_CALLS")
             .saying("too many model calls are open; try again shortly")
             .retry_after(STORE_RETRY_DELAY),
-        RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) | RecordError::Lost(_) => {
-            Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
-                .saying("the call could not be recorded, so no model was called")
-                .retry_after(STORE_RETRY_DELAY)
-        }
+        RecordError::Troubled
+        | RecordError::Enqueue(_)
+        | RecordError::Write(_)
+        | RecordError::Read(_)
+        | RecordError::Lost(_) => Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
+            .saying("the call could not be recorded, so no model was called")
+            .retry_after(STORE_RETRY_DELAY),
     };
     fault.because(error)
 }

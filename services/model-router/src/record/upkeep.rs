@@ -42,8 +42,8 @@ impl Conditions {
             RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) => {
                 self.readiness.unmet(STORE, "the store cannot be read or written; the log says why");
             }
-            // A crowd passes by itself; a task that panicked stops the service anyway.
-            RecordError::Busy | RecordError::Lost(_) => {}
+            // A crowd passes by itself, trouble is known, and a task that panicked stops the service anyway.
+            RecordError::Busy | RecordError::Troubled | RecordError::Lost(_) => {}
         }
     }
 
@@ -59,7 +59,8 @@ impl Conditions {
         self.readiness.met(STORE);
     }
 
-    fn is_troubled(&self) -> bool {
+    /// Whether the store failed and has not been seen to work since.
+    pub(super) fn is_troubled(&self) -> bool {
         self.readiness.problems().contains_key(STORE)
     }
 }
@@ -117,6 +118,7 @@ mod tests {
             (RecordError::Read(sqlx::Error::PoolClosed), vec![STORE]),
             (RecordError::Write(WriteError::Closed), vec![STORE]),
             (RecordError::Busy, vec![]),
+            (RecordError::Troubled, vec![]),
         ];
         for (error, expected) in cases {
             let readiness = Readiness::new();

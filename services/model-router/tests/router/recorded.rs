@@ -199,6 +199,10 @@ async fn a_store_that_is_gone_or_locked_is_not_ready_until_it_is_back() {
         let error = bench.generate(request()).await.expect_err("cannot be recorded");
         assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, told));
         assert_eq!(bench.counts().await[0] - before, calls, "{told}");
+        // Once the trouble is known, no model is called for an answer that could not be given.
+        let error = bench.generate(request()).await.expect_err("cannot be recorded");
+        assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+        assert_eq!(bench.counts().await[0] - before, calls, "{told}");
         let told = bench.readyz().await;
         assert!(told.starts_with("HTTP/1.1 503") && told.contains("store"), "{harm}: {told}");
         intruder.execute(cure).await.expect("cured");

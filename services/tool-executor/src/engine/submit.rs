@@ -1,16 +1,17 @@
-//! A call's way in: claim, plan, ask the policy, and then run, ask people, or refuse.
+//! A call's way in: claim, plan, ask the policy, and then run, ask people, or refuse. Up to there it is the caller's,
+//! and ends with the caller; from there on it is ours.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use bulkhead_edge::fault::chain;
 use bulkhead_idempotency::Request;
 use futures::FutureExt as _;
-use tokio::sync::oneshot;
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 use uuid::Uuid;
 
 use super::prepare::{Target, Unprepared};
-use super::{Engine, EngineError, Patience};
+use super::{Engine, EngineError, Held, Patience};
 use crate::execution::{Before, CallResult, Draft, Execution, Opening, RunContext, State, Step, Trace};
 use crate::permit::{self, Clearance};
 use crate::policy::{Caller, Decision, Verdict};
@@ -62,8 +63,9 @@ pub struct Preview {
 }
 
 impl Engine {
-    /// Acts on a command once, whatever becomes of the caller, and answers with the execution as it is when
-    /// it has settled or the patience is at an end.
+    /// Acts on a command once, and answers with the execution as it is when it has settled or the patience is at an
+    /// end. A caller that goes away while the call is planned has asked for nothing; what has begun to be recorded is
+    /// carried through without it.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -73,19 +75,8 @@ impl Engine {
         request: Request,
         patience: Patience,
     ) -> Result<Execution, EngineError> {
-        let (reply, answer) = oneshot::channel();
-        let engine = self.clone();
-        let asked = request.clone();
-        let work = async move {
-            let submitted = engine.submit(command, asked).await;
-            if let Err(Err(error)) = reply.send(submitted) {
-                tracing::warn!(error = chain(&error, ": "), "a call failed after its caller went away");
-            }
-        };
-        self.0.parts.tasks.spawn("call", work.instrument(Span::current()));
-        match tokio::time::timeout(patience.total(), answer).await {
-            Ok(Ok(submitted)) => self.settled(submitted?.id, patience).await,
-            Ok(Err(_closed)) => Err(EngineError::TaskLost),
+        match tokio::time::timeout(patience.total(), self.submit(command, request.clone())).await {
+            Ok(submitted) => self.settled(submitted?.id, patience).await,
             Err(_elapsed) => match self.journal().claim(&request).await? {
                 Claimed::Seen(id) => self.recorded(id).await,
                 Claimed::New => Err(EngineError::DeadlineExceeded),
@@ -112,54 +103,101 @@ impl Engine {
         Ok(Preview { execution, fault })
     }
 
+    /// Plans in the caller's own time, and hands over what is to be recorded.
     async fn submit(&self, command: Command, request: Request) -> Result<Execution, EngineError> {
-        let (id, known) = match self.journal().claim(&request).await? {
-            Claimed::Seen(id) => (id, true),
-            Claimed::New => (Uuid::now_v7(), false),
+        let id = match self.journal().claim(&request).await? {
+            Claimed::Seen(id) => return self.resume(id, command).await,
+            Claimed::New => Uuid::now_v7(),
         };
-        // Only what nobody is known to have been asked about is planned again; the rest is as it is.
-        let settled = |known: &Execution| known.state != State::Planned;
-        if known && let Some(known) = self.journal().find(id).await?.filter(settled) {
-            return Ok(known);
-        }
         let held = self.0.in_hand.wait_for(id).await;
         let target = self.target(&command).await?;
-        let draft = if known {
-            Draft::of(self.recorded(id).await?)
-        } else {
-            Draft { before: Before::Absent(request), execution: open(id, &command, &target) }
-        };
-        if known && settled(&draft.execution) {
-            return Ok(draft.execution);
-        }
-        let submitted = self.advance(draft, &target).await;
-        drop(held);
-        // Whatever waits now, the resolver looks after.
-        self.0.wake.notify_one();
-        submitted
+        let mut execution = open(id, &command, &target);
+        let prepared = self.prepare_guarded(&mut execution, &target).await?;
+        let draft = Draft { before: Before::Absent(request), execution };
+        let engine = self.clone();
+        self.see_through(held, async move { engine.decided(draft, None, prepared).await }).await
     }
 
-    /// Plans, asks the policy, and acts on its word.
-    async fn advance(&self, mut draft: Draft, target: &Target) -> Result<Execution, EngineError> {
-        let recorded = draft.execution.plan_digest().map(str::to_owned);
-        match self.prepare_guarded(&mut draft.execution, target).await? {
+    /// Takes up what was recorded under the same id. Only what nobody is known to have been asked about is planned
+    /// again; the rest is as it is.
+    async fn resume(&self, id: Uuid, command: Command) -> Result<Execution, EngineError> {
+        let settled = |known: &Execution| known.state != State::Planned;
+        if let Some(known) = self.journal().find(id).await?.filter(settled) {
+            return Ok(known);
+        }
+        let target = self.target(&command).await?;
+        let held = self.0.in_hand.wait_for(id).await;
+        let engine = self.clone();
+        let resumed = async move {
+            let mut draft = Draft::of(engine.recorded(id).await?);
+            if settled(&draft.execution) {
+                return Ok(draft.execution);
+            }
+            let recorded = draft.execution.plan_digest().map(str::to_owned);
+            let prepared = engine.prepare_guarded(&mut draft.execution, &target).await?;
+            engine.decided(draft, recorded.as_deref(), prepared).await
+        };
+        self.see_through(held, resumed).await
+    }
+
+    /// The point of no return: this is finished and recorded, whatever becomes of the caller.
+    async fn see_through(
+        &self,
+        held: Held,
+        work: impl Future<Output = Result<Execution, EngineError>> + Send + 'static,
+    ) -> Result<Execution, EngineError> {
+        let engine = self.clone();
+        let carried = async move {
+            let submitted = work.await;
+            drop(held);
+            // Whatever waits now, the resolver looks after.
+            engine.0.wake.notify_one();
+            submitted
+        };
+        let untold = |submitted: Result<Execution, EngineError>| {
+            if let Err(error) = submitted {
+                tracing::warn!(error = chain(&error, ": "), "a call failed after its caller went away");
+            }
+        };
+        let seen = self.0.parts.tasks.see_through("call", carried, untold).await;
+        seen.map_err(|_lost| EngineError::TaskLost)?
+    }
+
+    /// Acts on the policy's word about a plan, or ends what could not be planned. `recorded` is the digest of the plan
+    /// that stands in the journal already.
+    async fn decided(
+        &self,
+        draft: Draft,
+        recorded: Option<&str>,
+        prepared: Result<Verdict, Unprepared>,
+    ) -> Result<Execution, EngineError> {
+        match prepared {
             Ok(verdict) => match permit::clear(&verdict) {
                 Clearance::Permitted(permit) => self.permitted(draft, permit).await,
-                Clearance::NeedsApproval(approvers) => {
-                    self.gate(draft, recorded.as_deref(), &approvers).await
-                }
+                Clearance::NeedsApproval(approvers) => self.gate(draft, recorded, &approvers).await,
                 Clearance::Refused { may_plan } => {
                     let fault = refusals::policy(&draft.execution.tool, may_plan);
                     self.close(draft, Step::Refuse, fault).await
                 }
             },
-            Err(Unprepared::NotUndoable(fault)) if draft.is_new() => {
-                Err(not_undoable(&draft.execution, fault))
-            }
+            Err(Unprepared::NotUndoable(fault)) if draft.is_new() => match self.meanwhile(&draft).await? {
+                Some(recorded) => Ok(recorded),
+                None => Err(not_undoable(&draft.execution, fault)),
+            },
             Err(Unprepared::Stale(fault)) => self.close(draft, Step::GoStale, fault).await,
             Err(Unprepared::Fault(fault) | Unprepared::NotUndoable(fault)) => {
                 self.close(draft, Step::Fail, fault).await
             }
+        }
+    }
+
+    /// What the same request has come to in another's hands while this one was planned: its undo may be the reason why
+    /// nothing is left to take back.
+    async fn meanwhile(&self, draft: &Draft) -> Result<Option<Execution>, EngineError> {
+        let Before::Absent(request) = &draft.before else { return Ok(None) };
+        match self.journal().claim(request).await? {
+            Claimed::Seen(id) => self.recorded(id).await.map(Some),
+            Claimed::New => Ok(None),
         }
     }
 

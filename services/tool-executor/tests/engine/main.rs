@@ -14,6 +14,7 @@ mod failure;
 mod files;
 mod gate;
 mod input;
+mod leaving;
 mod once;
 mod restart;
 mod undo;

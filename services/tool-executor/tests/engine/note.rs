@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// What the test sees and decides.
 #[derive(Clone)]
 pub(crate) struct Script {
+    /// True: a plan waits before it looks at anything.
+    pub(crate) held_plan: Arc<watch::Sender<bool>>,
+    /// Plans that are being made.
+    pub(crate) planning: Arc<AtomicUsize>,
     /// True: an apply waits before it does anything.
     pub(crate) held: Arc<watch::Sender<bool>>,
     /// True: an apply waits after it did it.
@@ -30,11 +34,29 @@ pub(crate) struct Script {
 impl Default for Script {
     fn default() -> Self {
         Self {
+            held_plan: Arc::new(watch::Sender::new(false)),
+            planning: Arc::default(),
             held: Arc::new(watch::Sender::new(false)),
             held_after: Arc::new(watch::Sender::new(false)),
             begun: Arc::default(),
             edition: Arc::default(),
         }
+    }
+}
+
+/// A plan that is being made, until it is made or given up.
+struct Planning(Arc<AtomicUsize>);
+
+impl Planning {
+    fn begin(script: &Script) -> Self {
+        script.planning.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&script.planning))
+    }
+}
+
+impl Drop for Planning {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -154,6 +176,9 @@ impl Tool for Note {
     async fn plan(&self, arguments: &Value) -> Result<Planned, ToolFault> {
         let name = text(arguments, "name");
         assert_ne!(name, "panic", "as asked for");
+        let planning = Planning::begin(&self.script);
+        self.script.held_plan.subscribe().wait_for(|held| !held).await.expect("the script lives");
+        drop(planning);
         let before = self.now(name);
         match (text(arguments, "op"), before.as_deref()) {
             ("put", before) => {

@@ -1,23 +1,12 @@
 //! Stopping, and being torn away.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use bulkhead_edge::peer::within;
 use bulkhead_proto::tools::v1 as pb;
 use bulkhead_tool_executor::DEFAULT_POLICY;
 
 use crate::world::{World, drop_note, error_kind, put, take_back, until};
 use pb::ExecutionState as State;
-
-/// Begins a call whose caller does not wait for its end.
-async fn begun(world: &World, request: pb::ExecuteToolCallRequest) -> pb::Execution {
-    let mut client = world.client("scribe");
-    let answer = client.execute_tool_call(within(request, Duration::from_millis(600))).await;
-    let execution = answer.expect("answers in time").into_inner().execution.expect("an execution");
-    assert_eq!(execution.state(), State::Running);
-    execution
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_person_survives_a_restart() {
@@ -68,7 +57,7 @@ async fn a_stricter_policy_counts_for_what_waits() {
 async fn a_crash_before_the_effect_is_found_to_have_done_nothing() {
     let mut world = World::start().await;
     world.script.held.send_replace(true);
-    let running = begun(&world, put("a", "one")).await;
+    let running = world.begin(put("a", "one")).await;
     world.crash();
     world.script.held.send_replace(false);
     world.boot();
@@ -84,7 +73,7 @@ async fn a_crash_after_the_effect_is_found_to_have_done_it() {
     let mut world = World::start().await;
     world.script.held_after.send_replace(true);
     let request = put("a", "one");
-    let running = begun(&world, request.clone()).await;
+    let running = world.begin(request.clone()).await;
     until("written", || world.read("a").is_some(), || ()).await;
     world.crash();
     world.script.held_after.send_replace(false);
@@ -101,7 +90,7 @@ async fn what_nobody_can_tell_is_unknown_and_not_repeated() {
     let mut world = World::start().await;
     world.script.held_after.send_replace(true);
     let request = put("a", "one");
-    let running = begun(&world, request.clone()).await;
+    let running = world.begin(request.clone()).await;
     until("written", || world.read("a").is_some(), || ()).await;
     world.crash();
     world.write("a", "somebody else");

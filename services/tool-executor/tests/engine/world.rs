@@ -28,7 +28,7 @@ use crate::fakes::{self, Approvals, Audit, SEED};
 use crate::note::{Note, Script};
 
 /// How long a condition may take to come true.
-const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// Name, kind, owner and roles of everybody; the name is the token.
 const PEOPLE: [(&str, &str, Option<&str>, &str); 5] = [
@@ -182,6 +182,31 @@ impl World {
     pub(crate) async fn execute(&self, request: pb::ExecuteToolCallRequest) -> Result<pb::Execution, Status> {
         let answer = self.client("scribe").execute_tool_call(within(request, BOUND)).await?;
         Ok(answer.into_inner().execution.expect("an execution"))
+    }
+
+    /// Calls as the agent `scribe`, who goes away when `until` has come.
+    pub(crate) async fn leave(&self, request: pb::ExecuteToolCallRequest, until: impl Future<Output = ()>) {
+        let calling = self.execute(request);
+        tokio::select! {
+            answer = calling => panic!("answered: {answer:?}"),
+            () = until => {}
+        }
+    }
+
+    /// Begins a call whose caller goes away while it runs; the script must hold it.
+    pub(crate) async fn begin(&self, request: pb::ExecuteToolCallRequest) -> pb::Execution {
+        let begun = self.begun();
+        let running = || self.begun() > begun;
+        self.leave(request, until("begun", running, || ())).await;
+        let execution = self.executions().await.swap_remove(0);
+        assert_eq!(execution.state(), pb::ExecutionState::Running);
+        execution
+    }
+
+    /// What there is, newest first.
+    pub(crate) async fn executions(&self) -> Vec<pb::Execution> {
+        let listed = self.client("scribe").list_executions(pb::ListExecutionsRequest::default()).await;
+        listed.expect("lists").into_inner().executions
     }
 
     pub(crate) async fn undo(
