@@ -1,103 +1,25 @@
 //! What a service says when it cannot start, that nothing is lost by it, and that it starts once the cause is gone.
 //!
-//! Every test here works for root as for anybody else: none depends on a permission being refused.
+//! Every test here works for root as for anybody else.
+
+mod damaged;
+mod house;
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::Context as _;
-use bulkhead_tests::{Binary, Options, Sandbox, binary, within};
+use bulkhead_tests::{Binary, binary, within};
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+
+use crate::house::{House, SERVICES, SOON, STORES, printed, said};
 
 /// `EX_CONFIG` of sysexits.h: restarting does not help.
 const EXIT_CONFIG: i32 = 78;
-const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
-/// Services with a store in SQLite, and where it is.
-const STORES: [(&str, &str); 3] = [
-    ("model-router", "model-router/router.db"),
-    ("tool-executor", "tool-executor/journal.sqlite"),
-    ("approval", "approval/approval.db"),
-];
-/// Only guards against hanging.
-const SOON: Duration = Duration::from_secs(60);
-
-/// The data folder of a stack that ran once and was stopped.
-struct House {
-    sandbox: Sandbox,
-}
-
-impl House {
-    async fn build() -> anyhow::Result<Self> {
-        let mut sandbox = Sandbox::start(Options::default()).await?;
-        let status = sandbox.stop().await?;
-        anyhow::ensure!(status.success(), "{status}");
-        Ok(Self { sandbox })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.sandbox.data().join(name)
-    }
-
-    /// Every service is configured here, the router with simulated models.
-    fn config(&self) -> PathBuf {
-        self.path("simulated-models.toml")
-    }
-
-    fn serve(&self, service: &str, config: &Path, more: &[&str]) -> anyhow::Result<Command> {
-        let mut command = Command::new(binary(Binary::Shipped)?);
-        command.args(["serve", service, "--config"]).arg(config).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        Ok(command)
-    }
-
-    /// Runs a service that is expected to end by itself.
-    async fn ends(&self, service: &str, config: &Path, more: &[&str]) -> anyhow::Result<Output> {
-        let child = self.serve(service, config, more)?.spawn()?;
-        Ok(within("the end of a service", SOON, child.wait_with_output()).await??)
-    }
-
-    /// Runs a service until it has announced itself, and kills it.
-    async fn starts(&self, service: &str) -> anyhow::Result<()> {
-        let mut child = self.serve(service, &self.config(), &[])?.stderr(Stdio::null()).spawn()?;
-        let stdout = child.stdout.take().context("piped")?;
-        let line = within("an announcement", SOON, BufReader::new(stdout).lines().next_line()).await??;
-        let line = line.with_context(|| format!("{service} ended without a word"))?;
-        anyhow::ensure!(line.contains("listening"), "{service}: {line}");
-        child.kill().await.context("cannot end it")
-    }
-
-    /// Every file with its content.
-    fn content(&self) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
-        let (mut folders, mut files) = (vec![self.sandbox.data()], Vec::new());
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    files.push((path.clone(), fs::read(path)?));
-                }
-            }
-        }
-        files.sort();
-        Ok(files)
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 #[tokio::test]
 async fn a_check_says_ok_or_every_mistake_and_writes_nothing() -> anyhow::Result<()> {
