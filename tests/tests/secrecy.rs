@@ -1,0 +1,88 @@
+//! Nothing secret is in any log, however much is logged: not what callers present, not what services hold, not what a
+//! tool is told to write.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bulkhead_tests::command::run;
+use bulkhead_tests::{Options, Sandbox};
+
+/// What is written by a tool, and what somebody who has no token presents.
+const WRITTEN: &str = "sk-written-by-a-tool-4f1d";
+const GUESSED: &str = "bhk_guessed-by-a-stranger-9a2c";
+
+/// Every secret of a data folder that is text: tokens, and private keys line by line.
+fn secrets(data: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for folder in ["tokens", "keys"] {
+        for entry in fs::read_dir(data.join(folder))? {
+            let path = entry?.path();
+            let public = path.extension().is_some_and(|extension| extension == "pub");
+            // What the simulator takes for a key is no secret.
+            if public || path.file_name().is_some_and(|name| name == "simulated-models.key") {
+                continue;
+            }
+            let text = fs::read_to_string(&path)?;
+            let lines =
+                text.lines().map(str::trim).filter(|line| line.len() >= 16 && !line.starts_with("--"));
+            found.extend(lines.map(|line| (path.clone(), line.to_owned())));
+        }
+    }
+    Ok(found)
+}
+
+fn logs(data: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(data.join("logs"))? {
+        let path = entry?.path();
+        logs.push((path.clone(), String::from_utf8_lossy(&fs::read(&path)?).into_owned()));
+    }
+    Ok(logs)
+}
+
+#[tokio::test]
+async fn the_most_detailed_log_holds_no_secret() -> anyhow::Result<()> {
+    let environment = vec![("BULKHEAD_LOG".to_owned(), "trace".to_owned())];
+    let mut sandbox = Sandbox::start(Options { environment, ..Options::default() }).await?;
+    let guess = sandbox.data().join("guess");
+    fs::write(&guess, GUESSED)?;
+    let guess = guess.to_str().context("UTF-8")?.to_owned();
+
+    let content = format!("content=API_KEY={WRITTEN}");
+    let written = ["tools", "run", "fs.write", "path=.env", &content];
+    let calls: [&[&str]; 7] = [
+        &written,
+        &["tools", "run", "fs.read", "path=.env"],
+        &["models", "explain", "--sensitivity", "credentials"],
+        &["agent", "run", "summarise the folder", "--steps-max", "2"],
+        &["approvals", "ls"],
+        &["audit", "query"],
+        &["tools", "ls", "--token", &guess],
+    ];
+    let mut said = String::new();
+    for call in calls {
+        let ended = run(&sandbox, call)?;
+        said.push_str(&ended.stderr);
+    }
+    assert!(said.contains("CREDENTIAL") || said.contains("token"), "the stranger was not refused: {said}");
+    sandbox.stop().await?;
+
+    let data = sandbox.data();
+    let (logs, mut secrets) = (logs(&data)?, secrets(&data)?);
+    assert!(secrets.len() >= 8, "there are more secrets than {secrets:?}");
+    secrets.extend([WRITTEN, GUESSED].map(|secret| (PathBuf::from("a call"), secret.to_owned())));
+    for service in ["model-router", "tool-executor", "approval", "audit"] {
+        let (_, log) =
+            logs.iter().find(|(path, _)| path.ends_with(format!("{service}.log"))).context("a log")?;
+        assert!(log.contains("\"level\":\"TRACE\""), "{service} did not log in detail");
+    }
+    for (from, secret) in &secrets {
+        for (place, log) in &logs {
+            let line = log.lines().find(|line| line.contains(secret.as_str()));
+            assert_eq!(line, None, "what {} holds is in {}", from.display(), place.display());
+        }
+        assert!(!said.contains(secret.as_str()), "what {} holds was said to a person", from.display());
+    }
+    Ok(())
+}
