@@ -27,11 +27,13 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// Whether simulated models answer. Without them none is configured.
     pub simulate: bool,
+    /// Whether every service speaks TLS.
+    pub tls: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { binary: Binary::Shipped, environment: Vec::new(), simulate: true }
+        Self { binary: Binary::Shipped, environment: Vec::new(), simulate: true, tls: false }
     }
 }
 
@@ -220,6 +222,7 @@ fn launch(folder: &Path, options: &Options) -> anyhow::Result<Child> {
     let child = Command::new(binary(options.binary)?)
         .arg("up")
         .args(options.simulate.then_some("--simulate"))
+        .args(options.tls.then_some("--tls"))
         .args(["--port-base", "0", "--data"])
         .arg(folder.join("data"))
         .envs(options.environment.iter().cloned())

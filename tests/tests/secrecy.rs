@@ -45,27 +45,26 @@ fn logs(data: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
 async fn the_most_detailed_log_holds_no_secret() -> anyhow::Result<()> {
     let environment = vec![("BULKHEAD_LOG".to_owned(), "trace".to_owned())];
     let mut sandbox = Sandbox::start(Options { environment, ..Options::default() }).await?;
-    let guess = sandbox.data().join("guess");
-    fs::write(&guess, GUESSED)?;
-    let guess = guess.to_str().context("UTF-8")?.to_owned();
-
     let content = format!("content=API_KEY={WRITTEN}");
     let written = ["tools", "run", "fs.write", "path=.env", &content];
-    let calls: [&[&str]; 7] = [
-        &written,
-        &["tools", "run", "fs.read", "path=.env"],
-        &["models", "explain", "--sensitivity", "credentials"],
-        &["agent", "run", "summarise the folder", "--steps-max", "2"],
-        &["approvals", "ls"],
-        &["audit", "query"],
-        &["tools", "ls", "--token", &guess],
+    let calls: [(&[&str], i32); 7] = [
+        (&written, 0),
+        (&["tools", "run", "fs.read", "path=.env"], 0),
+        (&["models", "explain", "--sensitivity", "credentials"], 0),
+        (&["agent", "run", "summarise the folder", "--steps-max", "2"], 0),
+        (&["approvals", "ls"], 0),
+        (&["audit", "query"], 0),
+        (&["tools", "ls", "--token", GUESSED], 4),
     ];
     let mut said = String::new();
-    for call in calls {
-        let ended = run(&sandbox, call)?;
+    for (call, code) in calls {
+        let ended = run(&sandbox, call)?.exits(code)?;
         said.push_str(&ended.stderr);
+        // What was written is what reading it is for.
+        if !call.contains(&"fs.read") {
+            said.push_str(&ended.stdout);
+        }
     }
-    assert!(said.contains("CREDENTIAL") || said.contains("token"), "the stranger was not refused: {said}");
     sandbox.stop().await?;
 
     let data = sandbox.data();

@@ -17,6 +17,8 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
+/// What the executor has on its workspace.
+const TOOLS: usize = 6;
 const SOON: Duration = Duration::from_secs(40);
 
 async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
@@ -92,7 +94,7 @@ async fn the_first_start_makes_tokens_and_keys_that_only_their_owner_reads() -> 
 #[tokio::test]
 async fn what_dies_is_started_again() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(Options::default()).await?;
-    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));
     restarted(&sandbox, "tool-executor").await?;
     eventually("the tools again", SOON, async || lists_tools(&sandbox).await).await?;
     Ok(())
@@ -112,7 +114,7 @@ async fn what_dies_while_it_restarts_is_started_once_more() -> anyhow::Result<()
     // The second process has only just begun: it is killed before it can announce itself.
     restarted(&sandbox, "model-router").await?;
     eventually("an answer of a model", SOON, async || generates(&sandbox).await).await?;
-    assert_eq!(lists_tools(&sandbox).await?, Some(4), "the rest of the stack is still up");
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS), "the rest of the stack is still up");
     Ok(())
 }
 
@@ -146,7 +148,7 @@ async fn a_stop_drains_and_a_second_start_finds_everything() -> anyhow::Result<(
     }
     sandbox.start_again().await?;
     assert_eq!((sandbox.token("agent")?, sandbox.address("tool-executor")?), (token, address));
-    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));
     Ok(())
 }
 
@@ -173,7 +175,7 @@ async fn a_second_stack_on_the_same_data_is_refused_and_harms_nothing() -> anyho
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("another `bulkhead up` or `bulkhead demo` uses the folder"), "{said}");
-    assert_eq!(lists_tools(&sandbox).await?, Some(4));
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));
     let mode = std::fs::metadata(sandbox.data().join("lock"))?.permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 

@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Start every service on embedded storage and keep them running.
     ///
-    /// Example: bulkhead up --data ./bulkhead-data --simulate
+    /// Example: bulkhead up --data ./bulkhead-data --simulate --tls
     Up(UpArguments),
     /// Run one service in this process.
     ///

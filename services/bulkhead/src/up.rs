@@ -4,6 +4,7 @@ mod child;
 mod init;
 mod layout;
 mod lock;
+mod secured;
 mod signals;
 mod stack;
 
@@ -19,7 +20,7 @@ use clap::Args;
 use crate::cli::default_data;
 use crate::serve::Service;
 
-pub(crate) use init::{Ports, private_folder};
+pub(crate) use init::{Founding, Ports, private_folder};
 pub(crate) use layout::Layout;
 pub(crate) use signals::StopSignals;
 pub(crate) use stack::{Stack, StackOptions};
@@ -40,6 +41,10 @@ pub(crate) struct UpArguments {
     /// Let a simulator stand in for three models (primary, fallback, local) behind the route `default`.
     #[arg(long)]
     simulate: bool,
+    /// Make an authority and certificates in DIR/certs, and let every service speak TLS. Used by the first start;
+    /// afterwards the configuration file says.
+    #[arg(long)]
+    tls: bool,
 }
 
 impl UpArguments {
@@ -61,7 +66,7 @@ impl UpArguments {
         let mut signals = StopSignals::listen()?;
         let options = StackOptions {
             data: self.data,
-            ports: Ports::from_base(self.port_base),
+            founding: Founding { ports: Ports::from_base(self.port_base), tls: self.tls },
             simulate: self.simulate,
             environment: Vec::new(),
             report: say,
@@ -79,7 +84,7 @@ impl UpArguments {
 
 async fn run_until_failure(stack: &mut Stack, simulate: bool) -> anyhow::Result<Infallible> {
     stack.start().await?;
-    say(&greeting(stack, simulate));
+    say(&greeting(stack, simulate)?);
     Err(stack.failed().await)
 }
 
@@ -95,7 +100,7 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
-fn greeting(stack: &Stack, simulate: bool) -> String {
+fn greeting(stack: &Stack, simulate: bool) -> anyhow::Result<String> {
     let data = stack.layout().root().display();
     let mut text = String::from("\nBulkhead is up.\n\n");
     for service in Service::ALL.into_iter().rev() {
@@ -110,9 +115,16 @@ fn greeting(stack: &Stack, simulate: bool) -> String {
         text += "\nNo model is configured yet: add one to the configuration, or start with --simulate.\n";
     }
     let executor = stack.address(Service::ToolExecutor);
+    let transport = if stack.speaks_tls()? {
+        let authority = stack.layout().authority();
+        text += &format!("  authority      {}  (every service speaks TLS)\n", authority.display());
+        format!("-cacert {}", authority.display())
+    } else {
+        "-plaintext".to_owned()
+    };
     text += &format!(
-        "\nTry:\n  grpcurl -plaintext -H \"authorization: Bearer $(cat {data}/tokens/agent)\" \\\n    \
+        "\nTry:\n  grpcurl {transport} -H \"authorization: Bearer $(cat {data}/tokens/agent)\" \\\n    \
          {executor} bulkhead.tools.v1.ToolExecutorService/ListTools\n\nCtrl-C stops everything."
     );
-    text
+    Ok(text)
 }

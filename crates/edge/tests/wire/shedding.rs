@@ -154,7 +154,7 @@ async fn health_reflection_and_probes_are_never_shed() {
     let reflection = to("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
     let list_services = frame(b"\x3a\x01*");
     assert_eq!(connection.call(done(reflection), list_services).await.grpc().code(), Code::Ok);
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/metrics"] {
         let get = http::Request::get(format!("http://edge.test{path}"));
         assert_eq!(connection.call(done(get), "").await.status, 200, "{path}");
     }

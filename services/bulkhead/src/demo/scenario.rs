@@ -21,7 +21,7 @@ use super::script;
 use super::workspace::Workspace;
 use crate::agent::{self, Ended, Host, Task};
 use crate::client::text::harmless;
-use crate::up::{Ports, Stack, StackOptions, StopSignals, say};
+use crate::up::{Founding, Ports, Stack, StackOptions, StopSignals, say};
 
 /// Turns after which the agent is lost rather than busy.
 const TURNS_MAX: u32 = 12;
@@ -64,7 +64,7 @@ impl Scenario {
         say("Starting four services and a simulator of three models …");
         let options = StackOptions {
             data: self.data.clone(),
-            ports: Ports::Free,
+            founding: Founding { ports: Ports::Free, tls: false },
             simulate: true,
             environment: Vec::new(),
             report: |line| say(&format!("  {line}")),

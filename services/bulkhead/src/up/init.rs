@@ -11,7 +11,7 @@ use bulkhead_edge::PrincipalKind;
 use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
 use rand::{Rng as _, RngCore as _};
 
-use super::Layout;
+use super::{Layout, secured};
 use crate::serve::Service;
 
 /// The tenant of everything that `up` makes.
@@ -73,11 +73,23 @@ impl Reserved {
     }
 }
 
+/// What the first start of a data folder settles.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Founding {
+    /// Where the services listen.
+    pub(crate) ports: Ports,
+    /// Whether they speak TLS, with an authority of the folder's own.
+    pub(crate) tls: bool,
+}
+
 /// Makes what is missing. The configuration is written last, so that a start which was cut short is begun
 /// again and one which finished is never touched. Returns the ports that are held for the services.
-pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<Reserved> {
+pub(crate) fn ensure(layout: &Layout, founding: Founding) -> anyhow::Result<Reserved> {
     let mut reserved = Reserved::default();
     if layout.config().exists() {
+        if founding.tls {
+            secured::require(layout)?;
+        }
         return Ok(reserved);
     }
     for folder in ["", "tokens", "keys", "logs", "workspace"] {
@@ -88,9 +100,12 @@ pub(crate) fn ensure(layout: &Layout, ports: Ports) -> anyhow::Result<Reserved> 
             bulkhead_grant::write_new_key(&key, random())?;
         }
     }
+    if founding.tls {
+        secured::furnish(layout, TENANT)?;
+    }
     write_tokens(layout)?;
     write_new(&layout.policy(), bulkhead_tool_executor::DEFAULT_POLICY, 0o644)?;
-    write_new(&layout.config(), &config(layout, ports, &mut reserved)?, 0o644)?;
+    write_new(&layout.config(), &config(layout, founding, &mut reserved)?, 0o644)?;
     Ok(reserved)
 }
 
@@ -134,13 +149,22 @@ fn entry(
     })
 }
 
-fn config(layout: &Layout, ports: Ports, reserved: &mut Reserved) -> anyhow::Result<String> {
+fn config(layout: &Layout, founding: Founding, reserved: &mut Reserved) -> anyhow::Result<String> {
+    let Founding { ports, tls } = founding;
+    let (scheme, certificates) = (if tls { "https" } else { "http" }, layout.certificates());
     let mut text = TEMPLATE.to_owned();
     for service in Service::ALL {
         let name = service.name();
         let address = format!("127.0.0.1:{}", ports.of(service, reserved)?);
         text = text.replace(&format!("{{{name}.listen}}"), &quoted(&address));
-        text = text.replace(&format!("{{{name}.endpoint}}"), &quoted(&format!("http://{address}")));
+        text = text.replace(&format!("{{{name}.endpoint}}"), &quoted(&format!("{scheme}://{address}")));
+        let (of_listener, of_caller) = if tls {
+            (secured::of_listener(&certificates, service)?, secured::of_caller(&certificates, service)?)
+        } else {
+            Default::default()
+        };
+        text = text.replace(&format!("{{{name}.edge_tls}}\n"), &of_listener);
+        text = text.replace(&format!("{{{name}.peer_tls}}\n"), &of_caller);
         text = text.replace(&format!("{{{name}.data}}"), &quoted_path(&layout.data(service))?);
         text = text.replace(&format!("{{{name}.token}}"), &quoted_path(&layout.service_token(service))?);
     }

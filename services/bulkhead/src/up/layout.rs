@@ -79,9 +79,14 @@ impl Layout {
         self.root.join("workspace")
     }
 
+    /// The folder of certificates, if there are any.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.root.join("certs")
+    }
+
     /// The authority that `bulkhead certs` has made here, if it has.
     pub(crate) fn authority(&self) -> PathBuf {
-        crate::certs::authority_file(&self.root.join("certs"))
+        crate::certs::authority_file(&self.certificates())
     }
 
     /// What a child process logs.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::child::{ChildState, Program, signal, supervise};
 use super::lock::FolderLock;
-use super::{Layout, Ports, init};
+use super::{Founding, Layout, init, secured};
 use crate::serve::Service;
 
 /// How long a stack may take until every service has announced its address.
@@ -23,8 +23,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) struct StackOptions {
     /// The data folder.
     pub(crate) data: PathBuf,
-    /// Where to listen, if the first start has not settled that.
-    pub(crate) ports: Ports,
+    /// How to listen, if the first start has not settled that.
+    pub(crate) founding: Founding,
     /// Whether the simulator stands in for the models.
     pub(crate) simulate: bool,
     /// Additional environment of the services.
@@ -56,7 +56,7 @@ impl Stack {
         let layout = Layout::new(root);
         init::private_folder(layout.root())?;
         let lock = FolderLock::take(&layout)?;
-        let reserved = init::ensure(&layout, options.ports)?;
+        let reserved = init::ensure(&layout, options.founding)?;
         let (fail, failures) = mpsc::channel(8);
         Ok(Self {
             layout,
@@ -165,6 +165,11 @@ impl Stack {
     /// The data folder.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Whether the services speak TLS.
+    pub(crate) fn speaks_tls(&self) -> anyhow::Result<bool> {
+        secured::is_spoken(&self.layout)
     }
 
     /// Where a service listens.
