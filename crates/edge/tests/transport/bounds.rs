@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bulkhead_edge::peer::within;
+use bulkhead_edge::Limits;
+use bulkhead_edge::peer::{reason, within};
 use bulkhead_edge::serve::ConnectionLimits;
 use bulkhead_proto::audit::v1::TailEventsRequest;
 use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
@@ -12,7 +13,7 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::fixture::{BOUND, Service, ask, peer_at, plain, query};
+use super::fixture::{BOUND, BUSY, Service, ask, eventually, peer_at, plain, query};
 
 /// A request that leaves the connection open.
 const PROBE: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -121,8 +122,11 @@ async fn h2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> 
 }
 
 fn call(address: SocketAddr, timeout: &str, padding: usize) -> http::Request<()> {
-    let path = "bulkhead.audit.v1.AuditService/QueryEvents";
-    http::Request::post(format!("http://{address}/{path}"))
+    call_of("QueryEvents", address, timeout, padding)
+}
+
+fn call_of(rpc: &str, address: SocketAddr, timeout: &str, padding: usize) -> http::Request<()> {
+    http::Request::post(format!("http://{address}/bulkhead.audit.v1.AuditService/{rpc}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("grpc-timeout", timeout)
@@ -133,7 +137,11 @@ fn call(address: SocketAddr, timeout: &str, padding: usize) -> http::Request<()>
 }
 
 fn frame(kind: &str) -> Bytes {
-    let message = query(kind).encode_to_vec();
+    framed(&query(kind))
+}
+
+fn framed(message: &impl prost::Message) -> Bytes {
+    let message = message.encode_to_vec();
     let length = u32::try_from(message.len()).expect("short");
     [&[0], length.to_be_bytes().as_slice(), &message].concat().into()
 }
@@ -163,6 +171,38 @@ async fn an_answer_that_is_never_read_is_given_up_after_its_deadline() {
         http::Request::get(format!("http://{}/healthz", service.address)).body(()).expect("a request");
     let (answer, _) = sender.send_request(probe, true).expect("sent");
     assert_eq!(answer.await.expect("an answer").status(), 200);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_never_read_gives_its_place_back() {
+    // A tenant may hold as many streams as are free: of two it gets one.
+    let limits = Limits { streams_max: 2, ..Limits::default() };
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let service = Service::start_within(any, "one", plain(ConnectionLimits::default()), limits).await;
+    let mut sender = h2(service.address, 100).await.ready().await.expect("ready");
+    let unread = call_of("TailEvents", service.address, "500m", 1);
+    let (answer, mut body) = sender.send_request(unread, false).expect("sent");
+    body.send_data(framed(&TailEventsRequest { start_sequence: BUSY, ..Default::default() }), true)
+        .expect("sent");
+    let unread = answer.await.expect("a head");
+
+    let mut client = AuditServiceClient::new(peer_at(service.address));
+    let mut refusals = 0;
+    let stream = eventually("a place", async || {
+        let tail = client.tail_events(within(TailEventsRequest::default(), BOUND)).await;
+        match tail {
+            Ok(stream) => Some(stream),
+            Err(refused) => {
+                assert_eq!(reason(&refused), "TENANT_OVER_SHARE");
+                refusals += 1;
+                None
+            }
+        }
+    });
+    stream.await;
+    assert!(refusals > 0, "the place was never held");
+    drop(unread);
     service.stop().await;
 }
 

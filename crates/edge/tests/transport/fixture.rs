@@ -11,7 +11,7 @@ use bulkhead_edge::serve::{ConnectionLimits, TransportSettings};
 use bulkhead_edge::tls::{ClientAuth, IdentityFiles, TlsSettings};
 use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
 use bulkhead_edge::{
-    Call, ClientCertificate, Edge, EdgeSettings, PrincipalKind, Readiness, ServeError, Tasks,
+    Call, ClientCertificate, Edge, EdgeSettings, Limits, PrincipalKind, Readiness, ServeError, Tasks,
 };
 use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
 use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
@@ -31,6 +31,9 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// The URI of the certificate whose holder is the principal `second`.
 pub(crate) const NAME: &str = "spiffe://bulkhead/default/person/second";
+
+/// A stream from here never pauses.
+pub(crate) const BUSY: u64 = 1;
 
 type Events = Pin<Box<dyn Stream<Item = Result<TailEventsResponse, Status>> + Send>>;
 
@@ -63,8 +66,12 @@ impl AuditService for Probe {
         }
     }
 
-    async fn tail_events(&self, _request: Request<TailEventsRequest>) -> Result<Response<Events>, Status> {
-        Ok(Response::new(Box::pin(futures::stream::pending())))
+    /// From [`BUSY`] there is always more; from elsewhere nothing comes.
+    async fn tail_events(&self, request: Request<TailEventsRequest>) -> Result<Response<Events>, Status> {
+        Ok(Response::new(match request.into_inner().start_sequence {
+            BUSY => Box::pin(futures::stream::repeat_with(|| Ok(TailEventsResponse::default()))),
+            _ => Box::pin(futures::stream::pending()),
+        }))
     }
 
     async fn get_checkpoint(
@@ -102,6 +109,16 @@ impl Service {
         name: &'static str,
         transport: TransportSettings,
     ) -> Self {
+        Self::start_within(listen, name, transport, Limits::default()).await
+    }
+
+    /// With limits on calls and streams.
+    pub(crate) async fn start_within(
+        listen: SocketAddr,
+        name: &'static str,
+        transport: TransportSettings,
+        limits: Limits,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tokens = folder.path().join("tokens.toml");
         std::fs::write(&tokens, toml::to_string(&token_file()).expect("toml")).expect("written");
@@ -113,7 +130,7 @@ impl Service {
             stream_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_millis(500),
             reflection: true,
-            limits: bulkhead_edge::Limits::default(),
+            limits,
             jwt: None,
             transport,
         };
