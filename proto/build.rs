@@ -28,6 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     #[expect(clippy::disallowed_methods, reason = "this is how cargo tells a build script where to write")]
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out_dir.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    // The comments are most of it, and only people read them.
+    let mut plain = protox::Compiler::new(["."])?;
+    plain.include_source_info(false).include_imports(true).open_files(FILES)?;
+    fs::write(out_dir.join("plain.bin"), plain.encode_file_descriptor_set())?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();

@@ -13,6 +13,9 @@ pub use codec::StrictCodec;
 /// The encoded `FileDescriptorSet` of every package, with options and source comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The same without comments, for what a service asks of the contract: a fraction of the memory.
+const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/plain.bin"));
+
 /// The domain of every `google.rpc.ErrorInfo` that Bulkhead sends.
 pub const ERROR_DOMAIN: &str = "bulkhead";
 

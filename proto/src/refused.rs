@@ -89,7 +89,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 fn guards() -> HashMap<String, Guard> {
     // Descriptors that do not decode end every service at its start; there is nothing to guard then.
-    let Ok(pool) = rules::pool() else { return HashMap::new() };
+    let Ok(pool) = rules::plain() else { return HashMap::new() };
     let mut guards = HashMap::new();
     for message in pool.all_messages().filter(|message| message.full_name().starts_with("bulkhead.")) {
         let guard: Guard =

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 pub use prost_reflect::DescriptorError;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-use crate::DESCRIPTORS;
+use crate::{DESCRIPTORS, PLAIN};
 
 /// Name of the method option that lists roles.
 const ACCESS_OPTION: &str = "bulkhead.common.v1.access";
@@ -52,7 +52,12 @@ impl MethodRule {
     }
 }
 
-/// The contract's descriptors, decoded.
+/// The contract's descriptors, decoded, without the comments.
+pub(crate) fn plain() -> Result<DescriptorPool, DescriptorError> {
+    DescriptorPool::decode(PLAIN)
+}
+
+/// The contract's descriptors, decoded, with the comments.
 ///
 /// # Errors
 /// When the embedded bytes are not a descriptor set, which only a broken build can cause.
@@ -65,7 +70,7 @@ pub fn pool() -> Result<DescriptorPool, DescriptorError> {
 /// # Errors
 /// See [`pool`].
 pub fn by_path() -> Result<HashMap<String, MethodRule>, DescriptorError> {
-    let rules = pool()?
+    let rules = plain()?
         .services()
         .flat_map(|service| service.methods().map(|method| MethodRule::read(&method)).collect::<Vec<_>>())
         .map(|rule| (rule.path(), rule))
