@@ -8,6 +8,10 @@ use bulkhead_tests::command::{Ended, command, json, run, waiting};
 use bulkhead_tests::{Options, Sandbox, eventually};
 use serde_json::Value;
 
+/// The exit code of what was not sent, since the command line cannot be right.
+const WRONG: i32 = 2;
+/// And of a service that is not there for whoever calls so.
+const AWAY: i32 = 5;
 /// Only guards against hanging.
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -34,7 +38,7 @@ async fn a_gated_call_goes_through_all_four_services_and_is_on_record() -> anyho
         Ok(events.iter().find(own).map(|found| found["event"]["outcome"].clone()))
     };
     assert_eq!(eventually("the outcome on record", BOUND, recorded).await?, "succeeded");
-    run(&sandbox, &["agent", "run", "summarise the folder", "--steps-max", "2"])?;
+    run(&sandbox, &["agent", "run", "summarise the folder", "--steps-max", "2"])?.exits(0)?;
     let calls = || async {
         let events = json(&sandbox, &["audit", "query", "--kind", "model."], 0)?;
         Ok(events["events"].as_array().is_some_and(|events| !events.is_empty()).then_some(()))
@@ -65,16 +69,22 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
     call(&secure, &["--ca", &ca, "--cert", &certificate[0], "--key", &certificate[1]])?.exits(0)?;
 
     let foreign = path(&other, "certs/ca.crt")?;
-    for (what, endpoint, more) in [
-        ("an authority that has not signed", &secure, vec!["--ca", foreign.as_str()]),
-        ("no authority", &secure, vec![]),
-        ("a file that is none", &secure, vec!["--ca", token.as_str()]),
-        ("a file that is not there", &secure, vec!["--ca", "absent.crt"]),
-        ("plaintext", &plain, vec![]),
+    let (trusting, certificate) = (["--ca", ca.as_str(), "--cert"], certificate[0].as_str());
+    for (what, endpoint, more, code) in [
+        ("an authority that has not signed", &secure, vec!["--ca", foreign.as_str()], AWAY),
+        ("no authority", &secure, vec![], WRONG),
+        ("a file that is none", &secure, vec!["--ca", token.as_str()], WRONG),
+        ("a file that is not there", &secure, vec!["--ca", "absent.crt"], WRONG),
+        (
+            "a key that is none",
+            &secure,
+            [&trusting[..], &[certificate, "--key", token.as_str()]].concat(),
+            WRONG,
+        ),
+        ("plaintext", &plain, vec![], AWAY),
     ] {
         let ended = call(endpoint, &more)?;
-        assert!(ended.code.is_some_and(|code| code != 0), "{what}: {ended:?}");
-        assert!(!ended.stderr.trim().is_empty(), "{what}: nothing is said");
+        assert_eq!(ended.code, Some(code), "{what}: {ended:?}");
         assert!(!ended.stderr.contains("bhk_"), "{what}: {}", ended.stderr);
     }
     Ok(())

@@ -47,8 +47,8 @@ pub(super) fn is_spoken(layout: &Layout) -> anyhow::Result<bool> {
     let path = layout.config();
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let config: toml::Table = toml::from_str(&text).context("the configuration is not valid TOML")?;
-    let edges = Service::ALL.map(|service| config.get(service.name()).and_then(|table| table.get("edge")));
-    Ok(edges.into_iter().flatten().all(|edge| edge.get("tls").is_some()))
+    let edge = |service: Service| config.get(service.name())?.get("edge");
+    Ok(Service::ALL.into_iter().all(|service| edge(service).is_some_and(|edge| edge.get("tls").is_some())))
 }
 
 /// An existing configuration is its owner's: it is not rewritten for a flag.
