@@ -122,6 +122,20 @@ async fn no_name_is_given_that_says_less_of_what_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn no_undo_gives_what_came_later_a_name_that_says_less() {
+    let sandbox = Sandbox::new();
+    sandbox.put("notes.md", "text");
+    let done = sandbox.rename("notes.md", "prod.env").await;
+    sandbox.put("prod.env", "TOKEN=x");
+    let refused = sandbox.plan_undo(&done, true).await.expect_err("it would hide what is in the file");
+    assert_eq!(refused.kind, K::PathNotAllowed);
+    assert!(refused.message.contains("to hold credentials"), "{}", refused.message);
+    // What was there before had the other name already.
+    sandbox.put("prod.env", "text");
+    sandbox.plan_undo(&done, false).await.expect("planned");
+}
+
+#[tokio::test]
 async fn an_undo_refuses_when_either_side_has_changed() {
     let sandbox = Sandbox::new();
     sandbox.put("a.md", "text");
@@ -140,7 +154,9 @@ async fn an_undo_refuses_when_either_side_has_changed() {
 
     let done = sandbox.rename("a.md", "c.md").await;
     fs::remove_file(sandbox.path("c.md")).expect("there");
-    assert_eq!(sandbox.plan_undo(&done, false).await.expect_err("gone").kind, K::Stale);
+    let gone = sandbox.plan_undo(&done, false).await.expect_err("gone");
+    assert_eq!(gone.kind, K::Stale);
+    assert!(gone.message.contains("nothing to move back"), "{}", gone.message);
     assert_eq!(sandbox.plan_undo(&done, true).await.expect_err("gone").kind, K::NotUndoable);
 }
 

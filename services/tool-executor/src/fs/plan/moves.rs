@@ -37,18 +37,18 @@ pub(super) fn back(
     let target = root.target(from);
     let occupied = root.stands(from).map_err(|error| error.on(&target))?;
     let same = found.as_ref().is_some_and(|found| found.sha256 == content);
+    // What has changed is stale until somebody forces it; then it is known that nothing can be done.
+    let kind = if force { ToolFaultKind::NotUndoable } else { ToolFaultKind::Stale };
     match found {
         Some(_) if !force && !same => Err(stale_undo(left_at)),
-        None if !force => Err(stale_undo(left_at)),
         None => {
-            let message = format!("{left_at} is gone: there is nothing to move back.");
-            Err(fault(ToolFaultKind::NotUndoable, message))
+            let message = format!("{left_at} is gone: there is nothing to move back. Nothing was done.");
+            Err(fault(kind, message))
         }
-        Some(_) if occupied && !force => Err(stale_undo(&target)),
         Some(_) if occupied => {
             let next = "Move or delete what is there first: a move replaces nothing, not even with force.";
             let message = format!("{left_at} cannot go back: something stands at {target}. {next}");
-            Err(fault(ToolFaultKind::NotUndoable, message))
+            Err(fault(kind, message))
         }
         Some(found) => carried(root, &found, left_at.to_owned(), from),
     }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::changes;
 use crate::fs::arguments::{self, Shape};
+use crate::fs::change::{Change, Kind};
 use crate::fs::fault::fault;
 use crate::fs::files::{self, Files};
 use crate::fs::path::RelPath;
@@ -79,8 +80,18 @@ impl Tool for Move {
         changes::apply(&self.files, execution_id, planned, String::new()).await
     }
 
+    /// What came under the name since it was given is known by that name alone, and goes back no more than it could
+    /// have gone there. What was there before is known to have had both.
     async fn plan_undo(&self, id: Uuid, planned: &Planned, force: bool) -> Result<Planned, ToolFault> {
-        changes::plan_undo(&self.files, id, planned, force).await
+        let undo = changes::plan_undo(&self.files, id, planned, force).await?;
+        let (there, back) = (Change::of(planned)?, Change::of(&undo)?);
+        match &back.kind {
+            Kind::Move { to, .. } if back.before() != there.after() => {
+                self.keeps_labels(&back.target, &back.path, to)?;
+            }
+            _ => {}
+        }
+        Ok(undo)
     }
 
     async fn undo(&self, id: Uuid, origin: Uuid, planned: &Planned, undo_plan: &Planned) -> Outcome {
