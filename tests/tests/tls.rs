@@ -69,23 +69,22 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
     call(&secure, &["--ca", &ca, "--cert", &certificate[0], "--key", &certificate[1]])?.exits(0)?;
 
     let foreign = path(&other, "certs/ca.crt")?;
-    let (trusting, certificate) = (["--ca", ca.as_str(), "--cert"], certificate[0].as_str());
-    for (what, endpoint, more, code) in [
-        ("an authority that has not signed", &secure, vec!["--ca", foreign.as_str()], AWAY),
-        ("no authority", &secure, vec![], WRONG),
-        ("a file that is none", &secure, vec!["--ca", token.as_str()], WRONG),
-        ("a file that is not there", &secure, vec!["--ca", "absent.crt"], WRONG),
-        (
-            "a key that is none",
-            &secure,
-            [&trusting[..], &[certificate, "--key", token.as_str()]].concat(),
-            WRONG,
-        ),
-        ("plaintext", &plain, vec![], AWAY),
+    let approvals = path(&sandbox, "certs/approval.client.key")?;
+    let pair = |key| vec!["--ca", ca.as_str(), "--cert", certificate[0].as_str(), "--key", key];
+    for (endpoint, more, code, said) in [
+        (&secure, vec!["--ca", foreign.as_str()], AWAY, "invalid peer certificate"),
+        (&secure, vec!["--ca", foreign.as_str()], AWAY, "whether --ca names the authority"),
+        (&secure, vec![], WRONG, "needs --ca"),
+        (&secure, vec!["--ca", token.as_str()], WRONG, "does not hold a certificate in PEM"),
+        (&secure, vec!["--ca", "absent.crt"], WRONG, "cannot read absent.crt"),
+        (&secure, pair("absent.key"), WRONG, "cannot read absent.key"),
+        (&secure, pair(&token), WRONG, "does not hold a private key"),
+        (&secure, pair(&approvals), WRONG, "cannot be used with the key"),
+        (&secure, vec!["--ca", ca.as_str(), "--cert", certificate[0].as_str()], WRONG, "--key <FILE>"),
+        (&plain, vec![], AWAY, "PEER_CONNECTION_LOST"),
     ] {
-        let ended = call(endpoint, &more)?;
-        assert_eq!(ended.code, Some(code), "{what}: {ended:?}");
-        assert!(!ended.stderr.contains("bhk_"), "{what}: {}", ended.stderr);
+        let ended = call(endpoint, &more)?.exits(code).with_context(|| format!("{more:?}"))?.says(said)?;
+        assert!(!ended.stderr.contains("bhk_"), "{more:?}: {}", ended.stderr);
     }
     Ok(())
 }

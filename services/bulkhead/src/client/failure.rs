@@ -177,7 +177,8 @@ impl CallError {
                 "use the token of somebody who may: --token-file FILE, or --as NAME with --data DIR"
             }
             Exit::Unavailable if self.never_sent() => {
-                "see whether the service runs (`bulkhead up`), and whether --endpoint or --data is right"
+                "see whether the service runs (`bulkhead up`), whether --endpoint or --data is right, and for https \
+                 whether --ca names the authority that signed the service's certificate"
             }
             Exit::Unavailable if self.row().is_none() => "try again later",
             _ => "",
@@ -200,7 +201,9 @@ impl CallError {
             for (key, value) in metadata {
                 text += &format!("\n          {} = {}", harmless(key), block(value, "").trim_end());
             }
-        } else if let Some(cause) = std::error::Error::source(&self.status) {
+        }
+        // Only what happened on this side has one: of a service's own error it is kept from callers.
+        if let Some(cause) = std::error::Error::source(&self.status) {
             text += &format!("\n  cause   {}", harmless(&chain(cause, ": ")));
         }
         if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
