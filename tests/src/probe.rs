@@ -4,10 +4,12 @@ mod callers;
 mod footprint;
 mod methods;
 mod samples;
+mod secured;
 mod wire;
 
 pub use callers::Callers;
 pub use footprint::Footprint;
 pub use methods::{Method, implemented, methods};
 pub use samples::{World, settle};
+pub use secured::Secured;
 pub use wire::{Answer, Ask, Wire};

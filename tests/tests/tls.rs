@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_tests::command::{Ended, command, json, run, waiting};
+use bulkhead_tests::probe::{Ask, Secured};
 use bulkhead_tests::{Options, Sandbox, eventually};
 use serde_json::Value;
 
@@ -90,13 +91,44 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
 }
 
 #[tokio::test]
+async fn a_certificate_that_the_token_file_names_needs_no_token() -> anyhow::Result<()> {
+    let sandbox = secured().await?;
+    let certs = sandbox.data().join("certs");
+    let ask = Ask {
+        address: sandbox.address("tool-executor")?,
+        path: "bulkhead.tools.v1.ToolExecutorService/ListTools".to_owned(),
+        timeout: "5S",
+        body: vec![0; 5].into(),
+        ..Ask::default()
+    };
+    let shows = Secured::of(&certs, Some("approval.client"))?;
+    assert_eq!(shows.ask(ask.clone()).await?.reason, "CREDENTIAL_REQUIRED", "signed, and nobody's yet");
+
+    let entry = "\n[[token]]\ncertificate = \"spiffe://bulkhead/default/service/approval\"\ntenant = \"default\"\n\
+                 kind = \"agent\"\nname = \"scribe\"\nowner = \"operator\"\nroles = [\"agent\"]\n";
+    let identities = sandbox.data().join("identities.toml");
+    std::fs::write(&identities, std::fs::read_to_string(&identities)? + entry)?;
+    let admitted = || async { Ok((shows.ask(ask.clone()).await?.code == 0).then_some(())) };
+    eventually("the certificate to be known", BOUND, admitted).await?;
+    for other in [None, Some("audit.client")] {
+        let refused = Secured::of(&certs, other)?.ask(ask.clone()).await?;
+        assert_eq!(refused.reason, "CREDENTIAL_REQUIRED", "{other:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn renewed_certificates_disturb_nobody_and_a_second_start_goes_on_with_tls() -> anyhow::Result<()> {
     let mut sandbox = secured().await?;
     let certs = sandbox.data().join("certs");
     let before = std::fs::read(certs.join("audit.crt"))?;
+    let (caller, audit) = (Secured::of(&certs, None)?, sandbox.address("audit")?);
+    let shown = caller.shown(&audit).await?;
     let folder = certs.to_str().context("UTF-8")?;
     elsewhere(&["certs", folder, "--renew"])?.exits(0)?;
     assert_ne!(std::fs::read(certs.join("audit.crt"))?, before);
+    let taken = || async { Ok((caller.shown(&audit).await? != shown).then_some(())) };
+    eventually("the new certificate to be shown", BOUND, taken).await?;
     run(&sandbox, &["tools", "ls"])?.exits(0)?;
 
     // The configuration says it, whatever the flags of a later start are.

@@ -85,23 +85,33 @@ impl Wire {
     }
 
     async fn exchange(&self, ask: Ask) -> anyhow::Result<Answer> {
-        let mut request = http::Request::post(format!("http://{}/{}", ask.address, ask.path))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .header("grpc-timeout", ask.timeout);
-        if !ask.token.is_empty() {
-            request = request.header("authorization", format!("Bearer {}", ask.token));
-        }
-        let mut request = request.body(Full::new(ask.body))?;
-        request.headers_mut().extend(ask.headers);
-        let response = self.0.request(request).await?;
-        let (parts, body) = response.into_parts();
-        if parts.headers.contains_key("grpc-status") {
-            return answer(&parts.headers, Bytes::new());
-        }
-        anyhow::ensure!(parts.status.is_success(), "HTTP status {}", parts.status);
-        read(body, ask.streams).await
+        let streams = ask.streams;
+        answered(self.0.request(request("http", ask)?).await?, streams).await
     }
+}
+
+/// The call as an HTTP request.
+pub(crate) fn request(scheme: &str, ask: Ask) -> anyhow::Result<http::Request<Full<Bytes>>> {
+    let mut request = http::Request::post(format!("{scheme}://{}/{}", ask.address, ask.path))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", ask.timeout);
+    if !ask.token.is_empty() {
+        request = request.header("authorization", format!("Bearer {}", ask.token));
+    }
+    let mut request = request.body(Full::new(ask.body))?;
+    request.headers_mut().extend(ask.headers);
+    Ok(request)
+}
+
+/// What a response says as gRPC.
+pub(crate) async fn answered(response: http::Response<Incoming>, streams: bool) -> anyhow::Result<Answer> {
+    let (parts, body) = response.into_parts();
+    if parts.headers.contains_key("grpc-status") {
+        return answer(&parts.headers, Bytes::new());
+    }
+    anyhow::ensure!(parts.status.is_success(), "HTTP status {}", parts.status);
+    read(body, streams).await
 }
 
 /// A message as a gRPC body.
