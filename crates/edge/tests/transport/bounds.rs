@@ -9,7 +9,6 @@ use bulkhead_edge::serve::ConnectionLimits;
 use bulkhead_proto::audit::v1::TailEventsRequest;
 use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
