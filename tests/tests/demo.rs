@@ -5,18 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bulkhead_failpoint::{CRASHES, FAULTS};
 use bulkhead_tests::{Binary, binary, eventually, processes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-/// Every failpoint there is.
-const FAILPOINTS: [&str; 5] = [
-    "router.skip_delay",
-    "router.skip_clearance",
-    "executor.skip_permit",
-    "executor.effect_before_intent",
-    "executor.skip_undo",
-];
 
 /// Runs the demo and returns whether it exited 0, and its report.
 fn demo(which: Binary, failpoints: &str) -> anyhow::Result<(bool, Value)> {
@@ -42,7 +34,8 @@ fn failed(report: &Value) -> Vec<&str> {
 
 #[test]
 fn every_claim_holds_in_the_shipped_binary_whatever_failpoints_are_asked_for() -> anyhow::Result<()> {
-    let (succeeded, report) = demo(Binary::Shipped, &FAILPOINTS.join(","))?;
+    let names: Vec<_> = FAULTS.iter().chain(CRASHES).map(|failpoint| failpoint.name).collect();
+    let (succeeded, report) = demo(Binary::Shipped, &names.join(","))?;
     assert!(succeeded && report["holds"] == true, "{report:#}");
     assert_eq!(report["claims"].as_array().map(Vec::len), Some(14));
     Ok(())
