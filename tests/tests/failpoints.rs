@@ -16,7 +16,7 @@ fn collect(folder: &Path, named: &mut BTreeSet<String>) -> anyhow::Result<()> {
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path)?;
-            for call in ["failpoint::active(\"", " die(\"", "failpoint::die(\""] {
+            for call in ["active(\"", "die(\""] {
                 let names = text.split(call).skip(1).filter_map(|rest| rest.split_once('"'));
                 named.extend(names.map(|(name, _)| name.to_owned()));
             }

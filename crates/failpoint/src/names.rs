@@ -26,6 +26,15 @@ pub const CRASHES: &[Failpoint] = &[
     at("fs.unchecked", "a moved file on its way back is no longer marked as checked"),
     at("fs.given_back", "a moved file is back"),
     at("fs.settled", "a change of a file is over and not answered"),
+    at("executor.after_intent", "an intent is durable and its tool has not begun"),
+    at("executor.after_effect", "a tool has acted and its outcome is not recorded"),
+    at("executor.after_outcome", "an outcome is durable and not answered"),
+    at("approval.asked", "a question is durable and not answered"),
+    at("approval.decided", "a vote, and its grant with it, is durable and not answered"),
+    at("outbox.delivered", "the audit service has confirmed events that still stand in the outbox"),
+    at("audit.staged", "events were taken and nothing of them is written"),
+    at("audit.written", "lines are on disk and not in the index"),
+    at("audit.indexed", "lines are on disk and in the index, and not answered"),
 ];
 
 /// Promises that a process breaks from then on.
@@ -35,4 +44,7 @@ pub const FAULTS: &[Failpoint] = &[
     at("executor.skip_permit", "what people should be asked about runs without being asked about"),
     at("executor.effect_before_intent", "a tool acts before its intent is durable"),
     at("executor.skip_undo", "an undo says that it was done and does nothing"),
+    at("executor.grant_reused", "a grant is not used up by the effect that rests on it"),
+    at("outbox.before_commit", "events leave the outbox before the audit service has confirmed them"),
+    at("audit.ack_before_write", "the audit service confirms events before it writes them"),
 ];

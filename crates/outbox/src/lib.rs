@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bulkhead_edge::peer::{self, Peer, PeerFailure};
 use bulkhead_edge::{Readiness, Tasks};
+use bulkhead_failpoint::{active, die};
 use bulkhead_proto::audit::v1 as pb;
 use bulkhead_proto::audit::v1::audit_service_client::AuditServiceClient;
 use bulkhead_sqlite::{Store, WriteError};
@@ -232,6 +233,9 @@ impl Delivery {
         }
         metrics::waiting(waiting(&self.store).await?);
         metrics::oldest(events.first().and_then(happened_ms));
+        if active("outbox.before_commit") {
+            self.remove(last).await?;
+        }
         let span = sending(&events);
         let message = pb::AppendEventsRequest { request_id: Uuid::now_v7().to_string(), events };
         let sent =
@@ -240,19 +244,23 @@ impl Delivery {
             span.record("error.type", peer::reason(status));
             span.record("otel.status_code", "ERROR");
         })?;
+        die("outbox.delivered");
         self.confirm.send_if_modified(|sent| std::mem::replace(sent, last.max(*sent)) < last);
-        self.store
-            .writer()
-            .write(move |connection| {
-                Box::pin(async move {
-                    let remove = sqlx::query("DELETE FROM outbox WHERE seq <= ?").bind(last);
-                    remove.execute(connection).await.map_err(WriteError::NotWritten)?;
-                    Ok::<_, WriteError>(())
-                })
-            })
-            .await?;
+        self.remove(last).await?;
         metrics::delivered(rows.len());
         Ok(rows.len())
+    }
+
+    /// Forgets every event up to `last`.
+    async fn remove(&self, last: i64) -> Result<(), WriteError> {
+        let remove = self.store.writer().write(move |connection| {
+            Box::pin(async move {
+                let remove = sqlx::query("DELETE FROM outbox WHERE seq <= ?").bind(last);
+                remove.execute(connection).await.map_err(WriteError::NotWritten)?;
+                Ok::<_, WriteError>(())
+            })
+        });
+        remove.await
     }
 
     /// Says that events wait. The service stays ready while there is room: what is reversible goes on.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_edge::{Readiness, Tasks};
+use bulkhead_failpoint::die;
 use bulkhead_grant::SigningKey;
 use bulkhead_idempotency::Request;
 use bulkhead_outbox::Outbox;
@@ -102,6 +103,7 @@ impl Desk {
             .boxed()
         })
         .await
+        .inspect(|_| die("approval.asked"))
     }
 
     /// Counts a vote, and signs the grant when it was the last that was missing.
@@ -129,6 +131,7 @@ impl Desk {
             .boxed()
         })
         .await
+        .inspect(|_| die("approval.decided"))
     }
 
     /// Writes down the end of approvals whose time is over and says how many. One that cannot be read does

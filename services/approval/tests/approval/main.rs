@@ -5,6 +5,8 @@ mod asking;
 mod audit;
 mod deciding;
 mod failing;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod people;
 mod process;
 mod sandbox;

@@ -13,11 +13,17 @@ use tonic::Request;
 use crate::sandbox::{PATIENCE, Sandbox, ballot, client, create, decide, get, plan, question, requirement};
 
 /// A process of its own and where it listens.
-async fn spawn(sandbox: &Sandbox) -> (Child, SocketAddr) {
+pub(crate) async fn spawn(sandbox: &Sandbox) -> (Child, SocketAddr) {
+    spawn_broken(sandbox, "").await
+}
+
+/// With failpoints, where the binary has any.
+pub(crate) async fn spawn_broken(sandbox: &Sandbox, failpoints: &str) -> (Child, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_approval"))
         .arg("--config")
         .arg(sandbox.config_file(""))
         .env_clear()
+        .env(bulkhead_failpoint::VARIABLE, failpoints)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)

@@ -4,6 +4,8 @@
 //! answered only after its sync and after the index knows it, so that a query sees it and a repeat of it is
 //! recognised.
 
+mod early;
+
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_edge::Readiness;
+use bulkhead_failpoint::{active, die};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -124,6 +127,9 @@ impl Appender {
     async fn answer(&mut self, group: Vec<Append>) {
         let (batches, replies): (Vec<_>, Vec<_>) =
             group.into_iter().map(|append| (append.batch, append.reply)).unzip();
+        if active("audit.ack_before_write") {
+            return self.answer_early(batches, replies).await;
+        }
         let mut answers = match self.commit(batches).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); replies.len()],
@@ -144,8 +150,11 @@ impl Appender {
         let mut staged = staged.map_err(|error| AppendError::Line(Arc::new(error)))?;
         let verdicts = std::mem::take(&mut staged.verdicts);
         if !staged.rows.is_empty() {
+            die("audit.staged");
             self.write(staged).await?;
+            die("audit.written");
             self.catch_up().await?;
+            die("audit.indexed");
         }
         let tree_size = self.tree.size();
         let answer = |verdict: Result<u32, Reused>| match verdict {

@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, reason = "a broken fixture ends the test")]
 
 mod damage;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod files;
 mod process;
 mod rpc;

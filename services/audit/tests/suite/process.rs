@@ -20,7 +20,7 @@ use crate::support::{Installation, by, client, make_fifo, request, sent};
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
 }
@@ -28,10 +28,16 @@ struct Process {
 impl Process {
     /// Starts the binary. A write beyond a limit fails then, as on a full disk, instead of ending the
     /// process.
-    fn start(installation: &Installation) -> Self {
+    pub(crate) fn start(installation: &Installation) -> Self {
+        Self::start_broken(installation, "")
+    }
+
+    /// With failpoints, where the binary has any.
+    pub(crate) fn start_broken(installation: &Installation, failpoints: &str) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" --config \"$1\"", env!("CARGO_BIN_EXE_audit")])
             .arg(installation.config())
+            .env(bulkhead_failpoint::VARIABLE, failpoints)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -44,12 +50,12 @@ impl Process {
     }
 
     /// Bytes that any file of the process may have from now on.
-    fn limit_files(&self, bytes: Option<u64>) {
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let pid = Pid::from_raw(self.child.id().try_into().expect("a pid")).expect("a pid");
         prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("limits");
     }
 
-    async fn append(&self, events: Vec<pb::Event>) -> Result<pb::AppendEventsResponse, Status> {
+    pub(crate) async fn append(&self, events: Vec<pb::Event>) -> Result<pb::AppendEventsResponse, Status> {
         let answer = client(self.address).append_events(by("tool-executor", request(events))).await?;
         Ok(answer.into_inner())
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_edge::fault::chain;
+use bulkhead_failpoint::die;
 use bulkhead_outbox::EventDraft;
 use serde_json::json;
 use tracing::Instrument as _;
@@ -65,6 +66,7 @@ impl Engine {
         let event = self.0.events.intent(&draft.execution, &permit);
         if bulkhead_failpoint::active("executor.effect_before_intent") {
             let (outcome, took) = self.act(permit, &draft.execution).await;
+            die("executor.after_effect");
             return match self.journal().commit(draft, Some(event)).await? {
                 Committed::Done { execution, .. } => self.finish(*execution, outcome, took).await,
                 Committed::Replayed(id) => self.recorded(id).await,
@@ -72,7 +74,9 @@ impl Engine {
         }
         match self.journal().commit(draft, Some(event)).await? {
             Committed::Done { execution, event_place } => {
+                die("executor.after_intent");
                 let (outcome, took) = self.act_once_told(permit, &execution, event_place).await;
+                die("executor.after_effect");
                 self.finish(*execution, outcome, took).await
             }
             Committed::Replayed(id) => self.recorded(id).await,
@@ -162,7 +166,10 @@ impl Engine {
         let mut wait = OUTCOME_RETRY_BASE;
         loop {
             let error = match self.record_outcome(&draft, &event).await {
-                Ok(execution) => return Ok(execution),
+                Ok(execution) => {
+                    die("executor.after_outcome");
+                    return Ok(execution);
+                }
                 Err(error) => error,
             };
             tracing::error!(

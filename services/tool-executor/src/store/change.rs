@@ -140,6 +140,9 @@ async fn require_original(
 /// Takes the approval's single use, in the transaction of the intent.
 async fn use_grant(connection: &mut SqliteConnection, execution: &Execution) -> Result<(), StoreError> {
     let Some(approval_id) = execution.approval_id.clone() else { return Ok(()) };
+    if bulkhead_failpoint::active("executor.grant_reused") {
+        return Ok(());
+    }
     let used = sqlx::query(
         "INSERT INTO grants_used (approval_id, execution_id, use_time_ms) VALUES (?, ?, ?) \
          ON CONFLICT (approval_id) DO NOTHING",

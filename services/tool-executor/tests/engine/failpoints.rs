@@ -38,6 +38,89 @@ async fn with_the_effect_first_a_locked_journal_comes_too_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_an_effect_without_intent_leaves_an_effect_that_nobody_knows_of() {
+    let world = World::idle().await;
+    world.write("log", "one\n");
+    let request = of("fs.append", &json!({ "path": "log", "content": "two\n" }));
+    dies_of(&world, "executor.effect_before_intent,executor.after_effect", &request).await;
+    assert_eq!(world.read("log").as_deref(), Some("one\ntwo\n"));
+    assert_eq!(found_after(&world, &request).await, State::Succeeded);
+    assert_eq!(world.read("log").as_deref(), Some("one\ntwo\ntwo\n"), "it was not done twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_point_of_a_run_does_it_once_at_most() {
+    let points = [
+        ("executor.after_intent", State::Failed),
+        ("executor.after_effect", State::Succeeded),
+        ("executor.after_outcome", State::Succeeded),
+    ];
+    for (failpoint, expected) in points {
+        let world = World::idle().await;
+        world.write("log", "one\n");
+        let request = of("fs.append", &json!({ "path": "log", "content": "two\n" }));
+        dies_of(&world, failpoint, &request).await;
+        assert_eq!(found_after(&world, &request).await, expected, "{failpoint}");
+        let wanted = if expected == State::Succeeded { "one\ntwo\n" } else { "one\n" };
+        assert_eq!(world.read("log").as_deref(), Some(wanted), "{failpoint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_the_second_pass_lets_the_first_call_through() {
+    let world = World::idle().await;
+    let binary = Binary::start_broken(&world, "executor.after_effect@2");
+    let first = binary.execute("fs.write", &json!({ "path": "a.md", "content": "one\n" })).await;
+    assert_eq!(first.state(), State::Succeeded);
+    let second = of("fs.write", &json!({ "path": "b.md", "content": "two\n" }));
+    let torn = client_of(binary.address, "scribe").execute_tool_call(within(second.clone(), BOUND)).await;
+    assert!(torn.is_err(), "{torn:?}");
+    assert_eq!(found_after(&world, &second).await, State::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_not_used_up_starts_both_calls_that_joined_one_approval() {
+    let world = World::idle().await;
+    world.write("a.md", "one\n");
+    let binary = Binary::start_broken(&world, "executor.grant_reused");
+    // The content that it has already: the plan holds after the first as before.
+    let same = json!({ "path": "a.md", "content": "one\n" });
+    let (first, second) = (binary.execute("fs.write", &same).await, binary.execute("fs.write", &same).await);
+    assert_eq!(first.state(), State::AwaitingApproval);
+    assert_eq!(first.approval_id, second.approval_id);
+    world.approvals.approve(&first.approval_id, "bob");
+    for id in [&first.execution_id, &second.execution_id] {
+        world.until_told(id, &["tool.requested", "tool.intent", "tool.outcome succeeded"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_is_emptied_too_early_loses_what_was_not_taken() {
+    let world = World::idle().await;
+    let binary = Binary::start_broken(&world, "outbox.before_commit");
+    world.audit.set_down(true);
+    let lost = binary.execute("fs.write", &json!({ "path": "a.md", "content": "one\n" })).await;
+    let url = format!("sqlite://{}?mode=ro", world.journal().display());
+    let mut journal = SqliteConnection::connect(&url).await.expect("opens");
+    let deadline = std::time::Instant::now() + BOUND;
+    while count(&mut journal).await > 0 {
+        assert!(std::time::Instant::now() < deadline, "events stay in the outbox");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(binary);
+    world.audit.set_down(false);
+    let binary = Binary::start_broken(&world, "");
+    let told = binary.execute("fs.write", &json!({ "path": "b.md", "content": "one\n" })).await;
+    world.until_told(&told.execution_id, &["tool.intent", "tool.outcome succeeded"]).await;
+    assert_eq!(world.audit.story(&lost.execution_id), Vec::<String>::new());
+}
+
+/// How many events wait in the outbox.
+async fn count(journal: &mut SqliteConnection) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM outbox").fetch_one(journal).await.expect("counts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_skipped_undo_says_done_and_does_nothing() {
     let world = World::idle().await;
     let binary = Binary::start_broken(&world, "executor.skip_undo");
