@@ -122,6 +122,12 @@ impl Grant {
 }
 
 impl SignedGrant {
+    /// From when on the grant says that it is void. Nothing is checked: for telling others, never for deciding.
+    #[must_use]
+    pub fn stated_not_after(&self) -> Option<Timestamp> {
+        serde_json::from_str::<Grant>(&self.payload_json).ok().map(|grant| grant.not_after)
+    }
+
     /// Checks everything about the grant that can be checked without a store.
     ///
     /// # Errors
@@ -185,6 +191,7 @@ mod tests {
         let key = SigningKey::from_seed([7; 32]);
         let keys = PinnedKeys::from_iter([key.public()]);
         let signed = grant().sign(&key).expect("signs");
+        assert_eq!(signed.stated_not_after(), Some(grant().not_after));
         assert_eq!(signed.verify(&keys, EXPECTED, at("2026-05-09T11:59:59Z")).expect("verifies"), grant());
         let late = signed.verify(&keys, EXPECTED, at("2026-05-09T12:00:00Z"));
         assert!(matches!(late, Err(GrantError::Expired { .. })));

@@ -1,6 +1,7 @@
 //! What the audit log is told, as docs/audit-events.md lists it.
 
 use bulkhead_edge::{Principal, PrincipalKind};
+use bulkhead_grant::SignedGrant;
 use bulkhead_outbox::EventDraft;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -37,11 +38,15 @@ fn voted(approval: &Approval, vote: &Vote) -> EventDraft {
 
 fn settled(approval: &Approval, settlement: &Settlement) -> EventDraft {
     let voters: Vec<&str> = approval.votes.iter().map(|vote| vote.voter.name.as_str()).collect();
-    let attributes = json!({
+    let mut attributes = json!({
         "plan_digest": approval.question.plan.digest(),
         "voters": voters,
         "key_id": approval.grant.as_ref().map(|grant| grant.key_id.as_str()),
     });
+    // From the bytes that were signed: the executor goes by no other time.
+    if let Some(not_after) = approval.grant.as_ref().and_then(SignedGrant::stated_not_after) {
+        attributes["grant_not_after"] = json!(not_after.to_string());
+    }
     draft("approval.settled", settlement.time, &settler(approval, settlement), approval, attributes)
         .outcome(settlement.outcome.as_str())
 }

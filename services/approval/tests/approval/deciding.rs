@@ -69,6 +69,11 @@ async fn the_audit_log_is_told_what_was_asked_voted_and_decided() {
     assert_eq!(attributes(&events[1])["reason"], "because I looked");
     assert_eq!(attributes(&events[2])["voters"][0], "bob");
     assert_eq!(attributes(&events[2])["key_id"].as_str().map(str::len), Some(16));
+    let seen = get(&mut service.client("tool-executor"), &asked.approval_id).await.expect("found");
+    let payload = seen.grant.expect("a grant").payload_json;
+    let grant: serde_json::Value = serde_json::from_str(&payload).expect("JSON");
+    assert!(grant["not_after"].is_string(), "{grant}");
+    assert_eq!(attributes(&events[2])["grant_not_after"], grant["not_after"]);
 }
 
 #[tokio::test]
@@ -87,6 +92,8 @@ async fn one_denial_is_final() {
     let seen = get(&mut service.client("tool-executor"), &asked.approval_id).await.expect("found");
     assert_eq!((seen.grant.as_ref(), seen.votes.len()), (None, 2));
     assert_eq!(seen.votes[1].reason, "because I looked", "the agent reads it");
+    let events = sandbox.audit.events(4).await;
+    assert_eq!(attributes(&events[3]).get("grant_not_after"), None, "nothing was granted");
 }
 
 #[tokio::test]

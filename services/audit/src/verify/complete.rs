@@ -225,6 +225,32 @@ mod tests {
     }
 
     #[test]
+    fn an_effect_begins_before_its_approval_has_run_out() {
+        let story = |not_after: Value, told_late: bool| {
+            let settled = json!({ "plan_digest": "d1", "grant_not_after": not_after });
+            let mut lines = vec![
+                ("approval.requested", "a1", plan("d1"), 0),
+                ("approval.settled", "a1", settled, 1),
+                ("tool.intent", "e1", gated("d1", "a1"), 5),
+                ("tool.outcome succeeded", "e1", plan("d1"), 6),
+            ];
+            if told_late {
+                lines.swap(1, 2);
+            }
+            check(&lines)
+        };
+        // In front of the intent and behind it, as two outboxes deliver.
+        for told_late in [false, true] {
+            for end in [json!("2026-05-09T12:06:00Z"), json!("2026-05-09T12:04:00Z"), Value::Null] {
+                assert_eq!(story(end.clone(), told_late), (vec![], vec![]), "{end}");
+            }
+            for end in [json!("2026-05-09T12:03:59Z"), json!("tomorrow"), json!(1)] {
+                assert_eq!(story(end.clone(), told_late), (vec![Code::ApprovalExpired], vec![]), "{end}");
+            }
+        }
+    }
+
+    #[test]
     fn an_undo_and_an_outcome_that_came_late_are_whole() {
         let lines = [
             ("tool.requested", "e1", gated("d1", "a1"), 0),

@@ -113,6 +113,8 @@ pub enum FindingCode {
     ApprovalMissing,
     /// What was approved is not what began.
     ApprovalMismatch,
+    /// An effect began after its approval had run out.
+    ApprovalExpired,
     /// Two effects rest on one approval.
     ApprovalReused,
     /// An effect for which a person was asked began without that person's approval.

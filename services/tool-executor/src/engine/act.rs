@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bulkhead_edge::fault::chain;
 use bulkhead_failpoint::die;
 use bulkhead_outbox::EventDraft;
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -33,7 +34,7 @@ impl Engine {
             return self.read(draft, permit).await;
         }
         let recorded = (!draft.is_new()).then(|| draft.clone());
-        match (self.write(draft, permit).await, recorded) {
+        match (self.write(draft, permit, bulkhead_edge::now()).await, recorded) {
             (Err(EngineError::Store(StoreError::OriginalGone { id })), None) => {
                 let why = "it was taken back already, or is being taken back now".to_owned();
                 Err(EngineError::NotUndoable { id, why })
@@ -60,9 +61,15 @@ impl Engine {
         }
     }
 
-    /// Writes the intent, then acts, then writes the outcome.
-    pub(super) async fn write(&self, draft: Draft, permit: Permit) -> Result<Execution, EngineError> {
-        let draft = draft.takes(Step::Start, bulkhead_edge::now())?;
+    /// Writes the intent, then acts, then writes the outcome. The effect begins `now`: the time at which the permit
+    /// was good, so that the record of a gated one shows that its grant had not run out.
+    pub(super) async fn write(
+        &self,
+        draft: Draft,
+        permit: Permit,
+        now: Timestamp,
+    ) -> Result<Execution, EngineError> {
+        let draft = draft.takes(Step::Start, now)?;
         let event = self.0.events.intent(&draft.execution, &permit);
         if bulkhead_failpoint::active("executor.effect_before_intent") {
             let (outcome, took) = self.act(permit, &draft.execution).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_edge::fault::chain;
+use jiff::Timestamp;
 use tracing::{Instrument as _, Span};
 
 use super::{Engine, EngineError, Held, spans};
@@ -106,10 +107,11 @@ impl Engine {
         }
         let Ruling::Approved(grant) = approval.ruling else { return Ok(execution) };
         let span = spans::redeeming(&execution);
-        match span.in_scope(|| self.redeem(&execution, grant.as_ref())) {
+        let now = bulkhead_edge::now();
+        match span.in_scope(|| self.redeem(&execution, grant.as_ref(), now)) {
             Ok(permit) => {
                 drop(span);
-                self.run_approved(execution, permit.decided_in(approval.decision_traceparent)).await
+                self.run_approved(execution, permit.decided_in(approval.decision_traceparent), now).await
             }
             Err(shut) => {
                 spans::failed(&span, "APPROVAL_NOT_REDEEMED");
@@ -120,10 +122,15 @@ impl Engine {
         }
     }
 
-    async fn run_approved(&self, execution: Execution, permit: Permit) -> Result<Execution, EngineError> {
+    async fn run_approved(
+        &self,
+        execution: Execution,
+        permit: Permit,
+        now: Timestamp,
+    ) -> Result<Execution, EngineError> {
         let waiting = Draft::of(execution);
         let tool = waiting.execution.tool.clone();
-        match self.write(waiting.clone(), permit).await {
+        match self.write(waiting.clone(), permit, now).await {
             Err(EngineError::Store(StoreError::GrantUsed { .. })) => {
                 self.close(waiting, Step::GoStale, refusals::used(&tool)).await
             }
@@ -135,7 +142,12 @@ impl Engine {
     }
 
     /// The grant must be for the approval that was asked for, which is also the one that is used up.
-    fn redeem(&self, execution: &Execution, grant: Option<&SignedGrant>) -> Result<Permit, Shut> {
+    fn redeem(
+        &self,
+        execution: &Execution,
+        grant: Option<&SignedGrant>,
+        now: Timestamp,
+    ) -> Result<Permit, Shut> {
         let (Some(prepared), Some(approval_id), Some(grant)) =
             (&execution.prepared, &execution.approval_id, grant)
         else {
@@ -151,14 +163,8 @@ impl Engine {
             undo: prepared.undo,
         };
         let parts = &self.0.parts;
-        permit::redeem(
-            Approved { approval_id, grant },
-            &parts.keys,
-            &parts.policy,
-            &question,
-            bulkhead_edge::now(),
-        )
-        .map_err(Shut::NotRedeemed)
+        permit::redeem(Approved { approval_id, grant }, &parts.keys, &parts.policy, &question, now)
+            .map_err(Shut::NotRedeemed)
     }
 
     /// Remembers how far the approval service's changes were seen.

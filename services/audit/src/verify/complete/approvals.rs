@@ -30,6 +30,8 @@ struct Settled {
     outcome: String,
     plan_digest: String,
     time: Timestamp,
+    /// When the grant runs out, where the line says so: lines of earlier versions do not.
+    not_after: Option<Timestamp>,
 }
 
 impl Approvals {
@@ -47,8 +49,8 @@ impl Approvals {
         }
         match self.settled.entry(approval) {
             Place::Vacant(place) => {
-                let outcome = event.outcome.clone();
-                place.insert(Settled { outcome, plan_digest, time: event.time });
+                let (outcome, not_after) = (event.outcome.clone(), not_after(event));
+                place.insert(Settled { outcome, plan_digest, time: event.time, not_after });
             }
             Place::Occupied(first) => {
                 let (id, was) = (&first.key().1, &first.get().outcome);
@@ -101,6 +103,16 @@ impl Settled {
         } else if self.time.duration_since(begun.time) > SKEW_MAX {
             let text = format!("approval {approval_id} was given after {subject_id} began");
             findings.add(Code::ApprovalMissing, Some(at), text);
+        } else if self.not_after.is_some_and(|end| begun.time.duration_since(end) > SKEW_MAX) {
+            let text = format!("approval {approval_id} had run out when {subject_id} began");
+            findings.add(Code::ApprovalExpired, Some(at), text);
         }
     }
+}
+
+/// When the grant runs out. What stands there and is no time has passed.
+fn not_after(event: &Event) -> Option<Timestamp> {
+    let said = event.attributes.get("grant_not_after").filter(|said| !said.is_null())?;
+    let time = said.as_str().and_then(|text| text.parse().ok());
+    Some(time.unwrap_or(Timestamp::MIN))
 }
