@@ -37,7 +37,7 @@ pub struct VerifyOptions {
     /// The public key that must have signed every checkpoint: a C2SP verifier key or a `.pub` file.
     pub key: Option<PathBuf>,
     /// How long before the last line an effect may have begun and still be open. What is older must have
-    /// its outcome.
+    /// its outcome. Zero: nothing may be open, for a log that nobody writes any more.
     pub open_for: SignedDuration,
 }
 

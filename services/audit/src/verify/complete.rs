@@ -80,7 +80,9 @@ impl Completeness {
 
     /// The end of the log: what is still open must be young.
     pub(super) fn finish(self, end: Option<Timestamp>, open_for: SignedDuration, findings: &mut Findings) {
-        let young = |begun: &Begun| end.is_none_or(|end| end.duration_since(begun.logged_time) <= open_for);
+        let young = |begun: &Begun| {
+            open_for.is_positive() && end.is_none_or(|end| end.duration_since(begun.logged_time) <= open_for)
+        };
         self.approvals.finish(young, findings);
         for begun in self.effects.into_open() {
             let code = if young(&begun) { Code::OpenIntent } else { Code::OutcomeMissing };

@@ -160,6 +160,13 @@ impl FindingCode {
     }
 }
 
+impl fmt::Display for FindingCode {
+    /// As in the JSON of the report.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
 /// A line's place, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Where {

@@ -5,6 +5,7 @@ mod damage;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod files;
+mod open;
 mod process;
 mod rpc;
 mod support;
