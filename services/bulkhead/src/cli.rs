@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::certs::CertsArguments;
+use crate::chaos::ChaosCommand;
 use crate::client::agent::AgentCommand;
 use crate::client::approvals::ApprovalsCommand;
 use crate::client::audit::QueryArguments;
@@ -68,6 +69,9 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Hurt a Bulkhead of its own and see what holds.
+    #[command(subcommand)]
+    Chaos(ChaosCommand),
     /// Print the completion script of a shell.
     ///
     /// Example: bulkhead completions bash > ~/.local/share/bash-completion/completions/bulkhead
@@ -107,6 +111,7 @@ impl Cli {
             Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),
             Command::Certs(arguments) => arguments.run(),
             Command::Audit { command: AuditCommand::Verify(arguments) } => arguments.run(),
+            Command::Chaos(command) => command.run(),
             Command::Completions(arguments) => arguments.run(),
             Command::ServeSimulator(arguments) => arguments.run(),
         }

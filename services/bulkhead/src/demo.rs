@@ -8,7 +8,7 @@ mod scenario;
 mod script;
 mod workspace;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +18,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
+use crate::data_folder::DataFolder;
 use crate::up::{StopSignals, say};
 use claims::{Claim, claims, expected};
 use evidence::Evidence;
@@ -75,7 +76,7 @@ impl DemoArguments {
         let person = if self.yes { Person::SaysYes } else { Person::at_the_terminal()? };
         let mut stop = StopSignals::listen()?;
         let original = self.workspace.as_deref().map(open_folder).transpose()?;
-        let folder = DataFolder::choose(self.data, original.as_deref())?;
+        let folder = DataFolder::choose("demo", self.data, original.as_deref())?;
         let mut evidence = Evidence::default();
         let scenario = Scenario { data: folder.path(), original, person };
         let ended = scenario.play(&mut evidence, &mut stop).await;
@@ -131,66 +132,8 @@ fn print_json(claims: &[Claim], evidence: &Evidence, ended: bool) -> anyhow::Res
     writeln!(std::io::stdout(), "{report:#}").context("cannot print the report")
 }
 
-/// Where the demo keeps its stores.
-#[derive(Debug)]
-enum DataFolder {
-    Given(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl DataFolder {
-    /// Never inside the folder that is copied, or the copy would hold itself.
-    fn choose(given: Option<PathBuf>, original: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(given) = given else {
-            let folder = tempfile::Builder::new().prefix("bulkhead-demo-").tempdir();
-            let folder = folder.context("cannot make a temporary folder")?;
-            outside(folder.path(), original)?;
-            return Ok(Self::Temporary(folder));
-        };
-        outside(&given, original)?;
-        match given.read_dir() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot open --data {}", given.display()));
-            }
-            Ok(mut entries) => anyhow::ensure!(
-                entries.next().is_none(),
-                "--data {} is not empty; the demo needs a folder of its own",
-                given.display()
-            ),
-        }
-        Ok(Self::Given(given))
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Given(path) => path.clone(),
-            Self::Temporary(folder) => folder.path().to_owned(),
-        }
-    }
-
-    /// Removes a temporary folder after success; what failed can be looked at.
-    fn settle(self, holds: bool) {
-        if let Self::Temporary(folder) = self
-            && !holds
-        {
-            say(&format!("Everything is kept in {}.", folder.keep().display()));
-        }
-    }
-}
-
 /// The folder to copy, resolved, once it is sure that it can be listed.
 fn open_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     let opened = folder.read_dir().and_then(|_entries| folder.canonicalize());
     opened.with_context(|| format!("cannot open --workspace {}", folder.display()))
-}
-
-/// Refuses a folder for data that lies in the folder that is copied.
-fn outside(data: &Path, original: Option<&Path>) -> anyhow::Result<()> {
-    let absolute = std::path::absolute(data).context("cannot resolve --data")?;
-    // What does not exist yet cannot be resolved; what it would be made in can.
-    let resolved = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
-    let inside = original.zip(resolved).is_some_and(|(original, data)| data.starts_with(original));
-    anyhow::ensure!(!inside, "{} lies inside --workspace; name another folder with --data", data.display());
-    Ok(())
 }

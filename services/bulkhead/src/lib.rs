@@ -5,9 +5,11 @@
 
 mod agent;
 mod certs;
+mod chaos;
 mod cli;
 mod client;
 mod completions;
+mod data_folder;
 mod demo;
 mod serve;
 mod up;

@@ -20,7 +20,7 @@ pub(crate) struct ServeArguments {
 }
 
 /// The services that this command can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Service {
     /// Calls models (port 7101).
     ModelRouter,

@@ -1,11 +1,12 @@
 //! `bulkhead up`: every service as a child process, on embedded storage.
 
-mod child;
-mod init;
+pub(crate) mod child;
+pub(crate) mod init;
 mod layout;
 mod lock;
 mod secured;
 mod signals;
+pub(crate) mod simulated;
 mod stack;
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use crate::serve::Service;
 
 pub(crate) use init::{Founding, Ports, private_folder};
 pub(crate) use layout::Layout;
+pub(crate) use lock::FolderLock;
 pub(crate) use signals::StopSignals;
 pub(crate) use stack::{Stack, StackOptions};
 

@@ -25,18 +25,18 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// For people and for the log's file name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Arguments of our own executable.
-    pub(super) arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// Whether later starts are told (`--listen`) to listen where the first one did: for a program that picks
     /// its own port, which others know by then.
-    pub(super) keeps_address: bool,
+    pub(crate) keeps_address: bool,
     /// Additional environment.
-    pub(super) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Where its standard error goes.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 /// What is known of a child now.
@@ -105,7 +105,11 @@ pub(super) async fn supervise(
     }
 }
 
-async fn start(program: &Program, earlier: Option<SocketAddr>) -> anyhow::Result<(Child, SocketAddr)> {
+/// Starts a program and waits until it has announced where it listens.
+pub(crate) async fn start(
+    program: &Program,
+    earlier: Option<SocketAddr>,
+) -> anyhow::Result<(Child, SocketAddr)> {
     let log = OpenOptions::new().create(true).append(true).open(&program.log);
     let log = log.with_context(|| format!("cannot write {}", program.log.display()))?;
     let executable = std::env::current_exe().context("cannot find our own executable")?;
@@ -150,7 +154,8 @@ fn last_words(program: &Program) -> String {
     format!("it said:\n{}", last.join("\n"))
 }
 
-async fn end(mut child: Child, name: &str) -> anyhow::Result<()> {
+/// Lets a child drain, and kills it when that takes too long.
+pub(crate) async fn end(mut child: Child, name: &str) -> anyhow::Result<()> {
     signal(child.id(), Signal::TERM);
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         tracing::warn!(name, "did not stop in time and is killed");
@@ -160,7 +165,7 @@ async fn end(mut child: Child, name: &str) -> anyhow::Result<()> {
 }
 
 /// Sends a signal to a child that may already be gone.
-pub(super) fn signal(pid: Option<u32>, signal: Signal) {
+pub(crate) fn signal(pid: Option<u32>, signal: Signal) {
     let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid
         && let Err(error) = kill_process(pid, signal)
@@ -169,7 +174,8 @@ pub(super) fn signal(pid: Option<u32>, signal: Signal) {
     }
 }
 
-fn died(status: ExitStatus) -> String {
+/// How a process ended, for a person.
+pub(crate) fn died(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),

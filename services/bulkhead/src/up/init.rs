@@ -68,7 +68,7 @@ impl Reserved {
     }
 
     /// Gives a service its port.
-    pub(super) fn release(&mut self, service: Service) {
+    pub(crate) fn release(&mut self, service: Service) {
         self.0.retain(|(holder, _)| *holder != service);
     }
 }

@@ -11,14 +11,14 @@ use super::Layout;
 /// The right to use a data folder. It ends when this is dropped or the process dies, however it dies; the
 /// file stays, since removing it would let two processes hold locks on two files of one name.
 #[derive(Debug)]
-pub(super) struct FolderLock {
+pub(crate) struct FolderLock {
     #[expect(dead_code, reason = "the lock lives as long as the open file")]
     file: File,
 }
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LockError {
+pub(crate) enum LockError {
     /// Somebody else has it.
     #[error("another `bulkhead up` or `bulkhead demo` uses the folder {}; stop it, or choose another --data", .folder.display())]
     Held { folder: PathBuf },
@@ -29,7 +29,7 @@ pub(super) enum LockError {
 
 impl FolderLock {
     /// Takes the folder, which must exist, or says at once why not.
-    pub(super) fn take(layout: &Layout) -> Result<Self, LockError> {
+    pub(crate) fn take(layout: &Layout) -> Result<Self, LockError> {
         let path = layout.lock();
         let unusable = |source| LockError::Unusable { path: layout.lock(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
