@@ -16,6 +16,7 @@ mod flood;
 mod house;
 mod invariants;
 mod link;
+mod model;
 mod observer;
 mod person;
 mod plan;
@@ -171,9 +172,8 @@ impl RunArguments {
 
 /// What can be injected, and why the rest cannot.
 fn choose(asked: Option<&[Family]>) -> anyhow::Result<(Vec<Family>, Vec<String>)> {
-    let every = [Family::Kill, Family::Pause, Family::Cut, Family::Disk, Family::Clock, Family::Crash];
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
-    for family in every.into_iter().filter(|family| asked.is_none_or(|asked| asked.contains(family))) {
+    for family in Family::ALL.into_iter().filter(|family| asked.is_none_or(|asked| asked.contains(family))) {
         match missing(family) {
             None => chosen.push(family),
             Some(what) => left_out.push(format!("{} ({what})", family.name())),
@@ -186,7 +186,7 @@ fn choose(asked: Option<&[Family]>) -> anyhow::Result<(Vec<Family>, Vec<String>)
 /// What a kind of fault needs and is not there.
 fn missing(family: Family) -> Option<&'static str> {
     match family {
-        Family::Kill | Family::Pause | Family::Cut => None,
+        Family::Kill | Family::Pause | Family::Cut | Family::Model => None,
         Family::Disk => (!Disk::can_be_mounted()).then_some("needs the right to mount a tmpfs"),
         Family::Clock => {
             Clock::library().is_none().then_some("needs libfaketime, Debian's package `faketime`")

@@ -18,7 +18,18 @@ fn is_caught(failpoint: &str, invariant: &str) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("data");
         let output = Command::new(binary(Binary::WithFailpoints)?)
-            .args(["chaos", "run", "--seed", seed, "--minutes", "0.4", "--faults", "kill", "--json", "--data"])
+            .args([
+                "chaos",
+                "run",
+                "--seed",
+                seed,
+                "--minutes",
+                "0.4",
+                "--faults",
+                "kill",
+                "--json",
+                "--data",
+            ])
             .arg(&data)
             .env("BULKHEAD_FAILPOINTS", failpoint)
             .stdin(Stdio::null())

@@ -37,7 +37,10 @@ fn what_must_hold_holds_while_services_are_killed_paused_and_cut_off() -> anyhow
     for name in ["once", "approved", "recorded", "contained", "drained"] {
         let judged = judged(&report, name)?;
         assert_eq!(judged["breaches"], serde_json::json!([]), "{name}");
-        assert!(judged["checked"].as_u64().is_some_and(|checked| checked > 0), "{name} was held against nothing");
+        assert!(
+            judged["checked"].as_u64().is_some_and(|checked| checked > 0),
+            "{name} was held against nothing"
+        );
     }
     let timeline = report["timeline"].to_string();
     for injected in ["kill -9 ", "pause ", "cut "] {
@@ -54,7 +57,9 @@ fn what_must_hold_holds_while_services_are_killed_paused_and_cut_off() -> anyhow
 fn what_cannot_be_run_is_said_before_anything_is_started() -> anyhow::Result<()> {
     run(&["--minutes", "0"])?.exits(2)?.says("must be from 0.1")?;
     run(&["--faults", "rain"])?.exits(2)?.says("rain")?;
-    run(&["--minutes", "0.1", "--faults", "crash"])?.exits(2)?.says("crash (needs a build with failpoints)")?;
+    run(&["--minutes", "0.1", "--faults", "crash"])?
+        .exits(2)?
+        .says("crash (needs a build with failpoints)")?;
     let taken = tempfile::tempdir()?;
     std::fs::write(taken.path().join("something"), "of somebody's")?;
     let data = taken.path().to_str().context("a path")?;
@@ -75,7 +80,8 @@ async fn a_run_that_is_stopped_leaves_no_process_behind() -> anyhow::Result<()> 
     let data = data.to_str().context("a path")?;
     let arguments = ["chaos", "run", "--seed", "1", "--minutes", "5", "--faults", "pause", "--data", data];
     let mut run = command(folder.path(), &arguments)?.stderr(Stdio::piped()).spawn()?;
-    eventually("services and the command", BOUND, async || Ok((of(folder.path())?.len() >= 5).then_some(()))).await?;
+    eventually("services and the command", BOUND, async || Ok((of(folder.path())?.len() >= 5).then_some(())))
+        .await?;
     let pid = Pid::from_raw(i32::try_from(run.id())?).context("a process id")?;
     kill_process(pid, Signal::INT)?;
     let status = eventually("its end", BOUND, || {

@@ -108,9 +108,9 @@ impl Run {
 
 async fn inflict(house: &House, injection: &Injection, timeline: &Timeline) -> anyhow::Result<()> {
     timeline.note(&format!("{}, for {:.1} s", injection.fault, injection.lasting.as_secs_f64()));
-    house.inject(injection).with_context(|| injection.fault.to_string())?;
+    house.inject(injection).await.with_context(|| injection.fault.to_string())?;
     tokio::time::sleep_until(timeline.at(injection.at + injection.lasting).into()).await;
-    house.heal(injection).with_context(|| format!("cannot end: {}", injection.fault))?;
+    house.heal(injection).await.with_context(|| format!("cannot end: {}", injection.fault))?;
     timeline.note(&format!("over: {}", injection.fault));
     Ok(())
 }

@@ -16,6 +16,8 @@ pub(super) enum Family {
     Pause,
     /// One service cannot reach another: refused, or swallowed without a word.
     Cut,
+    /// The first model of the chain fails or hangs.
+    Model,
     /// No room on the disk that a service keeps its store on. Needs the right to mount a small tmpfs.
     Disk,
     /// The clock of one service jumps. Needs libfaketime.
@@ -25,12 +27,17 @@ pub(super) enum Family {
 }
 
 impl Family {
+    /// All of them.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Kill, Self::Pause, Self::Cut, Self::Model, Self::Disk, Self::Clock, Self::Crash];
+
     /// Its name on the command line and in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::Cut => "cut",
+            Self::Model => "model",
             Self::Disk => "disk",
             Self::Clock => "clock",
             Self::Crash => "crash",
@@ -66,6 +73,17 @@ pub(super) enum Cut {
     Silent,
 }
 
+/// How a model is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ModelOutage {
+    /// It resets connections.
+    Resets,
+    /// It answers 529, overloaded.
+    Overloaded,
+    /// It takes the request and says nothing.
+    Silent,
+}
+
 /// A place at which a process can be made to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CrashPoint {
@@ -84,6 +102,8 @@ pub(super) enum Fault {
     Pause(Service),
     /// [`Family::Cut`].
     Cut(Wire, Cut),
+    /// [`Family::Model`].
+    Model(ModelOutage),
     /// [`Family::Disk`].
     FillDisk(Service),
     /// [`Family::Clock`], by so many seconds.
@@ -99,6 +119,7 @@ impl Fault {
             Self::Kill(_) => Family::Kill,
             Self::Pause(_) => Family::Pause,
             Self::Cut(..) => Family::Cut,
+            Self::Model(_) => Family::Model,
             Self::FillDisk(_) => Family::Disk,
             Self::StepClock(..) => Family::Clock,
             Self::Crash(..) => Family::Crash,
@@ -109,8 +130,12 @@ impl Fault {
     pub(super) fn collides(self, other: Self) -> bool {
         match (self.process(), other.process()) {
             (Some(one), Some(another)) => one == another,
-            // Two clocks that are apart by more than the verifier's minute would be its finding, not a fault.
-            _ => self == other || self.family() == other.family() && self.family() == Family::Clock,
+            // Two clocks that are apart by more than the verifier's minute would be its finding, not a fault; and
+            // the first model of the chain is one.
+            _ => {
+                let family = self.family();
+                self == other || family == other.family() && matches!(family, Family::Clock | Family::Model)
+            }
         }
     }
 
@@ -119,7 +144,7 @@ impl Fault {
         match self {
             Self::Kill(service) | Self::Pause(service) => Some(service),
             Self::Crash(point, _) => Some(point.service),
-            Self::Cut(..) | Self::FillDisk(_) | Self::StepClock(..) => None,
+            Self::Cut(..) | Self::Model(_) | Self::FillDisk(_) | Self::StepClock(..) => None,
         }
     }
 }
@@ -135,6 +160,14 @@ impl fmt::Display for Fault {
                     Cut::Silent => "swallowed",
                 };
                 write!(f, "cut {} from {} ({how})", from.name(), to.name())
+            }
+            Self::Model(how) => {
+                let how = match how {
+                    ModelOutage::Resets => "resets connections",
+                    ModelOutage::Overloaded => "answers 529",
+                    ModelOutage::Silent => "says nothing",
+                };
+                write!(f, "the first model {how}")
             }
             Self::FillDisk(service) => write!(f, "fill the disk of {}", service.name()),
             Self::StepClock(service, seconds) => {

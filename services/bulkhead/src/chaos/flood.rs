@@ -84,7 +84,7 @@ pub(super) fn expected(fault: Fault, want: Want) -> Option<Expectation> {
         Fault::Kill(service) | Fault::Pause(service) => Some(while_out(service, want)),
         Fault::Cut(Wire { from, to }, _) => Some(while_apart(from, to, want)),
         Fault::FillDisk(service) if touches(service, want) => Some(Either),
-        Fault::FillDisk(_) | Fault::StepClock(..) => Some(GoesOn),
+        Fault::Model(_) | Fault::FillDisk(_) | Fault::StepClock(..) => Some(GoesOn),
         Fault::Crash(..) => None,
     }
 }
@@ -119,7 +119,7 @@ fn touches(service: Service, want: Want) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chaos::fault::Cut;
+    use crate::chaos::fault::{Cut, ModelOutage};
 
     /// The wants that stop, of those in [`Want::ALL`].
     fn stopped(fault: Fault) -> Vec<Want> {
@@ -146,6 +146,11 @@ mod tests {
     fn a_cut_stops_what_needs_the_wire() {
         let stops = Wire::ALL.map(|wire| stopped(Fault::Cut(wire, Cut::Silent)));
         assert_eq!(stops, [vec![Want::Gated], vec![Want::Irreversible], vec![], vec![]]);
+    }
+
+    #[test]
+    fn one_model_of_a_chain_stops_nothing() {
+        assert_eq!(stopped(Fault::Model(ModelOutage::Silent)), []);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::fault::{Cut, Family, Fault, Injection, Wire};
 use super::link::Link;
+use super::model::FirstModel;
 use super::timeline::Timeline;
 use crate::serve::Service;
 use crate::up::child::{self, Program};
@@ -29,6 +30,8 @@ pub(super) const FOLDERS: [&str; 6] = ["ledgers", "made", "inbox", "done", "old"
 pub(super) const FRAGILE: &str = "fragile";
 /// The file in it.
 pub(super) const FRAGILE_FILE: &str = "log.txt";
+/// The collector of every run is down: nobody listens at a port that no program may be given. Nothing may notice.
+const NO_COLLECTOR: &str = "http://127.0.0.1:1";
 /// How long a service may take until it has announced itself, also over a disturbed start.
 const START_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -41,6 +44,7 @@ pub(super) struct House {
     disks: Vec<(Service, Disk)>,
     clocks: Vec<(Service, Clock)>,
     simulator: Child,
+    model: FirstModel,
     tracker: TaskTracker,
     stop: CancellationToken,
     #[expect(dead_code, reason = "held, never asked")]
@@ -73,6 +77,7 @@ impl House {
             disks,
             clocks,
             simulator,
+            model: FirstModel::at(address)?,
             tracker,
             stop: CancellationToken::new(),
             lock,
@@ -93,7 +98,7 @@ impl House {
     fn program(&self, service: Service, router: &Path, failpoints: Option<&str>) -> anyhow::Result<Program> {
         let config = if service == Service::ModelRouter { router.to_owned() } else { self.layout.config() };
         let config = config.to_str().context("the data folder's path is not UTF-8")?.to_owned();
-        let mut environment: Vec<(String, String)> = Vec::new();
+        let mut environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), NO_COLLECTOR.to_owned())];
         if let Some((_, clock)) = self.clocks.iter().find(|(of, _)| *of == service) {
             environment.extend(clock.environment()?);
         }
@@ -127,11 +132,12 @@ impl House {
     }
 
     /// Injects a fault.
-    pub(super) fn inject(&self, injection: &Injection) -> anyhow::Result<()> {
+    pub(super) async fn inject(&self, injection: &Injection) -> anyhow::Result<()> {
         match injection.fault {
             Fault::Kill(service) => self.keeper(service)?.kill(),
             Fault::Pause(service) => self.keeper(service)?.pause(),
             Fault::Cut(wire, how) => self.cut(wire, Some(how))?,
+            Fault::Model(how) => self.model.put_out(how).await?,
             Fault::FillDisk(service) => self.disk(service)?.fill()?,
             Fault::StepClock(service, seconds) => self.clock(service)?.step(seconds)?,
             Fault::Crash(point, pass) => self.keeper(point.service)?.arm(&format!("{}@{pass}", point.name)),
@@ -140,11 +146,12 @@ impl House {
     }
 
     /// Ends a fault.
-    pub(super) fn heal(&self, injection: &Injection) -> anyhow::Result<()> {
+    pub(super) async fn heal(&self, injection: &Injection) -> anyhow::Result<()> {
         match injection.fault {
             Fault::Kill(service) => self.keeper(service)?.release(),
             Fault::Pause(service) => self.keeper(service)?.resume(),
             Fault::Cut(wire, _) => self.cut(wire, None)?,
+            Fault::Model(_) => self.model.bring_back().await?,
             Fault::FillDisk(service) => self.disk(service)?.make_room()?,
             Fault::StepClock(service, _) => self.clock(service)?.step(0)?,
             Fault::Crash(point, _) => self.keeper(point.service)?.disarm(),

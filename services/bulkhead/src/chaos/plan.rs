@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::fault::{CrashPoint, Cut, Family, Fault, Injection, Wire};
+use super::fault::{CrashPoint, Cut, Family, Fault, Injection, ModelOutage, Wire};
 use crate::serve::Service;
 
 /// Undisturbed, so that there is something to disturb, and something to compare with.
@@ -132,6 +132,9 @@ impl Deck {
                 let ways = [Cut::Refusing, Cut::Silent];
                 Wire::ALL.iter().flat_map(|wire| ways.map(|how| Fault::Cut(*wire, how))).collect()
             }
+            Family::Model => {
+                [ModelOutage::Resets, ModelOutage::Overloaded, ModelOutage::Silent].map(Fault::Model).to_vec()
+            }
             Family::Disk => Service::ALL.map(Fault::FillDisk).to_vec(),
             Family::Clock => Service::ALL.map(|service| Fault::StepClock(service, step(random))).to_vec(),
             Family::Crash => {
@@ -162,8 +165,7 @@ fn step(random: &mut StdRng) -> i32 {
 mod tests {
     use super::*;
 
-    const EVERY: [Family; 6] =
-        [Family::Kill, Family::Pause, Family::Cut, Family::Disk, Family::Clock, Family::Crash];
+    const EVERY: [Family; 7] = Family::ALL;
 
     #[test]
     fn a_seed_gives_one_plan_and_another_seed_another() {
