@@ -49,7 +49,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// What is there cannot be served.
-    #[error("the log is not whole")]
+    #[error("the log cannot be served")]
     Recover(#[from] RecoverError),
     /// The index cannot be made.
     #[error("cannot prepare the index of the log")]

@@ -128,6 +128,30 @@ async fn a_full_disk_refuses_events_and_keeps_the_log_whole() {
     assert_eq!(report.checkpoints[0].tree_size, 22);
 }
 
+/// The file of hashes is the first that has no room: 32 bytes a line, more than 128 KiB of them.
+#[tokio::test]
+async fn a_start_on_a_full_disk_blames_the_disk_and_not_the_log() {
+    let installation = Installation::new();
+    let process = Process::start(&installation);
+    for batch in 0..20_u128 {
+        process.append((batch * 250..(batch + 1) * 250).map(sent).collect()).await.expect("appends");
+    }
+    drop(process);
+    let refused = tokio::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" --config \"$1\"", env!("CARGO_BIN_EXE_audit")])
+        .arg(installation.config())
+        .kill_on_drop(true)
+        .output();
+    let refused = tokio::time::timeout(PATIENCE, refused).await.expect("it ends").expect("runs");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success());
+    assert!(told.contains("leaf-hashes") && told.contains("File too large"), "{told}");
+    assert!(!told.contains("whole"), "{told}");
+
+    let again = Process::start(&installation).append(vec![sent(0)]).await.expect("appends");
+    assert_eq!((again.tree_size, again.duplicate_count), (5_000, 1));
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
     let installation = Installation::new();
