@@ -15,5 +15,5 @@ mod waiting;
 pub use binaries::{Binary, binary};
 pub use collector::{Collector, Kept, Logged, hex};
 pub use http::get;
-pub use sandbox::{Options, Sandbox, processes};
+pub use sandbox::{Options, Sandbox, processes, send};
 pub use waiting::{eventually, within};

@@ -58,9 +58,21 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    async fn ready(&mut self) -> anyhow::Result<()> {
+    /// Waits until a stack that was launched is up.
+    ///
+    /// # Errors
+    /// When it does not come up; the error holds what it said.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        self.says("Bulkhead is up.").await
+    }
+
+    /// Waits until the supervisor has said a line.
+    ///
+    /// # Errors
+    /// When it does not, or ends; the error holds what it said.
+    pub async fn says(&mut self, line: &str) -> anyhow::Result<()> {
         let said = self.folder.path().join("up.log");
-        for_line(&mut self.up, &said, "Bulkhead is up.").await
+        for_line(&mut self.up, &said, line).await
     }
 
     /// The data folder of `up`.
@@ -151,7 +163,7 @@ impl Sandbox {
     /// # Errors
     /// When it is gone already.
     pub fn kill_supervisor(&mut self) -> anyhow::Result<()> {
-        self.up.kill().context("cannot kill the supervisor")
+        self.up.kill().and_then(|()| self.up.wait()).map(drop).context("cannot kill the supervisor")
     }
 
     /// Stops the stack as Ctrl-C does and returns how it ended.
@@ -248,7 +260,11 @@ async fn for_line(up: &mut Child, said: &Path, line: &str) -> anyhow::Result<()>
     .await
 }
 
-fn send(pid: i32, signal: Signal) -> anyhow::Result<()> {
+/// Sends a signal to a process.
+///
+/// # Errors
+/// When there is no such process.
+pub fn send(pid: i32, signal: Signal) -> anyhow::Result<()> {
     let pid = Pid::from_raw(pid).context("no such process")?;
     kill_process(pid, signal).context("cannot send a signal")
 }

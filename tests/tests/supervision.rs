@@ -10,8 +10,9 @@ use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceC
 use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, ListModelsRequest, Message, Role};
 use bulkhead_proto::tools::v1::ListToolsRequest;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
-use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, within};
+use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, send, within};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
@@ -162,6 +163,20 @@ async fn a_killed_supervisor_leaves_nobody_behind() -> anyhow::Result<()> {
         })
         .await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stack_waits_for_what_a_killed_supervisor_left() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    let paused = *sandbox.pids("audit")?.first().context("audit does not run")?;
+    send(paused, Signal::STOP)?;
+    sandbox.kill_supervisor()?;
+    sandbox.launch_again()?;
+    sandbox.says("Waiting for the services of an earlier `bulkhead up` to end").await?;
+    send(paused, Signal::CONT)?;
+    sandbox.ready().await?;
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));
     Ok(())
 }
 

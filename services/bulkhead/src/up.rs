@@ -1,6 +1,7 @@
 //! `bulkhead up`: every service as a child process, on embedded storage.
 
 pub(crate) mod child;
+mod heirs;
 pub(crate) mod init;
 mod layout;
 mod lock;

@@ -24,6 +24,11 @@ impl Layout {
         self.root.join("lock")
     }
 
+    /// Locked by a stack together with its services, so that it is free when the last of them is gone.
+    pub(crate) fn shared_lock(&self) -> PathBuf {
+        self.root.join("services.lock")
+    }
+
     /// The configuration of all services.
     pub(crate) fn config(&self) -> PathBuf {
         self.root.join("bulkhead.toml")

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{ChildState, Program, signal, supervise};
+use super::heirs::SharedLock;
 use super::lock::FolderLock;
 use super::{Founding, Layout, init, secured, simulated};
 use crate::serve::Service;
@@ -47,6 +48,8 @@ pub(crate) struct Stack {
     reserved: init::Reserved,
     #[expect(dead_code, reason = "held, never asked")]
     lock: FolderLock,
+    /// Held from the first child on, never asked.
+    shared: Option<SharedLock>,
 }
 
 impl Stack {
@@ -69,12 +72,14 @@ impl Stack {
             failures: tokio::sync::Mutex::new(failures),
             reserved,
             lock,
+            shared: None,
         })
     }
 
     /// Starts every child and returns once all have announced their address. What was started before an
     /// error, or before this was given up, runs until [`Stack::stop`].
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        self.shared = Some(SharedLock::take(&self.layout, self.options.report).await?);
         let mut router_config = self.layout.config();
         if self.options.simulate {
             let program = self.program("provider-sim", vec!["serve-simulator".to_owned()], &[]);
