@@ -61,6 +61,11 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
         let base = ["tools", "ls", "--timeout", "5s", "--token-file", &token, "--endpoint", endpoint];
         elsewhere(&[&base, more].concat())
     };
+    // What would be of unknown outcome, had it been sent.
+    let act = |endpoint: &str, more: &[&str]| {
+        let base = ["tools", "run", "fs.write", "path=a.txt", "content=a", "--timeout", "5s"];
+        elsewhere(&[&base, ["--token-file", &token, "--endpoint", endpoint].as_slice(), more].concat())
+    };
     let ca = path(&sandbox, "certs/ca.crt")?;
     call(&secure, &["--ca", &ca])?.exits(0)?;
     let certificate = [
@@ -70,6 +75,8 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
     call(&secure, &["--ca", &ca, "--cert", &certificate[0], "--key", &certificate[1]])?.exits(0)?;
 
     let foreign = path(&other, "certs/ca.crt")?;
+    let stranger =
+        [path(&other, "certs/tool-executor.client.crt")?, path(&other, "certs/tool-executor.client.key")?];
     let approvals = path(&sandbox, "certs/approval.client.key")?;
     let pair = |key| vec!["--ca", ca.as_str(), "--cert", certificate[0].as_str(), "--key", key];
     for (endpoint, more, code, said) in [
@@ -82,10 +89,13 @@ async fn whoever_calls_from_elsewhere_names_the_authority() -> anyhow::Result<()
         (&secure, pair(&token), WRONG, "does not hold a private key"),
         (&secure, pair(&approvals), WRONG, "cannot be used with the key"),
         (&secure, vec!["--ca", ca.as_str(), "--cert", certificate[0].as_str()], WRONG, "--key <FILE>"),
-        (&plain, vec![], AWAY, "PEER_CONNECTION_LOST"),
+        (&secure, vec!["--ca", &ca, "--cert", &stranger[0], "--key", &stranger[1]], AWAY, "fatal alert"),
+        (&plain, vec![], AWAY, "it speaks TLS"),
     ] {
-        let ended = call(endpoint, &more)?.exits(code).with_context(|| format!("{more:?}"))?.says(said)?;
-        assert!(!ended.stderr.contains("bhk_"), "{more:?}: {}", ended.stderr);
+        for ended in [call(endpoint, &more)?, act(endpoint, &more)?] {
+            let ended = ended.exits(code).with_context(|| format!("{more:?}"))?.says(said)?;
+            assert!(!ended.stderr.contains("bhk_"), "{more:?}: {}", ended.stderr);
+        }
     }
     Ok(())
 }

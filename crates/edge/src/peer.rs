@@ -9,6 +9,7 @@ mod connect;
 mod credentials;
 mod dial;
 mod failure;
+mod greeting;
 mod pool;
 mod resolve;
 mod target;

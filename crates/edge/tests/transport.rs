@@ -7,6 +7,7 @@ mod transport {
     mod certificates;
     mod dialling;
     mod fixture;
+    mod greeting;
     mod names;
     mod tls;
 }

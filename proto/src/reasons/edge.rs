@@ -146,8 +146,9 @@ pub(super) const REASONS: &[Reason] = &[
         codes: &[Code::Unavailable],
         happened: Happened::No,
         retry: Retry::Same,
-        meaning: "no address of a service could be connected to, or it did not begin with the call",
-        advice: "wait as the RetryInfo says; if it lasts, see whether the service is up and its certificate good",
+        meaning: "no address of a service could be connected to over HTTP/2, or it did not begin with the call",
+        advice: "wait as the RetryInfo says; if it lasts, see whether the service is up, speaks TLS or not as its \
+                 address says, and whether the certificates of both sides are good",
         metadata: &["peer"],
     },
     Reason {

@@ -10,10 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::body::Body;
 
+use super::greeting::{Greeted, GreetingError};
 use super::target::Target;
 use crate::tls::Authority;
 
-/// How long a connection may take, TLS included, before its address counts as down.
+/// How long a connection may take, TLS and the peer's first words included, before its address counts as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between HTTP/2 pings, and how long an answer to one may take, so that a peer that vanished is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -49,6 +50,12 @@ pub(super) enum ConnectError {
         #[source]
         source: hyper::Error,
     },
+    #[error("{address} does not begin HTTP/2")]
+    Greeting {
+        address: SocketAddr,
+        #[source]
+        source: GreetingError,
+    },
     #[error("{address} took longer than {} s to connect", CONNECT_TIMEOUT.as_secs())]
     Late { address: SocketAddr },
 }
@@ -80,12 +87,14 @@ async fn open(
     }
 }
 
-/// Starts HTTP/2 on a stream.
+/// Starts HTTP/2 on a stream, and waits until the peer has too: who can send calls knows that there is somebody to
+/// send them to.
 async fn speak<S>(stream: S, address: SocketAddr) -> Result<SendRequest<Body>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = Builder::new(TokioExecutor::new())
+    let (stream, greeting) = Greeted::new(stream);
+    let spoken = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
@@ -94,8 +103,10 @@ where
         .initial_connection_window_size(WINDOW_BYTES)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|source| ConnectError::Http2 { address, source })?;
+        .await;
+    // Asked first: where something went wrong, it knows more.
+    greeting.heard().await.map_err(|source| ConnectError::Greeting { address, source })?;
+    let (sender, connection) = spoken.map_err(|source| ConnectError::Http2 { address, source })?;
     detach(drive(connection, address));
     Ok(sender)
 }

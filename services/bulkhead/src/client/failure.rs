@@ -177,8 +177,9 @@ impl CallError {
                 "use the token of somebody who may: --token-file FILE, or --as NAME with --data DIR"
             }
             Exit::Unavailable if self.never_sent() => {
-                "see whether the service runs (`bulkhead up`), whether --endpoint or --data is right, and for https \
-                 whether --ca names the authority that signed the service's certificate"
+                "see whether the service runs (`bulkhead up`), whether --endpoint or --data is right, https or http \
+                 included, and for https whether --ca names the authority that signed the service's certificate, and \
+                 --cert one that the service trusts"
             }
             Exit::Unavailable if self.row().is_none() => "try again later",
             _ => "",
