@@ -166,6 +166,14 @@ impl Sandbox {
         self.up.kill().and_then(|()| self.up.wait()).map(drop).context("cannot kill the supervisor")
     }
 
+    /// What the supervisor told people so far.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn said(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.folder.path().join("up.log"))?)
+    }
+
     /// Stops the stack as Ctrl-C does and returns how it ended.
     ///
     /// # Errors

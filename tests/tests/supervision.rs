@@ -20,6 +20,8 @@ use uuid::Uuid;
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
 /// What the executor has on its workspace.
 const TOOLS: usize = 6;
+/// The exit code where somebody else has what is needed.
+const TAKEN: i32 = 69;
 const SOON: Duration = Duration::from_secs(40);
 
 async fn lists_tools(sandbox: &Sandbox) -> anyhow::Result<Option<usize>> {
@@ -98,6 +100,33 @@ async fn what_dies_is_started_again() -> anyhow::Result<()> {
     assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));
     restarted(&sandbox, "tool-executor").await?;
     eventually("the tools again", SOON, async || lists_tools(&sandbox).await).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_person_has_to_mend_is_told_once_and_taken_up_when_it_is() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    let config = sandbox.data().join("bulkhead.toml");
+    let kept = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, kept.replace("[approval]", "[approval]\nnonsense = 1"))?;
+    sandbox.kill("approval")?;
+    let log = sandbox.data().join("logs/approval.log");
+    eventually("several tries", SOON, async || {
+        let tries = std::fs::read_to_string(&log)?.matches("approval.nonsense").count();
+        Ok((tries >= 3).then_some(()))
+    })
+    .await?;
+    let said = sandbox.said()?;
+    assert_eq!(said.matches("approval.nonsense").count(), 1, "{said}");
+    assert!(said.contains("exit code 78") && said.contains("until somebody mends that"), "{said}");
+    assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS), "the others go on");
+
+    std::fs::write(&config, kept)?;
+    eventually("approval to be back", SOON, async || {
+        Ok(sandbox.said()?.contains("approval runs again").then_some(()))
+    })
+    .await?;
+    assert_eq!(sandbox.pids("approval")?.len(), 1);
     Ok(())
 }
 
@@ -187,7 +216,7 @@ async fn a_second_stack_on_the_same_data_is_refused_and_harms_nothing() -> anyho
         .args(["up", "--simulate", "--data"])
         .arg(sandbox.data())
         .output()?;
-    assert!(!second.status.success());
+    assert_eq!(second.status.code(), Some(TAKEN));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("another `bulkhead up` or `bulkhead demo` uses the folder"), "{said}");
     assert_eq!(lists_tools(&sandbox).await?, Some(TOOLS));

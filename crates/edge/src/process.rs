@@ -5,10 +5,11 @@ mod check;
 
 use std::error::Error;
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use bulkhead_exit::{Exit, Obstacle};
 use bulkhead_telemetry::TelemetrySettings;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,15 +28,11 @@ use arguments::Action;
 /// Told the address once the service is bound.
 pub type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 
-/// Exit code for a configuration that cannot work (`EX_CONFIG` of sysexits.h): restarting does not help.
-pub const EXIT_CONFIG: u8 = 78;
-
 /// Does what the arguments of a service's process ask for: serves until SIGTERM or SIGINT, or looks at the
 /// configuration.
 ///
 /// A service prints one JSON line, `{"listening":…,"service":…}`, on standard output once it is bound; everything
-/// else goes to standard error. Exits 0 after a drain, 78 for a configuration that cannot work, 1
-/// otherwise.
+/// else goes to standard error. Exits 0 after a drain, and otherwise as [`Exit`] says.
 pub fn run<C, S, F>(
     service: &'static str,
     arguments: &ServiceArguments,
@@ -52,10 +49,10 @@ where
         (Action::Serve, Ok((config, _knobs))) => {
             host(service, |announce, shutdown| serve(config, announce, shutdown))
         }
-        (Action::Serve, Err(mistakes)) => stopped(service, &mistakes, EXIT_CONFIG),
+        (Action::Serve, Err(mistakes)) => stopped(service, &mistakes, Exit::Misconfigured),
         (Action::Check { json }, config) => check::report(service, config.map(drop), json),
         (Action::Print, Ok((_config, knobs))) => check::print(&knobs),
-        (Action::Print, Err(mistakes)) => stopped(service, &mistakes, EXIT_CONFIG),
+        (Action::Print, Err(mistakes)) => stopped(service, &mistakes, Exit::Misconfigured),
     }
 }
 
@@ -67,12 +64,12 @@ where
 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return stopped(service, &error, 1),
+        Err(error) => return stopped(service, &error, Exit::Failed),
     };
     let entered = runtime.enter();
     let telemetry = match bulkhead_telemetry::init(service, &TelemetrySettings::from_env()) {
         Ok(telemetry) => telemetry,
-        Err(error) => return stopped(service, &error, EXIT_CONFIG),
+        Err(error) => return stopped(service, &error, Exit::Misconfigured),
     };
     drop(entered);
     let served = runtime.block_on(async {
@@ -83,30 +80,31 @@ where
     telemetry.shutdown();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = if is_configuration(error.as_ref()) { EXIT_CONFIG } else { 1 };
-            stopped(service, error.as_ref(), code)
-        }
+        Err(error) => stopped(service, error.as_ref(), exit(error.as_ref()).unwrap_or(Exit::Failed)),
     }
 }
 
-/// Whether what ended a service is a file or an address that its configuration names.
-fn is_configuration(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let files = error.is::<TokenFileError>() || error.is::<KeySourceError>() || error.is::<TlsError>();
-        if files || error.is::<PeerError>() {
-            return true;
-        }
-        cause = match error.downcast_ref::<ServeError>() {
-            // It shows its cause as itself.
-            Some(ServeError::Tokens(error)) => Some(error),
-            Some(ServeError::Keys(error)) => Some(error),
-            Some(ServeError::Tls(error)) => Some(error),
-            _ => error.source(),
-        };
+/// How a service ends because of an error: as the first says of whose meaning something is known.
+fn exit(error: &(dyn Error + 'static)) -> Option<Exit> {
+    meaning(error).or_else(|| exit(error.source()?))
+}
+
+fn meaning(error: &(dyn Error + 'static)) -> Option<Exit> {
+    if let Some(obstacle) = error.downcast_ref::<Obstacle>() {
+        return Some(obstacle.exit());
     }
-    false
+    let files = error.is::<TokenFileError>() || error.is::<KeySourceError>() || error.is::<TlsError>();
+    match error.downcast_ref::<ServeError>() {
+        // The first three show their cause as themselves.
+        Some(ServeError::Tokens(_) | ServeError::Keys(_) | ServeError::Tls(_)) => Some(Exit::Misconfigured),
+        Some(ServeError::Bind { source, .. }) => match source.kind() {
+            ErrorKind::AddrInUse => Some(Exit::Taken),
+            // It is no address of this machine, or a port that is not ours.
+            ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied => Some(Exit::Misconfigured),
+            _ => None,
+        },
+        _ => (files || error.is::<PeerError>()).then_some(Exit::Misconfigured),
+    }
 }
 
 fn announce(service: &str, address: SocketAddr) {
@@ -138,9 +136,9 @@ fn outlive_size_limits() -> std::io::Result<Signal> {
 }
 
 /// Says on standard error, for a person, why the process ends.
-fn stopped(service: &str, error: &(dyn Error + 'static), code: u8) -> ExitCode {
+fn stopped(service: &str, error: &(dyn Error + 'static), exit: Exit) -> ExitCode {
     let chain = chain(error, "\n  because: ");
     // Nothing is left to tell if standard error is closed too.
     drop(writeln!(std::io::stderr(), "{service}: {chain}"));
-    ExitCode::from(code)
+    exit.into()
 }

@@ -7,6 +7,7 @@
 mod idempotency;
 mod lock;
 mod metrics;
+mod obstacle;
 mod seat;
 mod writer;
 
@@ -22,6 +23,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use seat::Seat;
 
 pub use idempotency::{claim, record, sweep};
+pub use obstacle::exit_of;
 pub use writer::{WriteError, Writer};
 
 /// Concurrent readers; WAL lets them run beside the writer.

@@ -25,6 +25,7 @@ use std::error::Error;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
+use bulkhead_exit::Obstacle;
 use bulkhead_outbox::Outbox;
 use bulkhead_sqlite::Store;
 use sqlx::migrate::Migrator;
@@ -59,7 +60,7 @@ pub async fn serve(
     let key = config.grant_key;
     let public_key = key.public();
     let audit = peer::dial(&config.audit)?;
-    let store = Store::open(&config.data.join("approval.db"), &MIGRATIONS).await?;
+    let store = Store::open(&config.data.join("approval.db"), &MIGRATIONS).await.map_err(Obstacle::from)?;
     let edge = Edge::bind(config.edge).await?;
 
     let outbox = Outbox::start(store.clone(), config.outbox_limit, audit, readiness.clone(), &tasks);

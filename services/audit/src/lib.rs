@@ -21,6 +21,7 @@ use std::error::Error;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
+use bulkhead_exit::Obstacle;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::{Clock, Layout, Log, Settings};
@@ -51,7 +52,7 @@ pub async fn serve(
     metrics::observe(layout.logs());
     let settings =
         Settings { layout: layout.clone(), key: config.log_key, clock: Clock::new(bulkhead_edge::now) };
-    let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await?;
+    let (log, index) = Log::open(settings, readiness.clone(), tasks.clone()).await.map_err(Obstacle::from)?;
     announce(edge.address());
     let routes = grpc::routes(log, Query::new(index, layout));
     edge.serve(routes, SERVICES, readiness, tasks, async move { shutdown.cancelled().await }).await?;

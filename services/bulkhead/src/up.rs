@@ -9,14 +9,16 @@ mod secured;
 mod signals;
 pub(crate) mod simulated;
 mod stack;
+mod trouble;
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bulkhead_edge::process::EXIT_CONFIG;
+use bulkhead_exit::{Exit, Obstacle};
 use clap::Args;
 
 use crate::cli::default_data;
@@ -60,7 +62,7 @@ impl UpArguments {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say(&format!("bulkhead up: {error:#}"));
-                if is_configuration(&error) { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+                exit(&error).into()
             }
         }
     }
@@ -91,10 +93,17 @@ async fn run_until_failure(stack: &mut Stack, simulate: bool) -> anyhow::Result<
     Err(stack.failed().await)
 }
 
-/// Whether a service found that its configuration cannot work, or the file is no TOML at all.
-fn is_configuration(error: &anyhow::Error) -> bool {
-    let found = error.downcast_ref::<child::NotStarted>().and_then(|child| child.code);
-    found == Some(EXIT_CONFIG.into()) || error.chain().any(|cause| cause.is::<toml::de::Error>())
+/// As the child ended that did not start, or as what was found before there was one.
+fn exit(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(meaning).unwrap_or(Exit::Failed)
+}
+
+fn meaning(cause: &(dyn Error + 'static)) -> Option<Exit> {
+    let child = cause.downcast_ref::<child::NotStarted>().and_then(child::NotStarted::exit);
+    let obstacle = || cause.downcast_ref::<Obstacle>().map(Obstacle::exit);
+    // The services' configuration is read here first, to see how they speak.
+    let configuration = || cause.is::<toml::de::Error>().then_some(Exit::Misconfigured);
+    child.or_else(obstacle).or_else(configuration)
 }
 
 /// Progress for a person. Standard error, so that standard output stays free for what was asked for.

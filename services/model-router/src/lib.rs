@@ -36,6 +36,7 @@ use std::time::Instant;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
+use bulkhead_exit::Obstacle;
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_outbox::{Limit, Outbox};
 use bulkhead_sqlite::Store;
@@ -73,7 +74,7 @@ pub async fn serve(
     let catalog = Arc::new(Catalog::new(&config, Instant::now())?);
     metrics::observe(&catalog);
     let edge = Edge::bind(config.edge).await?;
-    let store = Store::open(&config.data.join(STORE_FILE), &MIGRATIONS).await?;
+    let store = Store::open(&config.data.join(STORE_FILE), &MIGRATIONS).await.map_err(Obstacle::from)?;
     // Room above the announced limit for the calls that are open when it is reached.
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;

@@ -54,6 +54,8 @@ mod tools;
 use std::error::Error;
 use std::sync::Arc;
 
+use bulkhead_exit::{Exit, Obstacle};
+
 pub use config::{FsConfig, RootConfig};
 pub use files::Files;
 pub use label::{LabelRule, Labels};
@@ -104,6 +106,17 @@ pub enum FsError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl From<FsError> for Obstacle {
+    fn from(error: FsError) -> Self {
+        let exit = match &error {
+            FsError::InUse { .. } => Exit::Taken,
+            FsError::Root { .. } | FsError::Sweep { .. } => Exit::Unusable,
+            FsError::Unsupported { .. } | FsError::Nested { .. } => Exit::Misconfigured,
+        };
+        Self::new(exit, error)
+    }
 }
 
 /// Opens the roots and returns the tools. Use [`Files`] where undo copies are to be swept as well.

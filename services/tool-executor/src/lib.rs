@@ -31,6 +31,7 @@ use std::sync::Arc;
 use bulkhead_edge::peer;
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::{Edge, Readiness, Tasks};
+use bulkhead_exit::Obstacle;
 use bulkhead_outbox::Outbox;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +62,7 @@ pub async fn serve(
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let files = fs::Files::open(config.fs.clone())?;
+    let files = fs::Files::open(config.fs.clone()).map_err(Obstacle::from)?;
     tokio::select! {
         served = serve_tools(config, files.tools(), announce, shutdown) => served,
         never = files.keep_swept() => match never {},
@@ -85,7 +86,7 @@ pub async fn serve_tools(
     let (audit, approval) = (peer::dial(&config.audit)?, peer::dial(&config.approval.peer)?);
 
     let edge = Edge::bind(config.edge).await?;
-    let store = store::open(&config.data.join(JOURNAL)).await?;
+    let store = store::open(&config.data.join(JOURNAL)).await.map_err(Obstacle::from)?;
     let limits = config.limits;
     let outbox = Outbox::start(store.clone(), limits.outbox, audit, readiness.clone(), &tasks);
     let engine = Engine::new(Parts {
@@ -97,7 +98,7 @@ pub async fn serve_tools(
         tasks: tasks.clone(),
         settings: config.engine,
     });
-    engine.recover().await?;
+    engine.recover().await.map_err(Obstacle::from)?;
     engine.start();
     announce(edge.address());
     let routes = grpc::routes(engine);

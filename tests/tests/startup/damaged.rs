@@ -11,6 +11,7 @@ use bulkhead_tests::{Binary, binary};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::house::{House, SERVICES, said};
+use crate::{DAMAGED, UNUSABLE};
 
 /// Runs a service that permissions hold for, root's included, until it ends by itself.
 fn ends_within_permissions(house: &House, service: &str) -> anyhow::Result<Output> {
@@ -48,7 +49,7 @@ async fn a_store_that_cannot_be_written_is_named_and_left_as_it_is() -> anyhow::
         permit(&folder, 0o400, 0o500)?;
         let output = ends_within_permissions(&house, service)?;
         let told = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
+        assert_eq!(output.status.code(), Some(UNUSABLE), "{service}: {told}");
         assert!(told.contains(&format!("/{service}")), "{service} does not name its store: {told}");
         assert!(told.contains("ermission denied"), "{service} does not say why: {told}");
         assert!(house.content()? == before, "{service} has changed something");
@@ -83,7 +84,7 @@ async fn a_record_that_is_not_what_was_signed_is_not_served_and_not_touched() ->
             Some(expected) => {
                 let output = house.ends("audit", &house.config(), &[]).await?;
                 let said = said(&output);
-                assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+                assert_eq!(output.status.code(), Some(DAMAGED), "{what}: {said}");
                 assert!(said.contains(expected) && said.contains("restore"), "{what}: {said}");
                 assert!(fs::read(&day)? == before, "{what}: the record was touched");
             }

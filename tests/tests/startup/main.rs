@@ -4,21 +4,25 @@
 
 mod damaged;
 mod house;
+mod stores;
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Output;
 
 use anyhow::Context as _;
 use bulkhead_tests::{Binary, binary, within};
 use serde_json::Value;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::process::Command;
 
-use crate::house::{House, SERVICES, SOON, STORES, printed, said};
+use crate::house::{House, SERVICES, SOON, printed, said};
 
-/// `EX_CONFIG` of sysexits.h: restarting does not help.
+/// Exit codes out of sysexits(3): the data is not what it should be, somebody else has what is needed, reading or
+/// writing fails, and the configuration cannot work.
+pub(crate) const DAMAGED: i32 = 65;
+pub(crate) const TAKEN: i32 = 69;
+pub(crate) const UNUSABLE: i32 = 74;
 const EXIT_CONFIG: i32 = 78;
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn a_port_in_use_is_named_and_the_service_starts_once_it_is_free() -> anyh
         let taken = TcpListener::bind(&address)?;
         let output = house.ends(service, &house.config(), &[]).await?;
         let told = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
+        assert_eq!(output.status.code(), Some(TAKEN), "{service}: {told}");
         assert!(told.contains(&address) && told.contains("in use"), "{service}: {told}");
         drop(taken);
         house.starts(service).await?;
@@ -127,80 +131,43 @@ async fn a_port_in_use_is_named_and_the_service_starts_once_it_is_free() -> anyh
 }
 
 #[tokio::test]
-async fn a_store_that_is_none_is_named_and_left_as_it_is() -> anyhow::Result<()> {
+async fn an_address_that_no_machine_may_have_is_a_mistake() -> anyhow::Result<()> {
     let house = House::build().await?;
-    for (service, name) in STORES {
-        // Away with all of it: SQLite could answer from the log beside the file.
-        let (store, aside) = (house.path(name), house.path("aside"));
-        let folder = store.parent().context("a folder")?;
-        fs::rename(folder, &aside)?;
-        fs::create_dir(folder)?;
-        let garbage = b"this is no database, whatever its name says\n".repeat(100);
-        fs::write(&store, &garbage)?;
-        let output = house.ends(service, &house.config(), &[]).await?;
-        let told = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
-        assert!(told.contains(name) && told.contains("SQLite"), "{service}: {told}");
-        assert!(fs::read(&store)? == garbage, "{service} has written into what it could not read");
-        fs::remove_dir_all(folder)?;
-        fs::rename(aside, folder)?;
-        house.starts(service).await?;
+    let elsewhere = house.path("elsewhere.toml");
+    let text = fs::read_to_string(house.config())?;
+    for service in SERVICES {
+        // Of a network that is kept for documentation (RFC 5737), allowed in words.
+        let listen = format!("\"{}\"", house.sandbox.address(service)?);
+        let there = "\"192.0.2.1:7\"\nplaintext = \"i-trust-everyone-on-this-network\"";
+        fs::write(&elsewhere, text.replace(&listen, there))?;
+        let output = house.ends(service, &elsewhere, &[]).await?;
+        assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{service}: {}", said(&output));
+        assert!(said(&output).contains("192.0.2.1:7"), "{service}: {}", said(&output));
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_store_of_a_newer_version_is_named_and_left_as_it_is() -> anyhow::Result<()> {
+async fn up_ends_as_the_service_that_does_not_start() -> anyhow::Result<()> {
     let house = House::build().await?;
-    for (service, name) in STORES {
-        let options = SqliteConnectOptions::new().filename(house.path(name));
-        let mut store = SqliteConnection::connect_with(&options).await?;
-        sqlx::query(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             VALUES (9999, 'of a later version', TRUE, x'00', 0)",
-        )
-        .execute(&mut store)
-        .await?;
-        store.close().await?;
-        let before = fs::read(house.path(name))?;
-        let output = house.ends(service, &house.config(), &[]).await?;
-        let told = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{service}: {told}");
-        assert!(told.contains(name) && told.contains("newer version"), "{service}: {told}");
-        assert!(fs::read(house.path(name))? == before, "{service} has changed a store of a newer version");
+    let taken = TcpListener::bind(house.sandbox.address("approval")?)?;
+    let output = up(&house).await?;
+    assert_eq!(output.status.code(), Some(TAKEN), "{}", said(&output));
+    drop(taken);
 
-        let mut store = SqliteConnection::connect_with(&options).await?;
-        sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 9999").execute(&mut store).await?;
-        store.close().await?;
-        house.starts(service).await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_store_that_was_stopped_is_one_file() -> anyhow::Result<()> {
-    let house = House::build().await?;
-    for (service, name) in STORES {
-        assert!(house.path(name).exists(), "{service} has no store");
-        for suffix in ["wal", "shm"] {
-            let left = house.path(&format!("{name}-{suffix}"));
-            assert!(!left.exists(), "{service} has left {}", left.display());
-        }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn up_ends_with_78_where_a_configuration_cannot_work() -> anyhow::Result<()> {
-    let house = House::build().await?;
     let file = house.path("bulkhead.toml");
     let kept = fs::read_to_string(&file)?;
     for broken in [kept.replace("[audit]", "[audit]\nnonsense = 1"), "= oops".to_owned()] {
         fs::write(&file, broken)?;
-        let mut up = Command::new(binary(Binary::Shipped)?);
-        up.args(["up", "--simulate", "--data"]).arg(house.sandbox.data());
-        let output = within("the end of up", SOON, up.kill_on_drop(true).output()).await??;
+        let output = up(&house).await?;
         assert_eq!(output.status.code(), Some(EXIT_CONFIG), "{}", said(&output));
     }
     Ok(())
+}
+
+/// Runs a stack that is expected to end by itself.
+async fn up(house: &House) -> anyhow::Result<Output> {
+    let mut up = Command::new(binary(Binary::Shipped)?);
+    up.args(["up", "--simulate", "--data"]).arg(house.sandbox.data());
+    Ok(within("the end of up", SOON, up.kill_on_drop(true).output()).await??)
 }

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use bulkhead_exit::Exit;
 use serde_json::json;
 
-use super::EXIT_CONFIG;
 use crate::Mistakes;
 use crate::settings::Knob;
 
@@ -17,9 +17,9 @@ pub(super) fn report(service: &str, checked: Result<(), Mistakes>, as_json: bool
         Err(mistakes) if as_json => {
             let mistakes =
                 json!({ "service": service, "ok": false, "file": mistakes.file(), "mistakes": mistakes });
-            (mistakes.to_string(), ExitCode::from(EXIT_CONFIG))
+            (mistakes.to_string(), Exit::Misconfigured.into())
         }
-        Err(mistakes) => (format!("{service}: {mistakes}"), ExitCode::from(EXIT_CONFIG)),
+        Err(mistakes) => (format!("{service}: {mistakes}"), Exit::Misconfigured.into()),
     };
     say(&text).unwrap_or(code)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bulkhead_edge::{Readiness, Tasks};
+use bulkhead_exit::{Exit, Obstacle};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -60,6 +61,21 @@ pub enum OpenError {
     /// Reading the log panicked.
     #[error("reading the log failed")]
     Panicked(#[from] JoinError),
+}
+
+impl From<OpenError> for Obstacle {
+    fn from(error: OpenError) -> Self {
+        let exit = match &error {
+            OpenError::InUse { .. } => Exit::Taken,
+            OpenError::Folder { .. } | OpenError::Sign(_) => Exit::Unusable,
+            OpenError::Recover(RecoverError::Read(_) | RecoverError::Write { .. }) => Exit::Unusable,
+            OpenError::Recover(_) => Exit::Damaged,
+            // It holds nothing of its own: one that is damaged is made anew, so that this is the folder's fault.
+            OpenError::Index(_) => Exit::Unusable,
+            OpenError::Panicked(_) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
 }
 
 impl Log {

@@ -7,12 +7,15 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bulkhead_exit::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::trouble::{Trouble, last_words};
 
 /// How long a child may take to announce its address.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,8 +60,14 @@ pub(super) struct NotStarted {
     name: &'static str,
     why: String,
     said: String,
-    /// Its exit code; none after a signal.
-    pub(super) code: Option<i32>,
+    exit: Option<Exit>,
+}
+
+impl NotStarted {
+    /// How it ended; nothing after a signal, or with a code that none of ours has.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,8 +75,11 @@ struct Announcement {
     listening: SocketAddr,
 }
 
-/// Keeps a program running until `stop`. Ends early, with the reason, when even its first start fails; later
-/// ones are tried again, since what ran once can run again.
+/// Keeps a program running until `stop`. Ends early, with the reason, when even its first start fails.
+///
+/// Later ones are tried again whatever the child says, and the rest of the stack stays up. Whoever is woken because one
+/// compartment is gone wants the others to hold, and wants it back by mending the file that it names, without stopping
+/// what works. What needs that is told once, as the child says it, and not with every try.
 pub(super) async fn supervise(
     program: Program,
     state: watch::Sender<ChildState>,
@@ -75,6 +87,7 @@ pub(super) async fn supervise(
     report: fn(&str),
 ) -> anyhow::Result<()> {
     let mut pause = RESTART_PAUSE;
+    let mut trouble = Trouble::default();
     loop {
         let ChildState { starts, address: earlier, .. } = *state.borrow();
         let starts = starts + 1;
@@ -85,21 +98,26 @@ pub(super) async fn supervise(
         let began = tokio::time::Instant::now();
         let why = match started {
             Err(error) if starts == 1 => return Err(error),
-            Err(error) => format!("{error:#}"),
+            Err(error) => trouble.again(&error),
             Ok((mut child, address)) => {
+                if let Some(news) = trouble.over(program.name) {
+                    report(&news);
+                }
                 state.send_replace(ChildState { pid: child.id(), address: Some(address), starts });
                 let status = tokio::select! {
                     status = child.wait() => status?,
                     () = stop.cancelled() => return end(child, program.name).await,
                 };
                 state.send_modify(|state| state.pid = None);
-                format!("{} died ({})", program.name, died(status))
+                Some(format!("{} died ({}); starting it again", program.name, died(status)))
             }
         };
         if began.elapsed() > RESTART_PAUSE_MAX {
             pause = RESTART_PAUSE;
         }
-        report(&format!("{why}; starting it again"));
+        if let Some(why) = why {
+            report(&why);
+        }
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return Ok(()) }
         pause = (pause * 2).min(RESTART_PAUSE_MAX);
     }
@@ -112,6 +130,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<(Child, SocketAddr)> {
     let log = OpenOptions::new().create(true).append(true).open(&program.log);
     let log = log.with_context(|| format!("cannot write {}", program.log.display()))?;
+    let begin = log.metadata().map_or(0, |log| log.len());
     let executable = std::env::current_exe().context("cannot find our own executable")?;
     let mut child = Command::new(executable)
         .args(&program.arguments)
@@ -132,8 +151,8 @@ pub(crate) async fn start(
     let line = line.with_context(|| format!("{} did not start in time", program.name))??;
     let Some(line) = line else {
         let status = child.wait().await?;
-        let (why, said) = (died(status), last_words(program));
-        anyhow::bail!(NotStarted { name: program.name, why, said, code: status.code() });
+        let (why, said) = (died(status), last_words(&program.log, begin));
+        anyhow::bail!(NotStarted { name: program.name, why, said, exit: status.code().and_then(Exit::of) });
     };
     let announced: Announcement = serde_json::from_str(&line)
         .with_context(|| format!("{} announced something else than its address", program.name))?;
@@ -144,14 +163,6 @@ pub(crate) async fn start(
 fn listen_again(program: &Program, earlier: Option<SocketAddr>) -> Vec<String> {
     let known = earlier.filter(|_| program.keeps_address);
     known.map_or_else(Vec::new, |address| vec!["--listen".to_owned(), address.to_string()])
-}
-
-/// The end of what a child said, for a person who would otherwise have to look for it.
-fn last_words(program: &Program) -> String {
-    let text = std::fs::read_to_string(&program.log).unwrap_or_else(|error| error.to_string());
-    let lines: Vec<&str> = text.lines().rev().take(6).collect();
-    let last: Vec<&str> = lines.into_iter().rev().collect();
-    format!("it said:\n{}", last.join("\n"))
 }
 
 /// Lets a child drain, and kills it when that takes too long.

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
+use bulkhead_exit::{Exit, Obstacle};
+
 use super::Layout;
 
 /// The right to use a data folder. It ends when this is dropped or the process dies, however it dies; the
@@ -25,6 +27,16 @@ pub(crate) enum LockError {
     /// The lock could not be asked for.
     #[error("cannot lock {}", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
+}
+
+impl From<LockError> for Obstacle {
+    fn from(error: LockError) -> Self {
+        let exit = match &error {
+            LockError::Held { .. } => Exit::Taken,
+            LockError::Unusable { .. } => Exit::Unusable,
+        };
+        Self::new(exit, error)
+    }
 }
 
 impl FolderLock {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bulkhead_exit::Obstacle;
 use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,7 @@ impl Stack {
         let root = std::path::absolute(&options.data).context("cannot resolve the data folder")?;
         let layout = Layout::new(root);
         init::private_folder(layout.root())?;
-        let lock = FolderLock::take(&layout)?;
+        let lock = FolderLock::take(&layout).map_err(Obstacle::from)?;
         let reserved = init::ensure(&layout, options.founding)?;
         let (fail, failures) = mpsc::channel(8);
         Ok(Self {

@@ -2,12 +2,25 @@
 
 use std::time::Duration;
 
+use bulkhead_exit::{Exit, Obstacle};
 use tracing::Instrument as _;
 
 use super::{Engine, EngineError};
 use crate::execution::{Execution, State};
 use crate::refusals;
+use crate::store::StoreError;
 use crate::tool::Outcome;
+
+/// A service that cannot learn what was running does not begin.
+impl From<EngineError> for Obstacle {
+    fn from(error: EngineError) -> Self {
+        let exit = match &error {
+            EngineError::Store(StoreError::Corrupt(_)) => Exit::Damaged,
+            _ => bulkhead_sqlite::exit_of(&error).unwrap_or(Exit::Failed),
+        };
+        Self::new(exit, error)
+    }
+}
 
 impl Engine {
     /// Asks each tool what became of what it was doing when the process died. What waits for people goes on
