@@ -4,6 +4,7 @@
 //! together share one commit, that one caller's failure never touches another's write (each has a
 //! savepoint), and that a second process on the same file is refused.
 
+mod check;
 mod idempotency;
 mod lock;
 mod metrics;
@@ -65,6 +66,14 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// A part of it is not what SQLite wrote.
+    #[error("{path} is damaged ({found}); nothing was written to it. Restore it from a backup")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says of the first damage.
+        found: String,
+    },
     /// Its schema could not be brought up to date.
     #[error("cannot migrate {path}; it may belong to a newer version")]
     Migrate {
@@ -99,6 +108,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let open = |source| OpenError::Open { path: path.to_owned(), source };
+        check::whole(path, &options).await?;
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(open)?;
         // `run` is generic over how a connection is had, and its future is not `Send`.
         migrations

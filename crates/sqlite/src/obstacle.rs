@@ -34,6 +34,7 @@ impl From<OpenError> for Obstacle {
         let exit = match &error {
             OpenError::Folder { .. } => Exit::Unusable,
             OpenError::InUse { .. } => Exit::Taken,
+            OpenError::Damaged { .. } => Exit::Damaged,
             OpenError::Open { source, .. } => exit(source),
             OpenError::Migrate { source, .. } => match source {
                 MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => exit(source),

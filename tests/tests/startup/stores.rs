@@ -9,6 +9,9 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::house::{House, STORES, said};
 use crate::{DAMAGED, TAKEN};
 
+/// What SQLite reads and writes at once, unless it is told otherwise.
+const PAGE_BYTES: usize = 4096;
+
 #[tokio::test]
 async fn a_store_that_another_process_has_is_named_and_the_service_starts_once_it_is_free()
 -> anyhow::Result<()> {
@@ -46,6 +49,30 @@ async fn a_store_that_is_none_is_named_and_left_as_it_is() -> anyhow::Result<()>
         assert!(fs::read(&store)? == garbage, "{service} has written into what it could not read");
         fs::remove_dir_all(folder)?;
         fs::rename(aside, folder)?;
+        house.starts(service).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_page_in_the_middle_is_found_before_anything_is_written() -> anyhow::Result<()> {
+    let house = House::build_after(3).await?;
+    for (service, name) in STORES {
+        let store = house.path(name);
+        let whole = fs::read(&store)?;
+        let middle = whole.len() / PAGE_BYTES / 2 * PAGE_BYTES;
+        assert!(middle >= 2 * PAGE_BYTES, "{service} has no page between its first and its last");
+        for rubbish in [0x00, 0xa5] {
+            let mut damaged = whole.clone();
+            damaged[middle..middle + PAGE_BYTES].fill(rubbish);
+            fs::write(&store, &damaged)?;
+            let output = house.ends(service, &house.config(), &[]).await?;
+            let told = said(&output);
+            assert_eq!(output.status.code(), Some(DAMAGED), "{service}: {told}");
+            assert!(told.contains(name) && told.contains("backup"), "{service}: {told}");
+            assert!(fs::read(&store)? == damaged, "{service} has written to a damaged store");
+        }
+        fs::write(&store, &whole)?;
         house.starts(service).await?;
     }
     Ok(())
