@@ -4,6 +4,8 @@
 
 mod damaged;
 mod house;
+#[cfg(feature = "mounts")]
+mod mounted;
 mod stores;
 
 use std::fs;
