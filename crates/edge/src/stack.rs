@@ -37,6 +37,7 @@ use tower::ServiceExt as _;
 
 pub(crate) use deadline::parse as parse_timeout;
 
+use crate::identity::credential::conceal;
 use crate::identity::registry::Registry;
 use crate::identity::{Admitted, Standing};
 use crate::metrics::ServerCall;
@@ -98,6 +99,7 @@ pub fn open(services: Router, gate: &Gate) -> Router {
 
 /// What every request passes first, known path or not, on its way to everything that is served.
 pub(crate) async fn received(all: Router, mut request: Request) -> Response {
+    conceal(request.headers_mut());
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let response = match admit::bound_headers(&request) {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, Entry};
 use http::{Extensions, HeaderMap};
 
 use crate::ClientCertificate;
@@ -37,6 +37,13 @@ impl<'a> Credential<'a> {
                 }
             }
         }
+    }
+}
+
+/// Marks what a request presents, so that whatever shows the request from here on leaves it out.
+pub(crate) fn conceal(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut presented) = headers.entry(AUTHORIZATION) {
+        presented.iter_mut().for_each(|value| value.set_sensitive(true));
     }
 }
 

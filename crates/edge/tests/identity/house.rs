@@ -44,6 +44,7 @@ impl AuditService for Porter {
         &self,
         request: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
+        tracing::trace!(metadata = ?request.metadata(), "shown by a careless handler");
         let call = Call::of(&request)?;
         let owner = call.principal().owner.as_deref().unwrap_or("nobody");
         let who = format!("{} of {owner} as {}", call.principal(), call.roles().join(","));

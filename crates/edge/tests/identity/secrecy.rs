@@ -86,6 +86,7 @@ async fn no_log_line_at_any_level_holds_a_token_or_a_part_of_one() {
     assert!(text.contains("the token has expired"), "the log does not say why");
     assert!(text.contains("the token is not known"), "the log does not say why");
     assert!(text.contains("stay in force"), "the log does not tell of the file");
+    assert!(text.contains("shown by a careless handler"), "no handler has shown its request");
     for token in [known, unknown, &long[..20], &verified, &expired, &forged] {
         let found = parts(token).find(|part| text.contains(part));
         let line = found.and_then(|part| text.lines().find(|line| line.contains(part)));
