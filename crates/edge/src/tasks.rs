@@ -155,3 +155,56 @@ async fn ended(tracker: &TaskTracker, bound: Duration) {
         tracing::warn!(bound_ms = %bound.as_millis(), "some background tasks did not end in time");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Begins work that ends with 7 once it may, under a caller who leaves or stays; what the caller got and what was
+    /// told to nobody.
+    async fn carried(leaves: bool) -> (Option<Result<u8, Lost>>, Option<u8>) {
+        let tasks = Tasks::new();
+        let (begin, begun) = oneshot::channel();
+        let (permit, permitted) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let work = async move {
+            begin.send(()).expect("the test waits");
+            permitted.await.expect("the test permits it");
+            7
+        };
+        let mut caller =
+            Box::pin(tasks.see_through("work", work, |output| tell.send(output).expect("heard")));
+        tokio::select! {
+            early = &mut caller => panic!("it has ended: {early:?}"),
+            begun = begun => begun.expect("it begins"),
+        }
+        let got = if leaves {
+            drop(caller);
+            permit.send(()).expect("it goes on without its caller");
+            None
+        } else {
+            permit.send(()).expect("it waits");
+            Some(caller.await)
+        };
+        (got, told.await.ok())
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_finished_and_told() {
+        assert_eq!(carried(true).await, (None, Some(7)));
+    }
+
+    #[tokio::test]
+    async fn what_was_waited_for_is_told_to_nobody_else() {
+        assert_eq!(carried(false).await, (Some(Ok(7)), None));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_lost_and_stops_the_service() {
+        let tasks = Tasks::new();
+        let work = async { panic!("as wanted") };
+        let lost = tasks.see_through("work", work, |()| {}).await;
+        assert_eq!(lost, Err(Lost { name: "work" }));
+        tasks.broken().cancelled().await;
+    }
+}
