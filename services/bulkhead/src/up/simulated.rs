@@ -15,7 +15,8 @@ pub(crate) fn configure(layout: &Layout, simulator: SocketAddr) -> anyhow::Resul
     let router = file.get_mut(Service::ModelRouter.name()).and_then(toml::Value::as_table_mut);
     let router = router.context("the configuration has no table [model-router]")?;
     let key = layout.simulated_key();
-    std::fs::write(&key, "simulated\n").context("cannot write the key for the simulated models")?;
+    std::fs::write(&key, "sk-simulated-and-worth-nothing\n")
+        .context("cannot write the key for the simulated models")?;
     let simulated = include_str!("simulated-models.toml.template")
         .replace("{simulator}", &init::quoted(&format!("http://{simulator}")))
         .replace("{simulated_key}", &init::quoted_path(&key)?);
