@@ -15,6 +15,7 @@ use super::label::Labels;
 use super::path::RelPath;
 use super::root::Root;
 use super::sweep;
+use super::tools::verb::Doing;
 use super::tools::{append::Append, delete::Delete, list::List, moves::Move, read::Read, write::Write};
 use super::{FsConfig, FsError};
 use crate::tool::{SensitivityLabel, Tool, ToolFault, ToolFaultKind};
@@ -49,12 +50,12 @@ impl Files {
     #[must_use]
     pub fn tools(&self) -> Vec<Arc<dyn Tool>> {
         vec![
-            Arc::new(Append::new(self.clone())),
-            Arc::new(Delete::new(self.clone())),
+            Arc::new(Doing::<Append>::new(self.clone())),
+            Arc::new(Doing::<Delete>::new(self.clone())),
             Arc::new(List::new(self.clone())),
-            Arc::new(Move::new(self.clone())),
+            Arc::new(Doing::<Move>::new(self.clone())),
             Arc::new(Read::new(self.clone())),
-            Arc::new(Write::new(self.clone())),
+            Arc::new(Doing::<Write>::new(self.clone())),
         ]
     }
 

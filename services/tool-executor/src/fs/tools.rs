@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod moves;
 pub(crate) mod read;
+pub(crate) mod verb;
 pub(crate) mod write;
 
 use super::fault::fault;

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::fs::change::{Change, Kind};
 use crate::fs::fault::fault;
 use crate::fs::files::{self, Files};
-use crate::fs::path::RelPath;
 use crate::fs::plan;
 use crate::fs::root::Root;
 use crate::fs::run::{self, Ending};
@@ -37,8 +36,9 @@ pub(crate) async fn plan_undo(
 }
 
 /// Says what the preview is known to contain: it shows the content of the file.
-pub(crate) fn labelled(files: &Files, path: &RelPath, planned: Planned) -> Planned {
-    Planned { sensitivity: files.labels_of(path), ..planned }
+pub(crate) fn labelled(files: &Files, planned: Planned) -> Result<Planned, ToolFault> {
+    let sensitivity = labels(files, &Change::of(&planned)?);
+    Ok(Planned { sensitivity, ..planned })
 }
 
 /// What the file is known to contain, under each of its names.
