@@ -152,6 +152,7 @@ impl RunArguments {
         };
         let report = Report::of(seed, self.minutes, left_out, &evidence, &timeline);
         report.print(self.json)?;
+        report.keep(&run.folder)?;
         folder.settle(report.held);
         if !report.held {
             say(&format!("Seed {seed} broke it. Again: {}", self.again(seed)));

@@ -12,7 +12,7 @@ use super::evidence::Evidence;
 use super::fault::{Family, Fault, Injection};
 use super::house::House;
 use super::plan::{Episode, episodes};
-use super::probe::Prober;
+use super::probe::{Look, Prober};
 use super::record;
 use super::timeline::Timeline;
 use crate::up::StopSignals;
@@ -100,6 +100,9 @@ impl Run {
                 }
             };
             let (_, looks) = tokio::try_join!(inflict, look)?;
+            if !looks.is_empty() {
+                timeline.note(&seen(&looks));
+            }
             evidence.looks.extend(looks);
         }
         Ok(())
@@ -133,6 +136,13 @@ async fn steps(
         }
     }
     anyhow::bail!("the clock of {} did not step", service.name())
+}
+
+/// What was answered while a fault was in force.
+fn seen(looks: &[Look]) -> String {
+    let answers: Vec<String> =
+        looks.iter().map(|look| format!("{}: {}", look.want.name(), look.answer)).collect();
+    format!("seen meanwhile: {}", answers.join("; "))
 }
 
 fn name(episode: &Episode) -> String {

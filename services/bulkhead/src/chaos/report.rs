@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -13,6 +14,8 @@ use super::plan::acts::Deed;
 use super::probe::Look;
 use super::timeline::{Note, Timeline};
 
+/// The report in the folder of a run.
+const FILE: &str = "report.json";
 /// Breaches of one invariant that are printed; JSON has them all.
 const SHOWN_MAX: usize = 12;
 
@@ -68,8 +71,21 @@ impl Report {
         writeln!(std::io::stdout(), "{}", text.trim_end()).context("cannot print the report")
     }
 
+    /// Leaves it beside what it tells of.
+    pub(super) fn keep(&self, folder: &Path) -> anyhow::Result<()> {
+        let json = serde_json::to_string_pretty(self)?;
+        std::fs::write(folder.join(FILE), json).context("cannot keep the report")
+    }
+
     fn text(&self) -> String {
-        let mut text = format!("\nWhat was done, over {} lines of the audit log\n", self.log_lines);
+        let mut text = format!(
+            "\nSeed {}, {} minute(s): what was injected, and what was seen\n",
+            self.seed, self.minutes
+        );
+        for note in &self.timeline {
+            text += &format!("  {note}\n");
+        }
+        text += &format!("\nWhat was done, over {} lines of the audit log\n", self.log_lines);
         for (deed, endings) in &self.acts {
             let endings: Vec<String> =
                 endings.iter().map(|(ending, times)| format!("{times} {ending}")).collect();

@@ -1,5 +1,6 @@
 //! What happened when, counted from the start of the run.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,12 @@ pub(super) struct Note {
     pub(super) what: String,
 }
 
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:7.2} s  {}", self.seconds, self.what)
+    }
+}
+
 impl Timeline {
     /// An empty one, from now.
     pub(super) fn begin() -> Self {
@@ -41,9 +48,8 @@ impl Timeline {
 
     /// Something happened.
     pub(super) fn note(&self, what: &str) {
-        let seconds = self.now().as_secs_f64();
-        say(&format!("  {seconds:7.2} s  {what}"));
-        let note = Note { seconds, what: what.to_owned() };
+        let note = Note { seconds: self.now().as_secs_f64(), what: what.to_owned() };
+        say(&format!("  {note}"));
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
     }
 
