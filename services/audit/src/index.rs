@@ -39,10 +39,11 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index. One that cannot be used is removed and begun anew.
+    /// Opens the index. One that cannot be used is removed and begun anew, but not where the disk is to blame.
     pub(crate) async fn open(path: &Path) -> Result<(IndexWriter, Self), sqlx::Error> {
         match Self::connect(path).await {
             Ok(opened) => Ok(opened),
+            Err(error) if is_without_room(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "the index is damaged; building it anew");
                 remove(path)?;
@@ -73,6 +74,13 @@ impl Index {
             .await?;
         Ok((IndexWriter::new(connection), Self { readers }))
     }
+}
+
+/// Whether the disk did not take a write, by SQLite's extended codes: FULL, IOERR_WRITE, IOERR_FSYNC,
+/// IOERR_TRUNCATE, IOERR_SHMSIZE. The file itself may be sound, and a new one would have no room either.
+fn is_without_room(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "13" | "778" | "1034" | "1546" | "4874"))
 }
 
 fn remove(path: &Path) -> Result<(), sqlx::Error> {

@@ -306,12 +306,12 @@ mod tests {
     async fn what_cannot_be_taken_back_stops_the_log_until_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let (index, _readers) = Index::open(&folder.path().join("index.sqlite")).await.expect("opens");
-        let hashes = Draft::create(&folder.path().join("leaf-hashes")).and_then(Draft::keep);
+        let hashes = Draft::create(&folder.path().join("leaf-hashes")).keep();
         let days = DayFiles::read_only(folder.path(), date(2026, 5, 9));
         let readiness = Readiness::new();
         let mut appender = Appender {
             layout: Layout::new(folder.path()),
-            files: Some(Files { days, hashes: hashes.expect("creates") }),
+            files: Some(Files { days, hashes }),
             tree: Tree::default(),
             last: None,
             index,

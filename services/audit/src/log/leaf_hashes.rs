@@ -15,46 +15,59 @@ use super::private;
 /// Writes the file. After a failure it stays short until the next start writes it anew.
 #[derive(Debug)]
 pub(crate) struct LeafHashes {
-    file: BufWriter<File>,
-    failed: bool,
+    /// None after a failure.
+    file: Option<BufWriter<File>>,
 }
 
 impl LeafHashes {
     pub(crate) fn push(&mut self, leaves: &[Hash]) {
-        if self.failed {
-            return;
-        }
-        let written = leaves.iter().try_for_each(|leaf| self.file.write_all(&leaf.0));
-        if let Err(error) = written.and_then(|()| self.file.flush()) {
-            self.failed = true;
-            tracing::warn!(%error, "the file leaf-hashes falls behind; the next start writes it anew");
+        let Some(file) = &mut self.file else { return };
+        let written = leaves.iter().try_for_each(|leaf| file.write_all(&leaf.0));
+        if let Err(error) = written.and_then(|()| file.flush()) {
+            falls_behind(&error);
+            self.file = None;
         }
     }
 }
 
+fn falls_behind(error: &io::Error) {
+    tracing::warn!(%error, "the file leaf-hashes falls behind; the next start writes it anew");
+}
+
 /// The file as it is written anew at start, under another name until the log is found to be whole: of a log
-/// that was changed, the old hashes still tell where.
+/// that was changed, the old hashes still tell where. Where it cannot be written the service starts without: it
+/// is only ever a help, and a full disk must not keep a log from being read.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    file: BufWriter<File>,
+    /// None after a failure.
+    file: Option<BufWriter<File>>,
     path: PathBuf,
 }
 
 impl Draft {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> Self {
         let path = path.with_extension("new");
-        Ok(Self { file: BufWriter::new(private::draft(&path)?), path })
+        let file = private::draft(&path).map(BufWriter::new).inspect_err(falls_behind).ok();
+        Self { file, path }
     }
 
-    pub(crate) fn push(&mut self, leaf: Hash) -> io::Result<()> {
-        self.file.write_all(&leaf.0)
+    pub(crate) fn push(&mut self, leaf: Hash) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(&leaf.0)
+        {
+            falls_behind(&error);
+            self.file = None;
+        }
     }
 
     /// Takes the place of the old file.
-    pub(crate) fn keep(mut self) -> io::Result<LeafHashes> {
-        self.file.flush()?;
-        fs::rename(&self.path, self.path.with_extension(""))?;
-        Ok(LeafHashes { file: self.file, failed: false })
+    pub(crate) fn keep(self) -> LeafHashes {
+        let place = |mut file: BufWriter<File>| {
+            file.flush()?;
+            fs::rename(&self.path, self.path.with_extension(""))?;
+            Ok(file)
+        };
+        LeafHashes { file: self.file.and_then(|file| place(file).inspect_err(falls_behind).ok()) }
     }
 }
 

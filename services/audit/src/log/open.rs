@@ -95,7 +95,7 @@ impl Log {
 
         let (heads, head) = watch::channel(recovered.tree.head());
         let mut signer = Signer::new(key, layout.checkpoint(), head, readiness.clone());
-        signer.begin().await?;
+        signer.begin(recovered.has_checkpoint).await?;
         let appender = Appender {
             layout: layout.clone(),
             files: Some(Files { days: DayFiles::new(layout.logs()), hashes: recovered.hashes }),

@@ -98,6 +98,8 @@ pub(crate) struct Recovered {
     /// The last line's time.
     pub(crate) last: Option<Timestamp>,
     pub(crate) hashes: LeafHashes,
+    /// Whether one stands in the folder, of this state of the log or of an earlier one.
+    pub(crate) has_checkpoint: bool,
     /// Whether the index covers a prefix of exactly these lines.
     pub(crate) index_holds: bool,
 }
@@ -113,7 +115,7 @@ pub(crate) fn recover(layout: &Layout, key: &LogKey, covered: Head) -> Result<Re
         tracing::warn!(path = %stray.display(), "not a daily file of the log; left alone");
     }
     let last_file = listing.days.last().map(|(_, path)| path.clone());
-    let mut scan = Scan::begin(layout, signed.map_or(0, |head| head.size), covered)?;
+    let mut scan = Scan::begin(layout, signed.map_or(0, |head| head.size), covered);
     for line in Lines::of(listing.days) {
         scan.take(line?)?;
     }
@@ -121,7 +123,7 @@ pub(crate) fn recover(layout: &Layout, key: &LogKey, covered: Head) -> Result<Re
     if let Some(path) = last_file {
         scan.settle(&path)?;
     }
-    scan.finish(layout, covered)
+    scan.finish(covered, signed.is_some())
 }
 
 fn read_checkpoint(path: &Path, key: &LogKey) -> Result<Option<Head>, RecoverError> {
@@ -149,9 +151,8 @@ struct Scan {
 }
 
 impl Scan {
-    fn begin(layout: &Layout, signed_size: u64, covered: Head) -> Result<Self, RecoverError> {
-        let path = layout.leaf_hashes();
-        let draft = Draft::create(&path).map_err(|source| RecoverError::Write { path, source })?;
+    fn begin(layout: &Layout, signed_size: u64, covered: Head) -> Self {
+        let draft = Draft::create(&layout.leaf_hashes());
         let mut scan = Self {
             tree: Tree::default(),
             draft,
@@ -164,7 +165,7 @@ impl Scan {
             torn: None,
         };
         scan.mark();
-        Ok(scan)
+        scan
     }
 
     fn take(&mut self, line: RawLine) -> Result<(), RecoverError> {
@@ -179,7 +180,7 @@ impl Scan {
             self.check_line(&line)?;
         }
         let leaf = record_hash(&line.bytes);
-        self.draft.push(leaf).map_err(|source| RecoverError::Write { path: "leaf-hashes".into(), source })?;
+        self.draft.push(leaf);
         self.tree.push(leaf);
         self.mark();
         self.last_line = Some(line);
@@ -237,17 +238,16 @@ impl Scan {
         sync_folder(folder).map_err(failed)
     }
 
-    fn finish(self, layout: &Layout, covered: Head) -> Result<Recovered, RecoverError> {
+    fn finish(self, covered: Head, has_checkpoint: bool) -> Result<Recovered, RecoverError> {
         let last = match &self.last_line {
             Some(line) => Some(Entry::parse(&line.bytes).map_err(|source| damaged(line, Some(source)))?),
             None => None,
         };
-        let path = layout.leaf_hashes();
-        let hashes = self.draft.keep().map_err(|source| RecoverError::Write { path, source })?;
         Ok(Recovered {
             tree: self.tree,
             last: last.map(|entry| entry.logged_time),
-            hashes,
+            hashes: self.draft.keep(),
+            has_checkpoint,
             index_holds: self.covered == Some(covered),
         })
     }

@@ -74,14 +74,18 @@ impl Signer {
         Self { key, path, heads, readiness, newest: None }
     }
 
-    /// Signs what is there when the service starts, so that a log never stands without a checkpoint.
-    pub(crate) async fn begin(&mut self) -> Result<(), SignError> {
-        self.refresh().await.map(drop)
+    /// Signs what is there when the service starts, so that a log never stands without a checkpoint. Where one
+    /// stands and the new one cannot be stored, that is tried again later: the log can be read meanwhile.
+    pub(crate) async fn begin(&mut self, has_checkpoint: bool) -> Result<(), SignError> {
+        match self.follow().await {
+            Err(SignError::Store(_)) if has_checkpoint => Ok(()),
+            begun => begun,
+        }
     }
 
     /// Signs and answers until the log is closed, and once more then.
     pub(crate) async fn run(mut self, mut asks: mpsc::Receiver<Ask>, lock: Arc<File>) {
-        let mut due = None;
+        let mut due = self.newest.is_none().then(|| Instant::now() + RETRY);
         let mut signed = Instant::now();
         loop {
             tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -34,10 +35,12 @@ impl Process {
 
     /// With failpoints, where the binary has any.
     pub(crate) fn start_broken(installation: &Installation, failpoints: &str) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" --config \"$1\"", env!("CARGO_BIN_EXE_audit")])
-            .arg(installation.config())
-            .env(bulkhead_failpoint::VARIABLE, failpoints)
+        Self::start_after(installation, ":", failpoints)
+    }
+
+    /// After a command of the shell that starts it.
+    fn start_after(installation: &Installation, prelude: &str, failpoints: &str) -> Self {
+        let mut child = Self::command(installation, prelude, failpoints)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -47,6 +50,14 @@ impl Process {
         let announced: serde_json::Value = serde_json::from_str(&line).expect("it announces its address");
         let address = announced["listening"].as_str().expect("an address").parse().expect("an address");
         Self { child, address }
+    }
+
+    fn command(installation: &Installation, prelude: &str, failpoints: &str) -> Command {
+        let mut command = Command::new("sh");
+        let script = format!("trap '' XFSZ; {prelude}; exec \"$0\" --config \"$1\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_audit")]).arg(installation.config());
+        command.env(bulkhead_failpoint::VARIABLE, failpoints);
+        command
     }
 
     /// Bytes that any file of the process may have from now on.
@@ -128,28 +139,57 @@ async fn a_full_disk_refuses_events_and_keeps_the_log_whole() {
     assert_eq!(report.checkpoints[0].tree_size, 22);
 }
 
-/// The file of hashes is the first that has no room: 32 bytes a line, more than 128 KiB of them.
-#[tokio::test]
-async fn a_start_on_a_full_disk_blames_the_disk_and_not_the_log() {
-    let installation = Installation::new();
-    let process = Process::start(&installation);
-    for batch in 0..20_u128 {
-        process.append((batch * 250..(batch + 1) * 250).map(sent).collect()).await.expect("appends");
-    }
-    drop(process);
-    let refused = tokio::process::Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" --config \"$1\"", env!("CARGO_BIN_EXE_audit")])
-        .arg(installation.config())
-        .kill_on_drop(true)
-        .output();
-    let refused = tokio::time::timeout(PATIENCE, refused).await.expect("it ends").expect("runs");
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success());
-    assert!(told.contains("leaf-hashes") && told.contains("File too large"), "{told}");
-    assert!(!told.contains("whole"), "{told}");
+/// Stands where a file is to be written anew, as if the disk had no room for it.
+fn occupy(installation: &Installation, name: &str) -> std::path::PathBuf {
+    let path = installation.data().join(name);
+    std::fs::create_dir_all(&path).expect("a folder");
+    path
+}
 
-    let again = Process::start(&installation).append(vec![sent(0)]).await.expect("appends");
-    assert_eq!((again.tree_size, again.duplicate_count), (5_000, 1));
+#[tokio::test]
+async fn a_log_that_cannot_be_written_can_be_read_after_a_restart() {
+    let installation = Installation::new();
+    Process::start(&installation).append(vec![sent(1)]).await.expect("appends");
+    let places = ["leaf-hashes.new", "checkpoint.new"].map(|name| occupy(&installation, name));
+
+    let process = Process::start(&installation);
+    process.until(ServingStatus::NotServing).await;
+    let known = process.append(vec![sent(1)]).await.expect("what is there is recognised");
+    assert_eq!((known.tree_size, known.duplicate_count), (1, 1));
+
+    for place in places {
+        std::fs::remove_dir(place).expect("room again");
+    }
+    process.until(ServingStatus::Serving).await;
+    assert_eq!(process.append(vec![sent(2)]).await.expect("appends").tree_size, 2);
+    let mut auditor = client(process.address);
+    let signed = auditor.get_checkpoint(by("auditor", pb::GetCheckpointRequest {})).await.expect("signs");
+    assert_eq!(signed.into_inner().tree_size, 2);
+    let report = installation.verify();
+    assert!(report.verified, "{report}");
+}
+
+#[tokio::test]
+async fn a_log_without_any_checkpoint_does_not_start_before_it_has_one() {
+    let installation = Installation::new();
+    let place = occupy(&installation, "checkpoint.new");
+    let told = refusal(&installation).await;
+    assert!(told.contains("cannot write a checkpoint"), "{told}");
+    std::fs::remove_dir(place).expect("room again");
+    Process::start(&installation).append(vec![sent(1)]).await.expect("appends");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_reason_to_build_the_index_anew() {
+    let installation = Installation::new();
+    Process::start(&installation).append(vec![sent(1)]).await.expect("appends");
+    let index = installation.data().join("index.sqlite");
+    let inode = std::fs::metadata(&index).expect("an index").ino();
+    let told = run(Process::command(&installation, "ulimit -f 0", "")).await;
+    assert!(told.contains("cannot prepare the index") && !told.contains("damaged"), "{told}");
+    assert_eq!(std::fs::metadata(&index).expect("still there").ino(), inode);
+    let again = Process::start(&installation).append(vec![sent(1)]).await.expect("appends");
+    assert_eq!((again.tree_size, again.duplicate_count), (1, 1));
 }
 
 #[tokio::test]
@@ -211,11 +251,11 @@ async fn a_pipe_or_a_folder_in_the_place_of_a_day_is_a_refusal_and_not_a_wait() 
 
 /// What a process says that does not start.
 async fn refusal(installation: &Installation) -> String {
-    let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_audit"))
-        .arg("--config")
-        .arg(installation.config())
-        .kill_on_drop(true)
-        .output();
+    run(Process::command(installation, ":", "")).await
+}
+
+async fn run(command: Command) -> String {
+    let refused = tokio::process::Command::from(command).kill_on_drop(true).output();
     let refused = tokio::time::timeout(PATIENCE, refused).await.expect("it ends").expect("runs");
     assert!(!refused.status.success());
     String::from_utf8_lossy(&refused.stderr).into_owned()
