@@ -78,7 +78,7 @@ impl Index {
 
 /// Whether the disk did not take a write, by SQLite's extended codes: FULL, IOERR_WRITE, IOERR_FSYNC,
 /// IOERR_TRUNCATE, IOERR_SHMSIZE. The file itself may be sound, and a new one would have no room either.
-fn is_without_room(error: &sqlx::Error) -> bool {
+pub(crate) fn is_without_room(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "13" | "778" | "1034" | "1546" | "4874"))
 }

@@ -39,7 +39,7 @@ const LINES_READ_BACK: usize = 64;
 const MEND_INTERVAL: Duration = Duration::from_secs(1);
 /// Names of the readiness conditions.
 const DISK: &str = "audit_log";
-const INDEX: &str = "audit_index";
+pub(crate) const INDEX: &str = "audit_index";
 
 /// Where the time of an append comes from.
 #[derive(Clone)]

@@ -9,16 +9,20 @@ use bulkhead_exit::{Exit, Obstacle};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::appender::{Appender, Files, QUEUE_LENGTH};
+use super::appender::{Appender, Files, INDEX, QUEUE_LENGTH};
 use super::files::DayFiles;
 use super::recover::{Recovered, lock, recover, replay};
 use super::signer::Signer;
 use super::{Clock, Layout, Log, RecoverError, SignError, private};
 use crate::checkpoint::LogKey;
-use crate::index::{Index, IndexWriter};
+use crate::index::{Index, IndexWriter, Row, is_without_room};
+use crate::merkle::Head;
 
 /// Rows on their way from the files to the index while it is completed.
 const REPLAY_ROWS: usize = 1_000;
+/// Lines that the index may lack when it has no room at the start: they stay in memory until it has. After a crash it
+/// lacks one group at most, of 32 calls with 256 events each.
+const UNINDEXED_MAX: u64 = 32 * 256;
 
 /// What a log is opened with.
 #[derive(Debug, Clone)]
@@ -91,7 +95,11 @@ impl Log {
         let Settings { layout, key, clock } = settings;
         let lock = Arc::new(take(&layout)?);
         let (mut writer, index) = Index::open(&layout.index()).await?;
-        let recovered = read(layout.clone(), key.clone(), &mut writer).await?;
+        let (recovered, unindexed) = read(layout.clone(), key.clone(), &mut writer).await?;
+        let index_down = !unindexed.is_empty();
+        if index_down {
+            readiness.unmet(INDEX, "the index of the log cannot be written; is the disk full?");
+        }
 
         let (heads, head) = watch::channel(recovered.tree.head());
         let mut signer = Signer::new(key, layout.checkpoint(), head, readiness.clone());
@@ -102,9 +110,9 @@ impl Log {
             tree: recovered.tree,
             last: recovered.last,
             index: writer,
-            unindexed: Vec::new(),
+            unindexed,
             refused: false,
-            index_down: false,
+            index_down,
             heads,
             clock,
             readiness: readiness.clone(),
@@ -126,7 +134,12 @@ fn take(layout: &Layout) -> Result<std::fs::File, OpenError> {
     })
 }
 
-async fn read(layout: Layout, key: LogKey, index: &mut IndexWriter) -> Result<Recovered, OpenError> {
+/// What the files hold, and the rows of it that the index has no room for now.
+async fn read(
+    layout: Layout,
+    key: LogKey,
+    index: &mut IndexWriter,
+) -> Result<(Recovered, Vec<Row>), OpenError> {
     let covered = index.covered().await?;
     let place = layout.clone();
     let recovered = spawn_blocking(move || recover(&place, &key, covered)).await??;
@@ -135,14 +148,30 @@ async fn read(layout: Layout, key: LogKey, index: &mut IndexWriter) -> Result<Re
         tracing::warn!("the index does not belong to the log; building it anew");
         index.clear().await?;
     }
-    if from < recovered.tree.size() {
-        complete(layout, from, index).await?;
-        index.cover(recovered.tree.head()).await?;
+    let behind = recovered.tree.size() - from;
+    if behind == 0 {
+        return Ok((recovered, Vec::new()));
     }
-    Ok(recovered)
+    match complete(layout.clone(), from, recovered.tree.head(), index).await {
+        Err(OpenError::Index(error)) if is_without_room(&error) && behind <= UNINDEXED_MAX => {
+            tracing::warn!(%error, behind, "the index has no room for the newest lines; trying again later");
+            Ok((recovered, rows(layout, from).await?))
+        }
+        completed => completed.map(|()| (recovered, Vec::new())),
+    }
 }
 
-async fn complete(layout: Layout, from: u64, index: &mut IndexWriter) -> Result<(), OpenError> {
+/// The rows of every line from `from` on.
+async fn rows(layout: Layout, from: u64) -> Result<Vec<Row>, OpenError> {
+    let (sender, mut rows) = mpsc::channel(REPLAY_ROWS);
+    let reading = spawn_blocking(move || replay(&layout, from, &sender));
+    let mut all = Vec::new();
+    while rows.recv_many(&mut all, REPLAY_ROWS).await > 0 {}
+    reading.await??;
+    Ok(all)
+}
+
+async fn complete(layout: Layout, from: u64, head: Head, index: &mut IndexWriter) -> Result<(), OpenError> {
     let (sender, mut rows) = mpsc::channel(REPLAY_ROWS);
     let reading = spawn_blocking(move || replay(&layout, from, &sender));
     let mut group = Vec::with_capacity(REPLAY_ROWS);
@@ -150,5 +179,6 @@ async fn complete(layout: Layout, from: u64, index: &mut IndexWriter) -> Result<
         index.add(&group).await?;
         group.clear();
     }
-    Ok(reading.await??)
+    reading.await??;
+    Ok(index.cover(head).await?)
 }

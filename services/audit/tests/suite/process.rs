@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// After a command of the shell that starts it.
-    fn start_after(installation: &Installation, prelude: &str, failpoints: &str) -> Self {
+    pub(crate) fn start_after(installation: &Installation, prelude: &str, failpoints: &str) -> Self {
         let mut child = Self::command(installation, prelude, failpoints)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -71,7 +71,7 @@ impl Process {
         Ok(answer.into_inner())
     }
 
-    async fn until(&self, wanted: ServingStatus) {
+    pub(crate) async fn until(&self, wanted: ServingStatus) {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an address");
         let mut health = HealthClient::new(endpoint.connect_lazy());
         let service = "bulkhead.audit.v1.AuditService".to_owned();
