@@ -158,6 +158,8 @@ impl Edge {
             reloader.start(readiness.clone(), &tasks);
             acceptor
         });
+        // Before the first connection: whoever asks at once must not hear that there is no such service.
+        publish(&reporter, service_names, readiness.problems().is_empty()).await;
         report_health(reporter, service_names, readiness, &tasks);
 
         let (broken, stopping) = (tasks.broken(), tasks.stopping());
@@ -189,6 +191,14 @@ fn reflection(enabled: bool) -> Result<Routes, ServeError> {
     Ok(Routes::new(v1).add_service(v1alpha))
 }
 
+/// Says of the whole server and of each service whether it is ready.
+async fn publish(reporter: &HealthReporter, service_names: &[&'static str], ready: bool) {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for name in service_names.iter().copied().chain([""]) {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
 /// Keeps `grpc.health.v1` equal to the readiness, for the whole server (empty name) and each service.
 fn report_health(
     reporter: HealthReporter,
@@ -202,14 +212,7 @@ fn report_health(
         loop {
             let problems = changes.borrow_and_update().clone();
             let stops = stopping.is_cancelled();
-            let status = if problems.is_empty() && !stops {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            for name in service_names.iter().copied().chain([""]) {
-                reporter.set_service_status(name, status).await;
-            }
+            publish(&reporter, service_names, problems.is_empty() && !stops).await;
             if !problems.is_empty() {
                 tracing::warn!(?problems, "not ready");
             }
