@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Action, Answered, Malformed, Reply, Requests, RetryAfter, Script, StatusFault};
 use crate::record::Arrival;
 use crate::state::{Receipt, State};
-use crate::wire::{Provider, Question, Refused, anthropic, ollama};
+use crate::wire::{Provider, Question, Refused, anthropic, ollama, openai};
 
 /// Says that no model answered.
 const SIMULATED: HeaderName = HeaderName::from_static("x-simulated");
@@ -45,6 +45,7 @@ struct Which {
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/messages", post(messages))
+        .route("/v1/chat/completions", post(completions))
         .route("/api/chat", post(chat))
         .route("/api/tags", get(tags))
         .route("/api/version", get(|| async { Json(json!({ "version": ollama::VERSION })) }))
@@ -64,6 +65,12 @@ async fn messages(Shared(api): Shared<Api>, headers: HeaderMap, body: Bytes) -> 
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let question = anthropic::read(&headers, &json);
     api.act(Provider::Anthropic, "/v1/messages", &headers, &body, question).await
+}
+
+async fn completions(Shared(api): Shared<Api>, headers: HeaderMap, body: Bytes) -> Response {
+    let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let question = openai::read(&headers, &json);
+    api.act(Provider::OpenAi, "/v1/chat/completions", &headers, &body, question).await
 }
 
 async fn chat(Shared(api): Shared<Api>, headers: HeaderMap, body: Bytes) -> Response {
@@ -168,6 +175,9 @@ impl Stage<'_> {
         match self.provider {
             Provider::Anthropic => anthropic::answer(self.question, &answer, self.receipt.sequence()),
             Provider::Ollama => ollama::answer(self.question, &answer, crate::clock::now()),
+            Provider::OpenAi => {
+                openai::answer(self.question, &answer, self.receipt.sequence(), crate::clock::now())
+            }
         }
     }
 
@@ -219,6 +229,7 @@ fn failure(provider: Provider, fault: &StatusFault, receipt: Receipt) -> Respons
     let body = match provider {
         Provider::Anthropic => anthropic::error(fault.code, message, receipt.sequence()),
         Provider::Ollama => ollama::error(fault.code, message),
+        Provider::OpenAi => openai::error(fault.code, message),
     };
     let mut response = with_request_id((status, Json(body)).into_response(), provider, &receipt);
     let retry_after = retry_after(&fault.retry_after).map(|text| ("retry-after".to_owned(), text));

@@ -1,8 +1,8 @@
 //! A simulator of model providers, for demos, tests, benches and chaos. It is no model.
 //!
-//! Speaks the real wire formats of Anthropic Messages (`POST /v1/messages`) and Ollama chat (`POST
-//! /api/chat`, `GET /api/tags`, `GET /api/version`), without streaming. Promises that every request it
-//! received is shown under `/control/requests`, so that a test can prove what was *not* sent, that the
+//! Speaks the real wire formats of Anthropic Messages (`POST /v1/messages`), OpenAI Chat Completions (`POST
+//! /v1/chat/completions`) and Ollama chat (`POST /api/chat`, `GET /api/tags`, `GET /api/version`), without
+//! streaming. Promises that every request it received is shown under `/control/requests`, so that a test can prove what was *not* sent, that the
 //! same script gives the same answers, and that each answer says `x-simulated: true`.
 //!
 //! # What a model does

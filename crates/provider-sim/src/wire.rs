@@ -2,6 +2,7 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod ollama;
+pub(crate) mod openai;
 
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ const ECHO_CHARS: usize = 80;
 pub(crate) enum Provider {
     Anthropic,
     Ollama,
+    OpenAi,
 }
 
 /// What the simulator understands of a request.

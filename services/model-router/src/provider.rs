@@ -5,6 +5,7 @@
 mod anthropic;
 mod names;
 mod ollama;
+mod openai;
 
 use bulkhead_edge::Secret;
 use http::HeaderMap;
@@ -72,7 +73,8 @@ impl Malformed {
 }
 
 /// Every provider.
-pub static ADAPTERS: [&Adapter; 2] = [&anthropic::ADAPTER, &ollama::ADAPTER];
+pub static ADAPTERS: [&Adapter; 4] =
+    [&anthropic::ADAPTER, &ollama::ADAPTER, &openai::OPENAI, &openai::COMPATIBLE];
 
 /// The checks that every answer passes, whatever the format: M17's first ones.
 fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {

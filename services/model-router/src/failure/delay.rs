@@ -12,8 +12,11 @@ pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Anthropic's limits, of which each sends `…-remaining` and `…-reset` (RFC 3339).
 const ANTHROPIC_LIMITS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
 
+/// OpenAI's limits, of which each sends `x-ratelimit-remaining-…` and `x-ratelimit-reset-…` (a span such as `6m0s`).
+const OPENAI_LIMITS: [&str; 2] = ["requests", "tokens"];
+
 /// The delay in the headers: `retry-after-ms`, else `Retry-After` (RFC 9110: seconds or a date; fractions
-/// are taken too), else the latest reset of a limit that is used up. None when they say nothing usable.
+/// are taken too), else the latest reset of a limit that is used up, in Anthropic's headers or OpenAI's. None when they say nothing usable.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let millis = || number(text(headers, "retry-after-ms")?).map(|millis| millis / 1_000.0);
@@ -23,7 +26,9 @@ pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         // As system times: a date may lie beyond the last timestamp. What is past is no wait at all.
         Some(date.duration_since(SystemTime::from(now)).unwrap_or(Duration::ZERO).min(DELAY_MAX))
     };
-    let resets = || ANTHROPIC_LIMITS.iter().filter_map(|limit| reset(headers, limit, now)).max();
+    let anthropic = ANTHROPIC_LIMITS.iter().filter_map(|limit| reset(headers, limit, now));
+    let openai = OPENAI_LIMITS.iter().filter_map(|limit| reset_after(headers, limit));
+    let resets = || anthropic.chain(openai).max();
     millis().and_then(span).or_else(|| seconds().and_then(span)).or_else(date).or_else(resets)
 }
 
@@ -56,9 +61,68 @@ fn reset(headers: &HeaderMap, limit: &str, now: Timestamp) -> Option<Duration> {
     used_up.then(|| until(time, now))
 }
 
+fn reset_after(headers: &HeaderMap, limit: &str) -> Option<Duration> {
+    let used_up = text(headers, &format!("x-ratelimit-remaining-{limit}"))? == "0";
+    let left = go_span(text(headers, &format!("x-ratelimit-reset-{limit}"))?)?;
+    used_up.then_some(left)
+}
+
+/// A span as Go writes it: `1h2m3.5s`, `120ms`.
+fn go_span(text: &str) -> Option<Duration> {
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (value, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let unit = match unit {
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 0.001,
+            "us" | "\u{b5}s" => 0.000_001,
+            "ns" => 0.000_000_001,
+            _ => return None,
+        };
+        seconds += number(value)? * unit;
+        rest = after;
+    }
+    (!text.is_empty()).then(|| span(seconds)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_read_as_go_writes_them() {
+        let cases = [
+            ("1s", Some(1_000)),
+            ("6m0s", Some(360_000)),
+            ("120ms", Some(120)),
+            ("2m59.56s", Some(179_560)),
+            ("1h0m0s", Some(3_600_000)),
+            ("", None),
+            ("5", None),
+            ("s", None),
+            ("1x", None),
+            ("-1s", None),
+            ("1.2.3s", None),
+            ("1s2", None),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(go_span(text), millis.map(Duration::from_millis), "{text:?}");
+        }
+        assert_eq!(go_span("99999999999999999999h"), Some(DELAY_MAX));
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_says_when_it_is_not() {
+        let used_up = [("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6s")];
+        assert_eq!(delay(&used_up), Some(Duration::from_secs(6)));
+        let left = [("x-ratelimit-remaining-tokens", "10"), ("x-ratelimit-reset-tokens", "6s")];
+        assert_eq!(delay(&left), None);
+    }
 
     fn delay(pairs: &[(&'static str, &str)]) -> Option<Duration> {
         let now = "2026-05-09T12:00:00Z".parse().expect("a time");

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) settings: &'static str,
     /// More keys of every model.
     pub(crate) model: &'static str,
+    /// Wire format of `primary` and `fallback`.
+    pub(crate) cloud_provider: &'static str,
     /// Base URL of the models called `local`.
     pub(crate) local_url: Option<String>,
     /// Base URL of the model called `primary`.
@@ -49,7 +51,13 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { settings: "retry_base_ms = 10", model: "", local_url: None, primary_url: None }
+        Self {
+            settings: "retry_base_ms = 10",
+            model: "",
+            cloud_provider: "anthropic",
+            local_url: None,
+            primary_url: None,
+        }
     }
 }
 
@@ -67,7 +75,7 @@ pub(crate) struct Bench {
     _running: JoinSet<()>,
 }
 
-/// A route `default` over `primary` and `fallback` (Anthropic) and `local` (Ollama), `cloud` without the
+/// A route `default` over `primary` and `fallback` (Anthropic, unless planned otherwise) and `local` (Ollama), `cloud` without the
 /// last, `short` with `primary` alone.
 pub(crate) async fn bench(plan: Plan) -> Bench {
     let mut running = JoinSet::new();
@@ -183,10 +191,12 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
     write("token", "router-token\n");
     write("key", KEY);
     let folder = folder.display();
-    let Plan { settings, model, .. } = plan;
+    let Plan { settings, model, cloud_provider, .. } = plan;
+    // Where the provider's own base URL ends.
+    let version = if *cloud_provider == "anthropic" { "" } else { "/v1" };
     let cloud = |name: &str, url: &str| {
         format!(
-            "[[model-router.model]]\nname = \"{name}\"\nprovider = \"anthropic\"\nbase_url = \"{url}\"\n\
+            "[[model-router.model]]\nname = \"{name}\"\nprovider = \"{cloud_provider}\"\nbase_url = \"{url}{version}\"\n\
          provider_model = \"{name}\"\nlocal = false\napi_key_file = \"{folder}/key\"\n{model}\n"
         )
     };

@@ -5,4 +5,5 @@ mod bench;
 mod contract;
 mod failing;
 mod local;
+mod openai;
 mod recorded;

@@ -1,0 +1,383 @@
+//! OpenAI Chat Completions (<https://platform.openai.com/docs/api-reference/chat>), and the many servers that speak
+//! it: vLLM, llama.cpp, OpenRouter. Their base URL ends where OpenAI's does, with `/v1`.
+
+use bulkhead_edge::Secret;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::names::ToolNames;
+use super::{Adapter, Malformed, Parameters, count, object, offered, text};
+use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use crate::failure::Kind;
+
+/// OpenAI itself. Its newer models refuse `max_tokens`.
+pub(super) static OPENAI: Adapter =
+    Adapter { name: "openai", needs_key: true, request: request_to_openai, ..OF_OTHERS };
+
+/// Servers with the same interface, some of which know only the older `max_tokens` and ask for no key.
+pub(super) static COMPATIBLE: Adapter = OF_OTHERS;
+
+const OF_OTHERS: Adapter = Adapter {
+    name: "openai-compatible",
+    needs_key: false,
+    path: "/chat/completions",
+    headers,
+    request: request_to_others,
+    answer,
+    failure,
+    message,
+};
+
+/// Codes and types that decide what a failure is, whatever its sentence says. The third is llama.cpp's.
+const TELLING: [&str; 4] =
+    ["insufficient_quota", "context_length_exceeded", "exceed_context_size_error", "model_not_found"];
+
+fn headers(key: Option<&Secret>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(mut value)) = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.reveal()))) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
+}
+
+fn request_to_openai(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+    request(prompt, parameters, "max_completion_tokens")
+}
+
+fn request_to_others(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+    request(prompt, parameters, "max_tokens")
+}
+
+fn request(prompt: &Prompt, parameters: &Parameters<'_>, limit: &str) -> Value {
+    let names = ToolNames::of(prompt);
+    let system = (!prompt.system.is_empty()).then(|| json!({ "role": "system", "content": prompt.system }));
+    let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, &names));
+    let mut body = json!({
+        "model": parameters.provider_model,
+        "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
+    });
+    body[limit] = json!(parameters.max_output_tokens);
+    if let Some(temperature) = prompt.temperature {
+        body["temperature"] = json!(temperature);
+    }
+    if !prompt.tools.is_empty() {
+        body["tools"] = prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect();
+    }
+    body
+}
+
+/// One turn may become several messages: each tool result is one of its own, and they come first, because they have to
+/// follow the calls that they answer.
+fn messages_of(turn: &Turn, names: &ToolNames) -> Vec<Value> {
+    let results = turn.blocks.iter().filter_map(|block| match block {
+        Block::ToolResult(result) => {
+            // The format has no flag for failures; the word tells the model.
+            let content =
+                if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
+            Some(json!({ "role": "tool", "tool_call_id": result.id, "content": content }))
+        }
+        Block::Text(_) | Block::ToolUse(_) => None,
+    });
+    results.chain(spoken(turn, names)).collect()
+}
+
+fn spoken(turn: &Turn, names: &ToolNames) -> Option<Value> {
+    let (mut texts, mut calls) = (Vec::new(), Vec::new());
+    for block in &turn.blocks {
+        match block {
+            Block::Text(text) => texts.push(text.as_str()),
+            Block::ToolUse(call) => calls.push(call_of(call, names)),
+            Block::ToolResult(_) => {}
+        }
+    }
+    if texts.is_empty() && calls.is_empty() {
+        return None;
+    }
+    let content = if texts.is_empty() { Value::Null } else { json!(texts.join("\n\n")) };
+    let role = match turn.role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    let mut message = json!({ "role": role, "content": content });
+    if !calls.is_empty() {
+        message["tool_calls"] = Value::Array(calls);
+    }
+    Some(message)
+}
+
+/// Arguments travel as text.
+fn call_of(call: &ToolUse, names: &ToolNames) -> Value {
+    let arguments = Value::Object(call.input.clone()).to_string();
+    let function = json!({ "name": names.wire(&call.name), "arguments": arguments });
+    json!({ "id": call.id, "type": "function", "function": function })
+}
+
+fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
+    let function = json!({
+        "name": names.wire(&tool.name), "description": tool.description, "parameters": tool.input_schema,
+    });
+    json!({ "type": "function", "function": function })
+}
+
+fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    let choice =
+        body.pointer("/choices/0").ok_or_else(|| Malformed::new("the answer has no first choice"))?;
+    let message = choice.get("message").ok_or_else(|| Malformed::new("the choice has no `message`"))?;
+    let calls = read_calls(message, prompt, parameters)?;
+    let refusal = said(message, "refusal")?;
+    let stop_reason = match refusal {
+        Some(_) => StopReason::Refusal,
+        None => read_stop_reason(text(choice, "finish_reason")?, !calls.is_empty())?,
+    };
+    let words = [said(message, "content")?, refusal].into_iter().flatten();
+    let usage = body.get("usage").ok_or_else(|| Malformed::new("the answer has no `usage`"))?;
+    Ok(Answer {
+        blocks: words.map(|words| Block::Text(words.to_owned())).chain(calls).collect(),
+        stop_reason,
+        usage: Usage {
+            input_tokens: count(usage, "prompt_tokens")?,
+            output_tokens: count(usage, "completion_tokens")?,
+        },
+        provider_model: text(body, "model")?.to_owned(),
+    })
+}
+
+/// Text that may be absent, null or empty, which all mean that nothing was said.
+fn said<'m>(message: &'m Value, field: &str) -> Result<Option<&'m str>, Malformed> {
+    match message.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(words)) => Ok(Some(words.as_str()).filter(|words| !words.is_empty())),
+        Some(_) => Err(Malformed::new(format!("the field `{field}` is no text"))),
+    }
+}
+
+fn read_calls(
+    message: &Value,
+    prompt: &Prompt,
+    parameters: &Parameters<'_>,
+) -> Result<Vec<Block>, Malformed> {
+    let none = Vec::new();
+    let calls = match message.get("tool_calls") {
+        None | Some(Value::Null) => &none,
+        Some(calls) => calls.as_array().ok_or_else(|| Malformed::new("`tool_calls` is no list"))?,
+    };
+    let names = ToolNames::of(prompt);
+    let read = calls.iter().enumerate().map(|(at, call)| {
+        let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
+        // Some servers leave the id out; ours is unique to the attempt, so that results find their call.
+        let id =
+            said(call, "id")?.map_or_else(|| format!("call_{}_{at}", parameters.attempt_id), str::to_owned);
+        let name = offered(prompt, names.known(text(function, "name")?))?.to_owned();
+        Ok(Block::ToolUse(ToolUse { id, name, input: arguments(function.get("arguments"))? }))
+    });
+    read.collect()
+}
+
+/// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers
+/// give the object itself.
+fn arguments(value: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
+    match value {
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(crate::chat::Object::new()),
+        Some(Value::String(text)) => object(serde_json::from_str(text).ok().as_ref()),
+        other => object(other),
+    }
+}
+
+fn read_stop_reason(word: &str, has_calls: bool) -> Result<StopReason, Malformed> {
+    match word {
+        "length" => Ok(StopReason::MaxTokens),
+        "content_filter" => Ok(StopReason::Refusal),
+        // A call that was asked for by name ends with `stop`.
+        "stop" | "tool_calls" if has_calls => Ok(StopReason::ToolUse),
+        "stop" => Ok(StopReason::EndTurn),
+        "tool_calls" => Err(Malformed::new("the model stopped for tools and called none")),
+        _ => Err(Malformed::unfit("the answer has a finish reason that is not known")),
+    }
+}
+
+fn failure(kind: Kind, message: &str) -> Kind {
+    let message = message.to_lowercase();
+    let says = |words: &str| message.contains(words);
+    let too_long = says("context_length_exceeded")
+        || says("exceed_context_size_error")
+        || says("maximum context length")
+        || says("exceeds the available context size");
+    match kind {
+        Kind::InvalidRequest | Kind::ServerError if too_long => Kind::ContextLength,
+        Kind::InvalidRequest if says("model_not_found") => Kind::ModelNotFound,
+        Kind::RateLimited | Kind::Forbidden if says("insufficient_quota") => Kind::Quota,
+        kind => kind,
+    }
+}
+
+/// The code or type, where that decides; else the sentence. vLLM leaves out the `error` around it.
+fn message(body: &Value) -> Option<&str> {
+    let word = |pointer| body.pointer(pointer).and_then(Value::as_str);
+    let telling = |word: &&str| TELLING.contains(word);
+    let code = word("/error/code").filter(telling).or_else(|| word("/error/type").filter(telling));
+    code.or_else(|| word("/error/message")).or_else(|| word("/message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn a_conversation_is_written_as_the_provider_wants_it() {
+        let function = json!({
+            "name": "fs_read", "description": "Reads a file.", "parameters": { "type": "object" },
+        });
+        let expected = json!({
+            "model": "model-x",
+            "max_completion_tokens": 100,
+            "temperature": 1.5,
+            "messages": [
+                { "role": "system", "content": "Be brief." },
+                { "role": "user", "content": "Read a.md" },
+                { "role": "assistant", "content": "I look.", "tool_calls": [{
+                    "id": "t1", "type": "function",
+                    "function": { "name": "fs_read", "arguments": "{\"path\":\"a.md\"}" },
+                }] },
+                { "role": "tool", "tool_call_id": "t1", "content": "Error: File not found: a.md" },
+            ],
+            "tools": [{ "type": "function", "function": function }],
+        });
+        assert_eq!((OPENAI.request)(&samples::conversation(), &PARAMETERS), expected);
+        let to_others = (COMPATIBLE.request)(&samples::conversation(), &PARAMETERS);
+        assert_eq!(
+            (to_others.get("max_tokens"), to_others.get("max_completion_tokens")),
+            (Some(&json!(100)), None)
+        );
+    }
+
+    #[test]
+    fn a_turn_of_calls_alone_says_nothing() {
+        let mut prompt = samples::conversation();
+        prompt.turns[1].blocks.remove(0);
+        let body = (OPENAI.request)(&prompt, &PARAMETERS);
+        assert_eq!(body["messages"][2]["content"], Value::Null);
+    }
+
+    fn body() -> Value {
+        json!({
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_770_000_000, "model": "model-x-2026",
+            "choices": [{ "index": 0, "finish_reason": "tool_calls", "message": {
+                "role": "assistant", "content": "Reading.", "refusal": null,
+                "tool_calls": [{ "id": "call_1", "type": "function",
+                    "function": { "name": "fs_read", "arguments": "{\"path\": \"b.md\"}" } }],
+            } }],
+            "usage": { "prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17 },
+        })
+    }
+
+    fn read(body: &Value) -> Result<Answer, Malformed> {
+        answer(body, &samples::conversation(), &PARAMETERS)
+    }
+
+    fn with(pointer: &str, value: Value) -> Value {
+        let mut body = body();
+        *body.pointer_mut(pointer).expect("a place") = value;
+        body
+    }
+
+    #[test]
+    fn an_answer_is_read_with_its_tools_under_the_agents_names() {
+        let answer = read(&body()).expect("reads");
+        let input = samples::object(json!({ "path": "b.md" }));
+        let call = ToolUse { id: "call_1".into(), name: "fs.read".into(), input };
+        assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
+        assert_eq!(
+            (answer.stop_reason, answer.provider_model.as_str()),
+            (StopReason::ToolUse, "model-x-2026")
+        );
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+    }
+
+    #[test]
+    fn what_other_servers_do_differently_is_read_too() {
+        let call = "/choices/0/message/tool_calls/0";
+        let cases = [
+            (format!("{call}/function/arguments"), json!({ "path": "b.md" }), ("call_1", 1)),
+            (format!("{call}/function/arguments"), json!(""), ("call_1", 0)),
+            (format!("{call}/id"), json!(""), ("call_a1_0", 1)),
+            ("/choices/0/finish_reason".to_owned(), json!("stop"), ("call_1", 1)),
+        ];
+        for (pointer, value, (id, arguments)) in cases {
+            let answer = read(&with(&pointer, value.clone())).expect("reads");
+            let Some(Block::ToolUse(call)) = answer.blocks.last() else { panic!("{pointer}: no call") };
+            assert_eq!((call.id.as_str(), call.input.len()), (id, arguments), "{pointer} {value}");
+            assert_eq!(answer.stop_reason, StopReason::ToolUse);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        let plain = json!({ "role": "assistant", "content": "Half", "refusal": null });
+        let mut filtered = with("/choices/0/message", plain);
+        filtered["choices"][0]["finish_reason"] = json!("content_filter");
+        let refused = json!({ "role": "assistant", "content": null, "refusal": "I cannot help." });
+        let mut refused = with("/choices/0/message", refused);
+        refused["choices"][0]["finish_reason"] = json!("stop");
+        for (body, words) in [(filtered, "Half"), (refused, "I cannot help.")] {
+            let answer = read(&body).expect("reads");
+            assert_eq!(answer.stop_reason, StopReason::Refusal);
+            assert_eq!(answer.blocks, [Block::Text(words.into())]);
+        }
+    }
+
+    #[test]
+    fn answers_that_cannot_be_used_are_told_by_whose_fault_it_is() {
+        let call = "/choices/0/message/tool_calls/0/function";
+        let cases = [
+            ("/choices".to_owned(), json!([]), Kind::Malformed),
+            ("/choices/0/message".to_owned(), json!(null), Kind::Malformed),
+            ("/choices/0/message/content".to_owned(), json!(7), Kind::Malformed),
+            ("/choices/0/message/tool_calls".to_owned(), json!("x"), Kind::Malformed),
+            ("/choices/0/message/tool_calls".to_owned(), json!([]), Kind::Malformed),
+            ("/usage".to_owned(), json!({ "prompt_tokens": "many" }), Kind::Malformed),
+            (format!("{call}/name"), json!("rm"), Kind::Unfit),
+            (format!("{call}/arguments"), json!("{\"path\":"), Kind::Unfit),
+            (format!("{call}/arguments"), json!("[1]"), Kind::Unfit),
+            ("/choices/0/finish_reason".to_owned(), json!("bored"), Kind::Unfit),
+        ];
+        for (pointer, value, kind) in cases {
+            let told = read(&with(&pointer, value.clone())).expect_err(&pointer);
+            assert_eq!(told.kind(), kind, "{pointer} {value}");
+        }
+        let error = json!({ "error": { "code": 502, "message": "upstream" } });
+        assert_eq!(read(&error).expect_err("no answer").kind(), Kind::Malformed);
+    }
+
+    #[test]
+    fn a_code_decides_and_a_sentence_where_there_is_none() {
+        let cases = [
+            (429, json!({ "error": { "code": "insufficient_quota", "message": "m" } }), Kind::Quota),
+            (429, json!({ "error": { "code": "rate_limit_exceeded", "message": "m" } }), Kind::RateLimited),
+            (
+                400,
+                json!({ "error": { "code": "context_length_exceeded", "message": "m" } }),
+                Kind::ContextLength,
+            ),
+            (
+                400,
+                json!({ "error": { "code": 400, "type": "exceed_context_size_error" } }),
+                Kind::ContextLength,
+            ),
+            (
+                400,
+                json!({ "object": "error", "message": "This model's maximum context length is 8 tokens." }),
+                Kind::ContextLength,
+            ),
+            (400, json!({ "error": { "code": "model_not_found", "message": "m" } }), Kind::ModelNotFound),
+            (400, json!({ "error": { "message": "invalid options" } }), Kind::InvalidRequest),
+            (500, json!({ "error": { "message": "boom" } }), Kind::ServerError),
+        ];
+        for (status, body, kind) in cases {
+            let said = message(&body).unwrap_or_default();
+            assert_eq!(failure(Kind::of_status(status), said), kind, "{status} {body}");
+        }
+    }
+}
