@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_tests::command::run;
+use bulkhead_tests::probe::Footprint;
 use bulkhead_tests::{Binary, Options, Sandbox, binary, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -37,6 +38,8 @@ impl House {
         for _ in 0..calls {
             run(&sandbox, &["tools", "run", "fs.list", "path=."])?.exits(0)?;
         }
+        // A stop ends all services at once: what is still in an outbox then waits there for the next start.
+        Footprint::of(&sandbox).await?;
         let status = sandbox.stop().await?;
         anyhow::ensure!(status.success(), "{status}");
         Ok(Self { sandbox })
