@@ -137,6 +137,7 @@ impl RunArguments {
         for reason in &left_out {
             say(&format!("Left out: {reason}."));
         }
+        let again = self.again(seed, &families);
         let run = Run { seed, length, families, failpoints: self.failpoints.clone(), folder: folder.path() };
         let timeline = Timeline::begin();
         let evidence = match run.play(&mut signals, &timeline).await {
@@ -151,23 +152,30 @@ impl RunArguments {
             }
         };
         let report = Report::of(seed, self.minutes, left_out, &evidence, &timeline);
-        report.print(self.json)?;
-        report.keep(&run.folder)?;
+        // Said and kept before it is printed: where nobody reads standard output any more, a breach must not be lost.
+        let kept = report.keep(&run.folder);
         folder.settle(report.held);
         if !report.held {
-            say(&format!("Seed {seed} broke it. Again: {}", self.again(seed)));
+            say(&format!("Seed {seed} broke it. Again: {again}"));
         }
+        kept?;
+        report.print(self.json)?;
         Ok(Some(report.held))
     }
 
-    /// The same run once more.
-    fn again(&self, seed: u64) -> String {
-        let mut command = format!("bulkhead chaos run --seed {seed} --minutes {}", self.minutes);
-        if let Some(families) = &self.faults {
-            let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
-            command += &format!(" --faults {}", names.join(","));
-        }
-        command
+    /// The same run once more. It names what was injected, since another machine may be able to inject something else
+    /// and would make another plan of the seed.
+    fn again(&self, seed: u64, families: &[Family]) -> String {
+        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        let broken = self
+            .failpoints
+            .as_ref()
+            .map_or_else(String::new, |names| format!("{}={names} ", bulkhead_failpoint::VARIABLE));
+        format!(
+            "{broken}bulkhead chaos run --seed {seed} --minutes {} --faults {}",
+            self.minutes,
+            names.join(",")
+        )
     }
 }
 
