@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
+use super::house::{FRAGILE, FRAGILE_FILE};
 use crate::serve::Service;
 use crate::up::Layout;
 
@@ -67,6 +68,8 @@ pub(super) struct Records {
     pub(super) findings: Vec<Finding>,
     /// Lines in the log.
     pub(super) log_lines: u64,
+    /// The file in which nothing can be taken back.
+    pub(super) fragile: String,
 }
 
 /// Reads everything. The services must have stopped.
@@ -81,6 +84,9 @@ pub(super) async fn read(layout: &Layout) -> anyhow::Result<Records> {
         }
     }
     read_log(&layout.data(Service::Audit).join("logs"), &mut records)?;
+    let fragile = layout.root().join(FRAGILE).join(FRAGILE_FILE);
+    records.fragile =
+        std::fs::read_to_string(&fragile).with_context(|| format!("cannot read {}", fragile.display()))?;
     // Everything has drained: nothing may be excused as still on its way.
     let options = VerifyOptions {
         key: Some(layout.log_key().with_extension("pub")),

@@ -1,5 +1,7 @@
 //! Every effect happened at most once, and exactly once if it was reported as done.
 
+use std::collections::BTreeSet;
+
 use bulkhead_canonical_json::sha256_hex;
 
 use super::Verdicts;
@@ -26,7 +28,16 @@ pub(super) fn judge(evidence: &Evidence) -> Verdicts {
     for (path, content) in evidence.seen.files.iter().filter(|(path, _)| path.starts_with("ledgers/")) {
         chain(path, content, &mut verdicts);
     }
+    irreversible(&evidence.records.fragile, &mut verdicts);
     verdicts
+}
+
+/// Whoever looks writes each line once.
+fn irreversible(content: &str, verdicts: &mut Verdicts) {
+    let mut seen = BTreeSet::new();
+    for line in content.lines() {
+        verdicts.check(seen.insert(line), || format!("what cannot be taken back happened twice: {line}"));
+    }
 }
 
 /// However often it was sent, a request is one execution and has one ending.
@@ -205,6 +216,17 @@ mod tests {
         assert_eq!(breaches(claim.clone(), seen.clone()), 0);
         seen.files.insert("ledgers/a0.txt".into(), format!("{line}\n{line}\n"));
         assert_eq!(breaches(claim, seen), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_happens_once() {
+        let breaches = |fragile: &str| {
+            let mut evidence = Evidence::default();
+            evidence.records.fragile = fragile.into();
+            judge(&evidence).breaches.len()
+        };
+        assert_eq!(breaches("here since before\nprobe 1\nprobe 2\n"), 0);
+        assert_eq!(breaches("here since before\nprobe 1\nprobe 2\nprobe 1\n"), 1);
     }
 
     #[test]
