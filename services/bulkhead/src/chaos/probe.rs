@@ -23,12 +23,15 @@ use super::fault::Injection;
 use super::flood::{Expectation, Want, expected};
 use super::house::{FRAGILE, FRAGILE_FILE};
 use super::timeline::Timeline;
-use super::voice::{ending, greeting, named};
+use super::voice::{ending, greeting, is_stated, named};
 
 /// From a fault to the first look: what is under way when it begins may still end as if it had not.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Time for an answer where everything is to go on.
 const GOES_ON_TIMEOUT: Duration = Duration::from_secs(8);
+/// The same while a fault is in force: shorter than what is left of the shortest fault after [`SETTLE`], since what has
+/// waited for its end did not go on.
+const MEANWHILE_TIMEOUT: Duration = Duration::from_millis(2_150);
 /// Time for an answer where nothing can be done. Longer than the executor's own waits.
 const STOPS_TIMEOUT: Duration = Duration::from_millis(1_800);
 
@@ -88,16 +91,19 @@ impl Prober {
         timeline: &Timeline,
     ) -> anyhow::Result<Option<Look>> {
         let Some(expectation) = expected(injection.fault, want) else { return Ok(None) };
-        let time = if expectation == Expectation::GoesOn { GOES_ON_TIMEOUT } else { STOPS_TIMEOUT };
+        let time = if expectation == Expectation::GoesOn { MEANWHILE_TIMEOUT } else { STOPS_TIMEOUT };
         let answer = self.ask(want, time).await?;
         let over = timeline.now() >= injection.at + injection.lasting;
         let (holds, wanted) = match expectation {
             Expectation::GoesOn => (answer.text == want.answer(), want.answer().to_owned()),
-            Expectation::Stops(_) if over => return Ok(None),
+            Expectation::Stops(_) | Expectation::Either if over => return Ok(None),
             Expectation::Stops(answers) => {
                 (answers.contains(&answer.text.as_str()) && answer.says_when, answers.join(" or "))
             }
-            Expectation::Either => return Ok(None),
+            Expectation::Either => (
+                answer.text == want.answer() || says_why(&answer),
+                format!("{} or a stated error", want.answer()),
+            ),
         };
         let said = if answer.says_when { answer.text } else { format!("{} without RetryInfo", answer.text) };
         Ok(Some(Look { fault: injection.fault.to_string(), want, expected: wanted, answer: said, holds }))
@@ -158,6 +164,13 @@ impl Prober {
     fn next(&self) -> u32 {
         self.names.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Whether it is a refusal, or an effect whose outcome cannot be written down yet, that the contract knows.
+fn says_why(answer: &Answer) -> bool {
+    let tool_says =
+        ["RUNNING", "FAILED AUDIT_UNAVAILABLE", "FAILED IO_ERROR"].contains(&answer.text.as_str());
+    tool_says || is_stated(&answer.text) && answer.says_when
 }
 
 fn answer<T>(response: Result<tonic::Response<T>, Status>, read: impl FnOnce(T) -> String) -> Answer {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bulkhead_edge::peer::reason;
+use bulkhead_proto::reasons;
 use bulkhead_proto::router::v1::content_block::Block;
 use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
 use bulkhead_proto::tools::v1::Execution;
@@ -64,5 +65,32 @@ pub(super) fn greeting() -> GenerateRequest {
         request_id: Uuid::now_v7().to_string(),
         messages: vec![Message { role: Role::User.into(), content }],
         ..GenerateRequest::default()
+    }
+}
+
+/// Whether an answer is one that the contract has a row for, with that code, and no accident.
+pub(super) fn is_stated(answer: &str) -> bool {
+    let (code, reason) = answer.split_once(' ').unwrap_or((answer, ""));
+    let row =
+        reasons::find(reason).filter(|(_, row)| row.codes.iter().any(|known| code_name(*known) == code));
+    code != code_name(Code::Internal) && row.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_row_is_a_breach() {
+        for (answer, stated) in [
+            ("UNAVAILABLE STORE_UNAVAILABLE", true),
+            ("UNAVAILABLE PEER_CONNECTION_LOST", true),
+            ("INTERNAL INTERNAL", false),
+            ("UNAVAILABLE", false),
+            ("UNKNOWN SOMETHING_ELSE", false),
+            ("NOT_FOUND STORE_UNAVAILABLE", false),
+        ] {
+            assert_eq!(is_stated(answer), stated, "{answer}");
+        }
     }
 }
