@@ -45,6 +45,7 @@ pub const FAULTS: &[Failpoint] = &[
     at("executor.effect_before_intent", "a tool acts before its intent is durable"),
     at("executor.skip_undo", "an undo says that it was done and does nothing"),
     at("executor.grant_reused", "a grant is not used up by the effect that rests on it"),
+    at("executor.grant_never_expires", "a grant that has run out still opens the door"),
     at("outbox.before_commit", "events leave the outbox before the audit service has confirmed them"),
     at("audit.ack_before_write", "the audit service confirms events before it writes them"),
 ];

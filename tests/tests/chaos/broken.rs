@@ -66,3 +66,8 @@ fn an_outbox_that_forgets_before_it_is_confirmed_is_caught() -> anyhow::Result<(
 fn an_acknowledgement_before_the_write_is_caught() -> anyhow::Result<()> {
     is_caught("audit.ack_before_write", "recorded")
 }
+
+#[test]
+fn a_grant_that_never_expires_is_caught() -> anyhow::Result<()> {
+    is_caught("executor.grant_never_expires", "approved")
+}

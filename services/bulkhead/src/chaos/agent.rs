@@ -14,7 +14,7 @@ use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorService
 use bulkhead_proto::tools::v1::{
     ExecuteToolCallRequest, Execution, GetExecutionRequest, ToolCall, UndoExecutionRequest,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
@@ -27,6 +27,11 @@ use ledger::Ledger;
 
 /// How long one call waits for people before it answers that it waits.
 const PEOPLE_WAIT: Duration = Duration::from_secs(1);
+
+/// What somebody else writes to a file of [`Deed::Changed`].
+pub(super) const CHANGED: &str = "somebody else was here\n";
+/// In the name of such a file; the person votes once it was changed.
+pub(super) const CHANGED_MARK: &str = "-changed-";
 
 /// What an agent needs.
 #[derive(Debug, Clone)]
@@ -98,43 +103,62 @@ impl Agent {
     /// Creates, moves or deletes one file.
     async fn change(&self, act: Act, deed: Deed) -> anyhow::Result<Claim> {
         let name = format!("a{}-{}", self.number, act.number);
-        let content = format!("token {name} of run {}\n", self.seed);
-        let path = match deed {
-            Deed::Create => format!("made/{name}.txt"),
-            Deed::Delete(verdict) => format!("old/{name}-{}.txt", verdict.word()),
-            Deed::Twins => format!("old/{name}-twins-approve.txt"),
-            Deed::Move | Deed::Append | Deed::Ask => format!("inbox/{name}.txt"),
-        };
+        let mut content = format!("token {name} of run {}\n", self.seed);
+        let wish = Wish::of(deed, &name, &content);
         if deed != Deed::Create {
-            let laid = tokio::fs::write(self.workspace.join(&path), &content).await;
-            laid.with_context(|| format!("cannot lay out {path}"))?;
+            self.lay(&wish.path, &content).await?;
         }
-        let (tool, input) = match deed {
-            Deed::Create => ("fs.write", json!({ "root": "workspace", "path": path, "content": content })),
-            Deed::Delete(_) | Deed::Twins => ("fs.delete", json!({ "root": "workspace", "path": path })),
-            Deed::Move | Deed::Append | Deed::Ask => {
-                let to = arrives_at(&path);
-                ("fs.move", json!({ "root": "workspace", "from": path, "to": to }))
+        let input = wish.input.to_string();
+        let calls = match deed {
+            Deed::Twins => {
+                let once = Act { sent: Sent::Once, ..act };
+                let (one, other) = tokio::join!(
+                    self.execute(once, wish.tool, &input),
+                    self.execute(once, wish.tool, &input)
+                );
+                vec![one, other]
             }
-        };
-        let input = input.to_string();
-        let calls = if deed == Deed::Twins {
-            let once = Act { sent: Sent::Once, ..act };
-            let (one, other) =
-                tokio::join!(self.execute(once, tool, &input), self.execute(once, tool, &input));
-            vec![one, other]
-        } else {
-            vec![self.execute(act, tool, &input).await]
+            Deed::Changed => {
+                let (call, changed) = self.interfered(act, &wish).await?;
+                content = if changed { CHANGED.to_owned() } else { content };
+                vec![call]
+            }
+            _ => vec![self.execute(act, wish.tool, &input).await],
         };
         let done = calls.iter().find(|call| call.standing == Standing::Succeeded);
         let undo = match done {
             Some(done) if act.undone => Some(self.undo(done).await),
             _ => None,
         };
-        Ok(Claim { deed, path, content, calls, undo })
+        Ok(Claim { deed, path: wish.path, content, calls, undo })
+    }
+
+    async fn lay(&self, path: &str, content: &str) -> anyhow::Result<()> {
+        let laid = tokio::fs::write(self.workspace.join(path), content).await;
+        laid.with_context(|| format!("cannot lay out {path}"))
+    }
+
+    /// Asks for it, and writes to the file as soon as people are asked; whether it came to that.
+    async fn interfered(&self, act: Act, wish: &Wish) -> anyhow::Result<(Call, bool)> {
+        let opened = CancellationToken::new();
+        let input = wish.input.to_string();
+        let asked = self.execute_and_tell(act, wish.tool, &input, &opened);
+        tokio::pin!(asked);
+        tokio::select! {
+            call = &mut asked => Ok((call, false)),
+            () = opened.cancelled() => {
+                self.lay(&wish.path, CHANGED).await?;
+                Ok((asked.await, true))
+            }
+        }
     }
 
     async fn execute(&self, act: Act, tool: &str, input: &str) -> Call {
+        self.execute_and_tell(act, tool, input, &CancellationToken::new()).await
+    }
+
+    /// The same; `opened` is told when it waits or runs.
+    async fn execute_and_tell(&self, act: Act, tool: &str, input: &str, opened: &CancellationToken) -> Call {
         let request = ExecuteToolCallRequest {
             request_id: Uuid::now_v7().to_string(),
             call: Some(ToolCall { tool: tool.to_owned(), arguments_json: input.to_owned() }),
@@ -152,14 +176,14 @@ impl Agent {
         let mut call = Call::new(request.request_id.clone());
         if act.sent == Sent::TwiceAtOnce {
             let mut copy = call.clone();
-            tokio::join!(self.settle(&mut call, send), self.settle(&mut copy, send));
+            tokio::join!(self.settle(&mut call, send, opened), self.settle(&mut copy, send, opened));
             call.join(copy);
         } else {
-            self.settle(&mut call, send).await;
+            self.settle(&mut call, send, opened).await;
         }
         if act.sent == Sent::Again {
             let mut copy = Call::new(request.request_id.clone());
-            self.settle(&mut copy, send).await;
+            self.settle(&mut copy, send, opened).await;
             call.join(copy);
         }
         call
@@ -180,12 +204,12 @@ impl Agent {
                 Ok(answer.into_inner().execution)
             }
         };
-        self.settle(&mut call, send).await;
+        self.settle(&mut call, send, &CancellationToken::new()).await;
         call
     }
 
     /// Sends the same request until its outcome is known, or it is given up.
-    async fn settle<F>(&self, call: &mut Call, send: impl Fn() -> F)
+    async fn settle<F>(&self, call: &mut Call, send: impl Fn() -> F, opened: &CancellationToken)
     where
         F: Future<Output = Result<Option<Execution>, Status>>,
     {
@@ -199,6 +223,7 @@ impl Agent {
                     let execution = execution.unwrap_or_default();
                     call.heard(&execution.execution_id, Standing::of(execution.state()), ending(&execution));
                     if call.standing == Standing::Open {
+                        opened.cancel();
                         self.follow(call, &execution.execution_id).await;
                     }
                 }
@@ -253,6 +278,37 @@ impl Agent {
 
     fn context(&self, act: Act) -> RunContext {
         RunContext { session_id: self.session(), step: act.number, ..RunContext::default() }
+    }
+}
+
+/// One call for one file.
+struct Wish {
+    path: String,
+    tool: &'static str,
+    input: Value,
+}
+
+impl Wish {
+    fn of(deed: Deed, name: &str, content: &str) -> Self {
+        let deletes = |path: String| {
+            let input = json!({ "root": "workspace", "path": path });
+            Self { path, tool: "fs.delete", input }
+        };
+        match deed {
+            Deed::Create => {
+                let path = format!("made/{name}.txt");
+                let input = json!({ "root": "workspace", "path": path, "content": content });
+                Self { path, tool: "fs.write", input }
+            }
+            Deed::Delete(verdict) => deletes(format!("old/{name}-{}.txt", verdict.word())),
+            Deed::Twins => deletes(format!("old/{name}-twins-approve.txt")),
+            Deed::Changed => deletes(format!("old/{name}{CHANGED_MARK}approve.txt")),
+            Deed::Move | Deed::Append | Deed::Ask => {
+                let path = format!("inbox/{name}.txt");
+                let input = json!({ "root": "workspace", "from": path, "to": arrives_at(&path) });
+                Self { path, tool: "fs.move", input }
+            }
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Evidence {
     pub(super) looks: Vec<Look>,
     /// Error answers, and how often each came.
     pub(super) errors: BTreeMap<String, u64>,
+    /// Whether no clock was made to step, so that times of services can be held against ours.
+    pub(super) clocks_are_right: bool,
     /// What had not come to rest within the bound.
     pub(super) restless: Vec<String>,
 }

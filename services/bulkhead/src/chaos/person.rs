@@ -1,6 +1,7 @@
 //! The person: looks at what waits, and decides what the name of the file says.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bulkhead_edge::peer::{Peer, within};
 use bulkhead_proto::approval::v1::approval_service_client::ApprovalServiceClient;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::agent::{CHANGED, CHANGED_MARK};
 use super::claim::Decided;
 use super::plan::acts::Verdict;
 use super::voice::{AGAIN_PAUSE, CALL_TIMEOUT, Errors};
@@ -23,6 +25,8 @@ const PAGE: u32 = 200;
 pub(super) struct Person {
     /// The approval service.
     pub(super) desk: ApprovalServiceClient<Peer>,
+    /// The folder of the files.
+    pub(super) workspace: PathBuf,
     /// Goes home then.
     pub(super) home: CancellationToken,
     /// Error answers.
@@ -37,7 +41,7 @@ impl Person {
         loop {
             for approval in self.waiting().await {
                 let (path, verdict) = shown(&approval);
-                let Some(decision) = decision(verdict) else { continue };
+                let Some(decision) = decision(verdict).filter(|_| self.may_vote(&path)) else { continue };
                 let known = decided.entry(approval.approval_id.clone()).or_insert_with(|| Decided {
                     approval_id: approval.approval_id.clone(),
                     path,
@@ -56,6 +60,13 @@ impl Person {
                 return decided.into_values().collect();
             }
         }
+    }
+
+    /// Whether a file that is to be changed before the vote has been.
+    fn may_vote(&self, path: &str) -> bool {
+        let is_there =
+            || std::fs::read_to_string(self.workspace.join(path)).is_ok_and(|content| content == CHANGED);
+        !path.contains(CHANGED_MARK) || is_there()
     }
 
     async fn waiting(&mut self) -> Vec<Approval> {

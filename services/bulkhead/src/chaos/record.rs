@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bulkhead_audit::verify::{Finding, VerifyOptions, verify};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
@@ -62,6 +62,10 @@ pub(super) struct Records {
     pub(super) undelivered: BTreeMap<&'static str, i64>,
     /// By subject.
     pub(super) log: BTreeMap<String, Told>,
+    /// When the grant of an approval runs out.
+    pub(super) not_after: BTreeMap<String, Timestamp>,
+    /// Effects that rest on an approval: which approval, and when the effect began.
+    pub(super) gated: Vec<(String, Timestamp)>,
     /// Request ids of the model calls in the log.
     pub(super) model_calls: BTreeSet<String>,
     /// What `bulkhead audit verify` finds.
@@ -99,13 +103,21 @@ pub(super) async fn read(layout: &Layout) -> anyhow::Result<Records> {
     Ok(records)
 }
 
-/// How many events wait in the outboxes now, while the services run.
-pub(super) async fn waiting(layout: &Layout) -> anyhow::Result<i64> {
+/// States of the journal in which something is still to come. UNKNOWN is one: a file tool can always find out.
+pub(super) const OPEN: [&str; 4] = ["PLANNED", "AWAITING_APPROVAL", "RUNNING", "UNKNOWN"];
+
+/// How many executions are open and events wait in outboxes now, while the services run.
+pub(super) async fn unfinished(layout: &Layout) -> anyhow::Result<i64> {
     let mut all = 0;
     for (service, file) in STORES {
         let mut store = open(&layout.data(service).join(file)).await?;
         let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut store).await?;
         all += waiting;
+        if service == Service::ToolExecutor {
+            let journal = journal(&mut store).await?;
+            let open = journal.values().filter(|execution| OPEN.contains(&execution.state.as_str())).count();
+            all += i64::try_from(open)?;
+        }
     }
     Ok(all)
 }
@@ -134,6 +146,14 @@ struct Line {
     outcome: String,
     #[serde(default)]
     subject_id: String,
+    time: Timestamp,
+    attributes: Attributes,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attributes {
+    approval_id: Option<String>,
+    grant_not_after: Option<Timestamp>,
 }
 
 fn read_log(folder: &Path, records: &mut Records) -> anyhow::Result<()> {
@@ -145,6 +165,12 @@ fn read_log(folder: &Path, records: &mut Records) -> anyhow::Result<()> {
                 serde_json::from_str(line).with_context(|| format!("{} holds no event", path.display()))?;
             if line.kind == "model.call" {
                 records.model_calls.insert(line.subject_id.clone());
+            }
+            if let Some(not_after) = line.attributes.grant_not_after {
+                records.not_after.insert(line.subject_id.clone(), not_after);
+            }
+            if let ("tool.intent", Some(approval_id)) = (line.kind.as_str(), line.attributes.approval_id) {
+                records.gated.push((approval_id, line.time));
             }
             let told = records.log.entry(line.subject_id).or_default();
             *told.lines.entry(format!("{} {}", line.kind, line.outcome)).or_default() += 1;

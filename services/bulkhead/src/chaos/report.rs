@@ -142,6 +142,7 @@ fn word(deed: Deed) -> &'static str {
         Deed::Move => "move",
         Deed::Delete(_) => "delete",
         Deed::Twins => "twins",
+        Deed::Changed => "changed",
         Deed::Ask => "ask",
     }
 }

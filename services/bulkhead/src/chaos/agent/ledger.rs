@@ -1,7 +1,6 @@
 //! The chain of lines that one agent writes.
 
 use bulkhead_canonical_json::sha256_hex;
-use uuid::Uuid;
 
 /// A ledger's first line follows this.
 pub(in crate::chaos) const GENESIS: &str = "0";
@@ -23,9 +22,9 @@ impl Ledger {
         Self { path: format!("ledgers/a{agent}.txt"), last: GENESIS.to_owned(), exists: false }
     }
 
-    /// The line that follows, with its end.
+    /// The line that follows, with its end. No other has its number.
     pub(super) fn next(&self, number: u32) -> String {
-        format!("{} {number} {}\n", self.last, Uuid::new_v4().simple())
+        format!("{} {number}\n", self.last)
     }
 
     /// A line is certainly there, and stays.

@@ -58,7 +58,12 @@ impl Crew {
         let desk = ApprovalServiceClient::new(house.connect(Service::Approval, "approver")?);
         let workspace = house.layout().workspace();
         let observer = tracker.spawn(Observer::begin(&workspace)?.run(home.clone()));
-        let person = Person { desk: desk.clone(), home: home.clone(), errors: errors.clone() };
+        let person = Person {
+            desk: desk.clone(),
+            workspace: workspace.clone(),
+            home: home.clone(),
+            errors: errors.clone(),
+        };
         let person = tracker.spawn(person.run());
         let mut agents = JoinSet::new();
         for number in 0..AGENTS {
@@ -103,7 +108,7 @@ impl Crew {
             evidence.claims.extend(claims);
             evidence.asked.extend(asked);
         }
-        settle_outboxes(house, evidence, bound).await?;
+        settle(house, evidence, bound).await?;
         evidence.restless.extend(unready(house).await?);
         self.home.cancel();
         evidence.decided = self.person.await.context("the person did not end")?;
@@ -125,14 +130,16 @@ pub(super) async fn recovers(prober: &Prober) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-async fn settle_outboxes(house: &House, evidence: &mut Evidence, until: Instant) -> anyhow::Result<()> {
+async fn settle(house: &House, evidence: &mut Evidence, until: Instant) -> anyhow::Result<()> {
     loop {
-        let waiting = record::waiting(house.layout()).await?;
+        let waiting = record::unfinished(house.layout()).await?;
         if waiting == 0 {
             return Ok(());
         }
         if Instant::now() >= until {
-            evidence.restless.push(format!("{waiting} events are not delivered in time"));
+            evidence
+                .restless
+                .push(format!("{waiting} executions and events did not come to their end in time"));
             return Ok(());
         }
         tokio::time::sleep(LOOK_PAUSE).await;

@@ -1,6 +1,5 @@
 //! Keeps one service running, except when it is to be down.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,12 +20,18 @@ const RESTART_PAUSE: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Keeper {
     service: Service,
-    /// Whether it may run.
-    allowed: watch::Sender<bool>,
-    /// The process, while there is one.
+    orders: watch::Sender<Orders>,
+    /// The process, once it has announced itself and while it is there.
     pid: watch::Receiver<Option<u32>>,
-    /// What the next start is told to die at; taken by it.
-    armed: std::sync::Arc<Mutex<Option<String>>>,
+}
+
+/// What is wanted of the process. Every change ends the one that is there, also one that is only starting.
+#[derive(Debug, Clone)]
+struct Orders {
+    /// Whether it may run.
+    allowed: bool,
+    /// What the next start, and that one alone, is told to die at.
+    armed: Option<String>,
 }
 
 impl Keeper {
@@ -37,12 +42,10 @@ impl Keeper {
         stop: CancellationToken,
         timeline: Timeline,
     ) -> Self {
-        let (allowed, may_run) = watch::channel(true);
+        let (orders, given) = watch::channel(Orders { allowed: true, armed: None });
         let (running, pid) = watch::channel(None);
-        let armed = std::sync::Arc::new(Mutex::new(None));
-        let house = Kept { program, may_run, running, armed: armed.clone(), timeline };
-        tracker.spawn(house.keep(stop));
-        Self { service, allowed, pid, armed }
+        tracker.spawn(Kept { program, orders: given, running, timeline }.keep(stop));
+        Self { service, orders, pid }
     }
 
     pub(super) fn service(&self) -> Service {
@@ -59,95 +62,136 @@ impl Keeper {
 
     /// Kills it and keeps it down.
     pub(super) fn kill(&self) {
-        self.allowed.send_replace(false);
-        self.send(Signal::KILL);
+        self.orders.send_replace(Orders { allowed: false, armed: None });
     }
 
     /// Lets it run again.
     pub(super) fn release(&self) {
-        self.allowed.send_replace(true);
+        self.orders.send_replace(Orders { allowed: true, armed: None });
     }
 
     pub(super) fn pause(&self) {
-        self.send(Signal::STOP);
+        signal(*self.pid.borrow(), Signal::STOP);
     }
 
     pub(super) fn resume(&self) {
-        self.send(Signal::CONT);
+        signal(*self.pid.borrow(), Signal::CONT);
     }
 
     /// Starts it again at once, told to die at a point.
     pub(super) fn arm(&self, point: &str) {
-        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(point.to_owned());
-        self.send(Signal::KILL);
+        self.orders.send_replace(Orders { allowed: true, armed: Some(point.to_owned()) });
     }
 
-    /// Starts it again at once if it may still die at that point.
+    /// Starts it again at once, so that it cannot die at that point any more.
     pub(super) fn disarm(&self) {
-        self.armed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.send(Signal::KILL);
-    }
-
-    fn send(&self, sent: Signal) {
-        signal(*self.pid.borrow(), sent);
+        self.release();
     }
 }
 
 /// The keeper's task.
 struct Kept {
     program: Program,
-    may_run: watch::Receiver<bool>,
+    orders: watch::Receiver<Orders>,
     running: watch::Sender<Option<u32>>,
-    armed: std::sync::Arc<Mutex<Option<String>>>,
     timeline: Timeline,
+}
+
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// By itself.
+    Died,
+    /// Because of other orders.
+    Killed,
+    /// Because all is over.
+    Stopped,
 }
 
 impl Kept {
     async fn keep(mut self, stop: CancellationToken) {
-        loop {
+        let mut last = Ended::Killed;
+        while last != Ended::Stopped {
+            if last == Ended::Died {
+                tokio::select! { () = tokio::time::sleep(RESTART_PAUSE) => {}, () = stop.cancelled() => return }
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                allowed = self.may_run.wait_for(|allowed| *allowed) => if allowed.is_err() { return },
+                allowed = self.orders.wait_for(|orders| orders.allowed) => if allowed.is_err() { return },
             }
-            let program = self.next_start();
-            match start(&program, None).await {
-                Ok((child, _)) => {
-                    if !self.watch(child, &stop).await {
-                        return;
-                    }
-                }
-                Err(error) => self.timeline.note(&format!("{} did not start: {error:#}", program.name)),
+            // Whether these orders are new: the start after a crash is not told to crash again.
+            let orders = self.orders.borrow_and_update().clone();
+            let armed = if last == Ended::Killed { orders.armed } else { None };
+            last = self.run(&self.armed(armed.as_deref()), self.orders.clone(), &stop).await;
+            if let (Some(point), Ended::Killed) = (armed, &last) {
+                self.timeline.note(&format!("{} never came to {point}", self.program.name));
             }
-            tokio::select! { () = tokio::time::sleep(RESTART_PAUSE) => {}, () = stop.cancelled() => return }
         }
     }
 
-    /// Until the process ends by itself, which is true, or is told to.
-    async fn watch(&self, mut child: Child, stop: &CancellationToken) -> bool {
-        let name = self.program.name;
-        self.running.send_replace(child.id());
-        let status = tokio::select! { status = child.wait() => status, () = stop.cancelled() => {
-            if let Err(error) = end(child, name).await {
-                self.timeline.note(&format!("{name} could not be stopped: {error:#}"));
+    /// From a start to the end of the process.
+    async fn run(
+        &self,
+        program: &Program,
+        mut orders: watch::Receiver<Orders>,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let started = tokio::select! {
+            started = start(program, None) => started,
+            // Giving a start up kills what was started.
+            _ = orders.changed() => return Ended::Killed,
+            () = stop.cancelled() => return Ended::Stopped,
+        };
+        match started {
+            Ok((child, _)) => {
+                self.running.send_replace(child.id());
+                let ended = self.watch(child, orders, stop).await;
+                self.running.send_replace(None);
+                ended
             }
-            return false;
-        }};
-        self.running.send_replace(None);
+            Err(error) => {
+                self.timeline.note(&format!("{} did not start: {error:#}", program.name));
+                Ended::Died
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        mut child: Child,
+        mut orders: watch::Receiver<Orders>,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let name = self.program.name;
+        let (ended, status) = tokio::select! {
+            status = child.wait() => (Ended::Died, status),
+            _ = orders.changed() => {
+                if let Err(error) = child.start_kill() {
+                    self.timeline.note(&format!("{name} could not be killed: {error}"));
+                }
+                (Ended::Killed, child.wait().await)
+            }
+            () = stop.cancelled() => {
+                if let Err(error) = end(child, name).await {
+                    self.timeline.note(&format!("{name} could not be stopped: {error:#}"));
+                }
+                return Ended::Stopped;
+            }
+        };
         match status {
             Ok(status) => self.timeline.note(&format!("{name} died ({})", died(status))),
             Err(error) => self.timeline.note(&format!("{name} cannot be waited for: {error}")),
         }
-        true
+        ended
     }
 
-    fn next_start(&self) -> Program {
-        let armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fn armed(&self, point: Option<&str>) -> Program {
         let mut program = self.program.clone();
-        if let Some(point) = armed {
+        if let Some(point) = point {
             let variable = bulkhead_failpoint::VARIABLE;
             let given = program.environment.iter().find(|(name, _)| name == variable);
-            let all = given.map_or(point.clone(), |(_, names)| format!("{names},{point}"));
+            let all = given.map_or(point.to_owned(), |(_, names)| format!("{names},{point}"));
             program.environment.retain(|(name, _)| name != variable);
             program.environment.push((variable.to_owned(), all));
         }

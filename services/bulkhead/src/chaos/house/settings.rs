@@ -22,6 +22,10 @@ const EXECUTOR_MS: [(&str, i64); 4] = [
     ("approval_recheck_ms", 200),
 ];
 
+/// How long a grant may be used, in milliseconds: shorter than any fault, so that some run out while the executor is
+/// away.
+const GRANT_LIFETIME_MS: i64 = 1_500;
+
 /// Appending where no copy can be kept is irreversible; here nobody need be asked for it, so that what the executor
 /// itself demands of such a call can be seen.
 const POLICY: &str = r#"
@@ -57,6 +61,8 @@ pub(super) fn write(layout: &Layout, links: &[(Wire, Link)]) -> anyhow::Result<(
         executor.insert(key.to_owned(), milliseconds.into());
     }
     add_fragile_root(layout, executor)?;
+    let approval = table(&mut config, &[Service::Approval.name()])?;
+    approval.insert("grant_lifetime_ms".to_owned(), GRANT_LIFETIME_MS.into());
     fs::write(layout.config(), toml::to_string(&config)?).context("cannot write the configuration")?;
     let policy = fs::read_to_string(layout.policy()).context("cannot read the policy")?;
     fs::write(layout.policy(), policy + POLICY).context("cannot write the policy")?;

@@ -11,9 +11,14 @@ pub(super) fn judge(evidence: &Evidence) -> Verdicts {
     for claim in &evidence.claims {
         let asked = match claim.deed {
             Deed::Delete(asked) => asked,
-            Deed::Twins => Verdict::Approve,
+            Deed::Twins | Deed::Changed => Verdict::Approve,
             Deed::Append | Deed::Create | Deed::Move | Deed::Ask => continue,
         };
+        if claim.deed == Deed::Changed {
+            verdicts.check(claim.times_done() == 0, || {
+                format!("{} was deleted with other content than the person had seen", claim.path)
+            });
+        }
         if evidence.seen.left(&claim.path) == 0 {
             continue;
         }
@@ -30,10 +35,23 @@ pub(super) fn judge(evidence: &Evidence) -> Verdicts {
             format!("approval {} counted as {outcome}, and the log does not say so", decided.approval_id)
         });
     }
+    unexpired(evidence, &mut verdicts);
     for finding in evidence.records.findings.iter().filter(|finding| is_about_approvals(finding)) {
         verdicts.breach(format!("{}: {}", finding.code, finding.message));
     }
     verdicts
+}
+
+/// An effect begins before its grant runs out. The verifier allows for clocks that are a minute apart; here all services
+/// see one clock, unless it was made to step.
+fn unexpired(evidence: &Evidence, verdicts: &mut Verdicts) {
+    for (approval_id, began) in evidence.records.gated.iter().filter(|_| evidence.clocks_are_right) {
+        if let Some(not_after) = evidence.records.not_after.get(approval_id) {
+            verdicts.check(began <= not_after, || {
+                format!("approval {approval_id} ran out at {not_after}, and its effect began at {began}")
+            });
+        }
+    }
 }
 
 /// Which of the verifier's findings speak of approvals; the others speak of the record.
@@ -54,7 +72,7 @@ pub(super) fn is_about_approvals(finding: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chaos::claim::{Claim, Decided};
+    use crate::chaos::claim::{Call, Claim, Decided, Standing};
     use crate::chaos::observer::Seen;
 
     fn gone(asked: Verdict, decided: Option<Verdict>) -> usize {
@@ -83,6 +101,34 @@ mod tests {
         assert_eq!(gone(Verdict::Approve, None), 1);
         assert_eq!(gone(Verdict::Deny, Some(Verdict::Deny)), 1);
         assert_eq!(gone(Verdict::Ignore, None), 1);
+    }
+
+    #[test]
+    fn what_began_after_its_approval_had_run_out_is_a_breach() {
+        let began = |time: &str, clocks_are_right| {
+            let mut evidence = Evidence { clocks_are_right, ..Evidence::default() };
+            let not_after = "2026-05-09T12:00:02Z".parse().expect("a time");
+            evidence.records.not_after.insert("a1".into(), not_after);
+            evidence.records.gated.push(("a1".into(), time.parse().expect("a time")));
+            judge(&evidence).breaches.len()
+        };
+        assert_eq!(began("2026-05-09T12:00:01.9Z", true), 0);
+        assert_eq!(began("2026-05-09T12:00:02.1Z", true), 1);
+        assert_eq!(began("2026-05-09T12:00:02.1Z", false), 0, "by whose clock?");
+    }
+
+    #[test]
+    fn what_was_changed_after_it_was_shown_stays() {
+        let changed = |standing, words: &str| {
+            let mut call = Call::new("r1".into());
+            call.heard("e1", standing, words.into());
+            let path = "old/t-changed-approve.txt".into();
+            let claim =
+                Claim { deed: Deed::Changed, path, content: String::new(), calls: vec![call], undo: None };
+            judge(&Evidence { claims: vec![claim], ..Evidence::default() }).breaches.len()
+        };
+        assert_eq!(changed(Standing::NotDone, "STALE STALE"), 0);
+        assert_eq!(changed(Standing::Succeeded, "SUCCEEDED"), 1);
     }
 
     #[test]

@@ -48,8 +48,8 @@ fn may_end(deed: Deed, words: &str) -> bool {
     match words {
         INTERRUPTED => true,
         "DENIED APPROVAL_DENIED" => deed == Deed::Delete(Verdict::Deny),
-        "EXPIRED APPROVAL_EXPIRED" => matches!(deed, Deed::Delete(_) | Deed::Twins),
-        "STALE STALE" => deed == Deed::Twins,
+        "EXPIRED APPROVAL_EXPIRED" => matches!(deed, Deed::Delete(_) | Deed::Twins | Deed::Changed),
+        "STALE STALE" => matches!(deed, Deed::Twins | Deed::Changed),
         _ => false,
     }
 }

@@ -3,9 +3,7 @@
 use super::Verdicts;
 use crate::chaos::claim::Standing;
 use crate::chaos::evidence::Evidence;
-
-/// States of the journal in which something is still to come. UNKNOWN is one: a file tool can always find out.
-const OPEN: [&str; 4] = ["PLANNED", "AWAITING_APPROVAL", "RUNNING", "UNKNOWN"];
+use crate::chaos::record::OPEN;
 
 pub(super) fn judge(evidence: &Evidence) -> Verdicts {
     let mut verdicts = Verdicts::default();

@@ -19,7 +19,7 @@ pub(super) fn judge(evidence: &Evidence) -> Verdicts {
         }
         match claim.deed {
             Deed::Append => lines(claim, &evidence.seen, &mut verdicts),
-            Deed::Create | Deed::Move | Deed::Delete(_) | Deed::Twins => {
+            Deed::Create | Deed::Move | Deed::Delete(_) | Deed::Twins | Deed::Changed => {
                 files(claim, &evidence.seen, &mut verdicts)
             }
             Deed::Ask => {}
@@ -78,7 +78,9 @@ fn files(claim: &Claim, seen: &Seen, verdicts: &mut Verdicts) {
     let (before, after) = match claim.deed {
         Deed::Create => (None, Some(claim.path.as_str())),
         Deed::Move => (Some(claim.path.as_str()), Some(target.as_str())),
-        Deed::Delete(_) | Deed::Twins | Deed::Append | Deed::Ask => (Some(claim.path.as_str()), None),
+        Deed::Delete(_) | Deed::Twins | Deed::Changed | Deed::Append | Deed::Ask => {
+            (Some(claim.path.as_str()), None)
+        }
     };
     let times = match after {
         // An undo that was cut short has taken it away and brought it back.

@@ -50,6 +50,9 @@ pub(in crate::chaos) enum Deed {
     Delete(Verdict),
     /// The same token by two calls at once: they join one approval, and one of them may run.
     Twins,
+    /// A token, gated, that somebody else writes to between the look of the person and the vote: what was agreed to
+    /// is not there any more.
+    Changed,
     /// A question to a model.
     Ask,
 }
@@ -89,7 +92,7 @@ pub(in crate::chaos) fn acts(seed: u64, agent: u32) -> impl Iterator<Item = Act>
             1 => Sent::Again,
             _ => Sent::Once,
         };
-        let may_be_undone = !matches!(deed, Deed::Ask | Deed::Twins);
+        let may_be_undone = !matches!(deed, Deed::Ask | Deed::Twins | Deed::Changed);
         Act { number, deed, sent, undone: may_be_undone && random.random_ratio(1, 5) }
     })
 }
@@ -103,6 +106,7 @@ fn deed(random: &mut StdRng) -> Deed {
         80..83 => Deed::Delete(Verdict::Deny),
         83..84 => Deed::Delete(Verdict::Ignore),
         84..88 => Deed::Twins,
+        88..90 => Deed::Changed,
         _ => Deed::Ask,
     }
 }
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn every_deed_comes() {
         let seen: BTreeSet<Deed> = acts(1, 0).take(2_000).map(|act| act.deed).collect();
-        assert_eq!(seen.len(), 8, "{seen:?}");
+        assert_eq!(seen.len(), 9, "{seen:?}");
     }
 
     #[test]
