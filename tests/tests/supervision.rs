@@ -10,13 +10,19 @@ use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceC
 use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, ListModelsRequest, Message, Role};
 use bulkhead_proto::tools::v1::ListToolsRequest;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
+use bulkhead_tests::command::run;
 use bulkhead_tests::{Binary, Options, Sandbox, binary, eventually, send, within};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
+/// Stores with an outbox.
+const STORES: [(&str, &str); 3] =
+    [("tool-executor", "journal.sqlite"), ("approval", "approval.db"), ("model-router", "router.db")];
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
 /// What the executor has on its workspace.
 const TOOLS: usize = 6;
@@ -244,6 +250,25 @@ async fn a_broken_configuration_is_named_with_every_mistake() -> anyhow::Result<
     };
     for key in ["unary_timeout_ms", "drain_timeout_ms"] {
         assert!(said.contains(key), "{key} is not named in: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stop_leaves_nothing_in_the_outboxes() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(Options::default()).await?;
+    for _ in 0..3 {
+        run(&sandbox, &["tools", "run", "fs.list", "path=."])?.exits(0)?;
+    }
+    generates(&sandbox).await?.context("a model answers")?;
+    sandbox.stop().await?;
+    for (service, file) in STORES {
+        let store = sandbox.data().join(service).join(file);
+        let options = SqliteConnectOptions::new().filename(&store).read_only(true);
+        let mut store =
+            options.connect().await.with_context(|| format!("cannot read {}", store.display()))?;
+        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut store).await?;
+        assert_eq!(waiting, 0, "{service} stopped before audit had everything");
     }
     Ok(())
 }

@@ -42,8 +42,10 @@ pub(crate) struct Stack {
     options: StackOptions,
     services: Vec<(Service, watch::Receiver<ChildState>)>,
     simulator: Option<SocketAddr>,
-    tracker: TaskTracker,
-    stop: CancellationToken,
+    /// Ends first.
+    senders: Group,
+    /// What others still send to or ask while they end: audit, and the simulator.
+    receivers: Group,
     fail: mpsc::Sender<anyhow::Error>,
     failures: tokio::sync::Mutex<mpsc::Receiver<anyhow::Error>>,
     reserved: init::Reserved,
@@ -67,8 +69,8 @@ impl Stack {
             options,
             services: Vec::new(),
             simulator: None,
-            tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            senders: Group::default(),
+            receivers: Group::default(),
             fail,
             failures: tokio::sync::Mutex::new(failures),
             reserved,
@@ -84,7 +86,7 @@ impl Stack {
         let mut router_config = self.layout.config();
         if self.options.simulate {
             let program = self.program("provider-sim", vec!["serve-simulator".to_owned()], &[]);
-            let mut watched = self.launch(Program { keeps_address: true, ..program });
+            let mut watched = self.launch(Program { keeps_address: true, ..program }, &self.receivers);
             let address = self.announced("provider-sim", &mut watched).await?;
             self.simulator = Some(address);
             router_config = simulated::configure(&self.layout, address)?;
@@ -96,7 +98,8 @@ impl Stack {
             let arguments = ["serve", service.name(), "--config", &config].map(str::to_owned).to_vec();
             let program = self.program(service.name(), arguments, &self.options.environment);
             self.reserved.release(service);
-            self.services.push((service, self.launch(program)));
+            let group = if service == Service::Audit { &self.receivers } else { &self.senders };
+            self.services.push((service, self.launch(program, group)));
         }
         for (service, watched) in &self.services {
             self.announced(service.name(), &mut watched.clone()).await?;
@@ -104,10 +107,10 @@ impl Stack {
         Ok(())
     }
 
-    fn launch(&self, program: Program) -> watch::Receiver<ChildState> {
+    fn launch(&self, program: Program, group: &Group) -> watch::Receiver<ChildState> {
         let (state, watched) = watch::channel(ChildState::default());
-        let (stop, fail, report) = (self.stop.clone(), self.fail.clone(), self.options.report);
-        self.tracker.spawn(async move {
+        let (stop, fail, report) = (group.stop.clone(), self.fail.clone(), self.options.report);
+        group.tracker.spawn(async move {
             if let Err(error) = supervise(program, state, stop, report).await {
                 // The receiver lives as long as the stack; a full channel already holds a reason.
                 drop(fail.try_send(error));
@@ -198,9 +201,23 @@ impl Stack {
         failure.unwrap_or_else(|| anyhow::anyhow!("the supervisor ended"))
     }
 
-    /// Lets every child drain and waits for them. One that has not announced itself yet has nothing to drain
-    /// and is killed.
+    /// Lets every child drain and waits for them, audit last, so that what the others have still to tell gets there.
+    /// One that has not announced itself yet has nothing to drain and is killed.
     pub(crate) async fn stop(self) {
+        self.senders.end().await;
+        self.receivers.end().await;
+    }
+}
+
+/// Children that end together.
+#[derive(Debug, Default)]
+struct Group {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Group {
+    async fn end(self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
