@@ -21,7 +21,7 @@ use crate::verify::VerifyArguments;
 
 /// The production-hardening layer for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, propagate_version = true, after_long_help = exit::HELP)]
+#[command(name = "bulkhead", version = bulkhead_version::VERSION, propagate_version = true, after_long_help = exit::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
