@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod completions;
 mod demo;
+mod init;
 mod serve;
 mod up;
 mod verify;

@@ -1,10 +1,11 @@
 //! `bulkhead up`: every service as a child process, on embedded storage.
 
 mod child;
-mod init;
+pub(crate) mod configuration;
+pub(crate) mod init;
 mod layout;
 mod lock;
-mod secured;
+pub(crate) mod secured;
 mod signals;
 mod stack;
 

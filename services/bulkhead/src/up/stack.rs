@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::child::{ChildState, Program, signal, supervise};
 use super::lock::FolderLock;
-use super::{Founding, Layout, init, secured};
+use super::{Founding, Layout, configuration, init, secured};
 use crate::serve::Service;
 
 /// How long a stack may take until every service has announced its address.
@@ -142,20 +142,9 @@ impl Stack {
     /// The router's configuration with the three simulated models in place of its own.
     fn write_simulated_config(&self, simulator: SocketAddr) -> anyhow::Result<PathBuf> {
         let text = std::fs::read_to_string(self.layout.config())?;
-        let mut file: toml::Table = toml::from_str(&text).context("the configuration is not valid TOML")?;
-        let router = file.get_mut(Service::ModelRouter.name()).and_then(toml::Value::as_table_mut);
-        let router = router.context("the configuration has no table [model-router]")?;
         let key = self.layout.simulated_key();
         std::fs::write(&key, "simulated\n").context("cannot write the key for the simulated models")?;
-        let simulated = include_str!("simulated-models.toml.template")
-            .replace("{simulator}", &init::quoted(&format!("http://{simulator}")))
-            .replace("{simulated_key}", &init::quoted_path(&key)?);
-        let simulated: toml::Table =
-            toml::from_str(&simulated).context("the simulated models are not valid")?;
-        for key in ["model", "route"] {
-            router.remove(key);
-        }
-        router.extend(simulated);
+        let file = configuration::simulated(&text, &format!("http://{simulator}"), &key)?;
         let header = "# Written by every `bulkhead up --simulate`; edit bulkhead.toml instead.\n";
         let path = self.layout.simulated_config();
         std::fs::write(&path, format!("{header}{}", toml::to_string(&file)?))?;
