@@ -28,6 +28,7 @@ use tonic::body::Body;
 use tonic::{Request, Status};
 use tracing::Span;
 
+pub(crate) use self::connect::{ConnectError, speak};
 pub use self::credentials::Credentials;
 pub use self::dial::{Dialler, dial, dial_with};
 pub use self::failure::{PeerFailure, did_nothing, reason};

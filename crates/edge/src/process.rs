@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod health;
 
 use std::error::Error;
 use std::future::Future;
@@ -44,15 +45,15 @@ where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
     let settings = Settings::load(&arguments.config, service);
-    let config = settings.and_then(|settings| settings.read_with_knobs(read));
-    match (arguments.action(), config) {
-        (Action::Serve, Ok((config, _knobs))) => {
-            host(service, |announce, shutdown| serve(config, announce, shutdown))
-        }
-        (Action::Serve, Err(mistakes)) => stopped(service, &mistakes, Exit::Misconfigured),
+    let action = arguments.action();
+    if action == Action::Health {
+        return health::report(service, settings.and_then(|settings| settings.edge()));
+    }
+    match (action, settings.and_then(|settings| settings.read_with_knobs(read))) {
         (Action::Check { json }, config) => check::report(service, config.map(drop), json),
         (Action::Print, Ok((_config, knobs))) => check::print(&knobs),
-        (Action::Print, Err(mistakes)) => stopped(service, &mistakes, Exit::Misconfigured),
+        (_, Ok((config, _knobs))) => host(service, |announce, shutdown| serve(config, announce, shutdown)),
+        (_, Err(mistakes)) => stopped(service, &mistakes, Exit::Misconfigured),
     }
 }
 

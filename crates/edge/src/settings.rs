@@ -65,6 +65,17 @@ impl Settings {
         self.read_with_knobs(read).map(|(value, _knobs)| value)
     }
 
+    /// Reads how the service meets its callers, and nothing else of its table.
+    ///
+    /// # Errors
+    /// Every mistake of the table `edge` at once.
+    pub fn edge(&self) -> Result<EdgeSettings, Mistakes> {
+        self.read(|table| {
+            table.leave_the_rest();
+            table.table("edge", EdgeSettings::read)
+        })
+    }
+
     /// The same, and what each key is set to.
     ///
     /// # Errors

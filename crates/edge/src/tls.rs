@@ -5,12 +5,14 @@
 //! broken then is refused with a reason, and what was in use before stays.
 
 mod files;
+mod itself;
 mod listen;
 mod open;
 
 use std::path::PathBuf;
 
 pub use files::TlsError;
+pub(crate) use itself::itself;
 pub(crate) use listen::{Acceptor, Reloader};
 pub(crate) use open::Authority;
 

@@ -105,6 +105,9 @@ impl Store {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What a savepoint takes back, and what a sort needs, would otherwise go to a file in `/tmp`, which a
+            // container with a read-only root does not have.
+            .pragma("temp_store", "memory")
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let open = |source| OpenError::Open { path: path.to_owned(), source };

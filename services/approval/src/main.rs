@@ -9,7 +9,7 @@ use clap::Parser;
 ///
 /// Example: approval --config bulkhead.toml
 #[derive(Parser)]
-#[command(version)]
+#[command(version = bulkhead_version::VERSION)]
 struct Arguments {
     #[command(flatten)]
     service: ServiceArguments,

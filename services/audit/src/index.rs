@@ -60,6 +60,8 @@ impl Index {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Off)
+            // Not in `/tmp`: in a container with a read-only root there is none.
+            .pragma("temp_store", "memory")
             .busy_timeout(BUSY_TIMEOUT);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         // `run` takes any `Acquire`, which hides from the compiler that the future is `Send`.

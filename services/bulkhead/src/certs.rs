@@ -28,7 +28,7 @@ pub(crate) struct CertsArguments {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// A further DNS name or IP address that the services are called by; may be given more than once.
-    /// `localhost`, 127.0.0.1 and ::1 are always in.
+    /// `localhost`, 127.0.0.1, ::1 and the service's own name are always in.
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
     /// The tenant of the services in their client certificates.
@@ -129,8 +129,10 @@ fn sign(
     let mut signed = Vec::new();
     for service in Service::ALL {
         let files = ServiceFiles::of(folder, service);
+        // Under its own name alone: one service must not be taken for another.
+        let names = [names, &[service.name().to_owned()]].concat();
         let principal = format!("spiffe://bulkhead/{tenant}/service/{}", service.name());
-        signed.push((authority.server(service.name(), names, validity)?, files.server));
+        signed.push((authority.server(service.name(), &names, validity)?, files.server));
         signed.push((authority.client(&principal, validity)?, files.client));
     }
     Ok(signed)

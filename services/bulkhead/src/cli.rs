@@ -16,13 +16,14 @@ use crate::client::models::ModelsCommand;
 use crate::client::tools::ToolsCommand;
 use crate::completions::CompletionsArguments;
 use crate::demo::DemoArguments;
+use crate::init::InitArguments;
 use crate::serve::{ServeArguments, SimulatorArguments};
 use crate::up::UpArguments;
 use crate::verify::VerifyArguments;
 
 /// The production-hardening layer for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, propagate_version = true, after_long_help = exit::HELP)]
+#[command(name = "bulkhead", version = bulkhead_version::VERSION, propagate_version = true, after_long_help = exit::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +50,12 @@ enum Command {
     ///
     /// Example: bulkhead certs ./bulkhead-data/certs --name bulkhead.internal
     Certs(CertsArguments),
+    /// Make keys, tokens, certificates and configuration for services in containers, a folder for each.
+    ///
+    /// Runs once before them, as the service `init` of docker-compose.yml. A second run changes nothing.
+    ///
+    /// Example: bulkhead init ./volumes --name bulkhead.internal
+    Init(InitArguments),
     /// See what waits for people, and decide.
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
@@ -110,6 +117,7 @@ impl Cli {
             Command::Agent(command) => command.run(),
             Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),
             Command::Certs(arguments) => arguments.run(),
+            Command::Init(arguments) => arguments.run(),
             Command::Audit { command: AuditCommand::Verify(arguments) } => arguments.run(),
             Command::Chaos(command) => command.run(),
             Command::Completions(arguments) => arguments.run(),

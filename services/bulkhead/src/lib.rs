@@ -11,6 +11,7 @@ mod client;
 mod completions;
 mod data_folder;
 mod demo;
+mod init;
 mod serve;
 mod up;
 mod verify;

@@ -1,11 +1,12 @@
 //! `bulkhead up`: every service as a child process, on embedded storage.
 
 pub(crate) mod child;
+pub(crate) mod configuration;
 mod heirs;
 pub(crate) mod init;
 mod layout;
 mod lock;
-mod secured;
+pub(crate) mod secured;
 mod signals;
 pub(crate) mod simulated;
 mod stack;

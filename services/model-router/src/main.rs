@@ -9,7 +9,7 @@ use clap::Parser;
 ///
 /// Example: model-router --config bulkhead.toml
 #[derive(Parser)]
-#[command(version)]
+#[command(version = bulkhead_version::VERSION)]
 struct Arguments {
     #[command(flatten)]
     service: ServiceArguments,

@@ -25,7 +25,7 @@ const HEADERS_BYTES_MAX: u32 = 64 << 10;
 
 /// Why an address was not reached.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("the name {host} was not resolved")]
     Resolve {
         host: String,
@@ -89,7 +89,7 @@ async fn open(
 
 /// Starts HTTP/2 on a stream, and waits until the peer has too: who can send calls knows that there is somebody to
 /// send them to.
-async fn speak<S>(stream: S, address: SocketAddr) -> Result<SendRequest<Body>, ConnectError>
+pub(crate) async fn speak<S>(stream: S, address: SocketAddr) -> Result<SendRequest<Body>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -21,7 +21,7 @@ const ACK: u8 = 1;
 
 /// Why a peer is none that can be called.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GreetingError {
+pub(crate) enum GreetingError {
     #[error("it speaks TLS, and was called without")]
     Tls,
     #[error("it speaks HTTP/1")]

@@ -17,6 +17,10 @@ pub struct ServiceArguments {
     /// Print what every key is set to, defaults included and secrets hidden, and exit.
     #[arg(long, conflicts_with = "check_config")]
     print_config: bool,
+    /// Ask the service that runs with this configuration whether it is ready, over its own port, and exit with 0 or 1
+    /// within three seconds; 78 when the configuration does not say where it listens.
+    #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
+    health: bool,
     /// With --check-config: answer in JSON.
     #[arg(long, requires = "check_config")]
     json: bool,
@@ -28,14 +32,16 @@ pub(super) enum Action {
     Serve,
     Check { json: bool },
     Print,
+    Health,
 }
 
 impl ServiceArguments {
     pub(super) fn action(&self) -> Action {
-        match (self.check_config, self.print_config) {
-            (true, _) => Action::Check { json: self.json },
-            (false, true) => Action::Print,
-            (false, false) => Action::Serve,
+        match (self.check_config, self.print_config, self.health) {
+            (true, _, _) => Action::Check { json: self.json },
+            (_, true, _) => Action::Print,
+            (_, _, true) => Action::Health,
+            (false, false, false) => Action::Serve,
         }
     }
 }

@@ -46,13 +46,22 @@ pub struct Table<'a> {
     source: &'a Source,
     place: Place<'a>,
     known: Vec<&'static str>,
+    /// Whether keys that were not asked for are somebody else's affair.
+    in_part: bool,
     mistakes: Mistakes,
     knobs: Vec<Knob>,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(source: &'a Source, place: Place<'a>) -> Self {
-        Self { source, place, known: Vec::new(), mistakes: source.no_mistakes(), knobs: Vec::new() }
+        Self {
+            source,
+            place,
+            known: Vec::new(),
+            in_part: false,
+            mistakes: source.no_mistakes(),
+            knobs: Vec::new(),
+        }
     }
 
     /// A value that must be there.
@@ -281,10 +290,16 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Only a part of the table is read; what else it holds is judged by who reads the whole.
+    pub(super) fn leave_the_rest(&mut self) {
+        self.in_part = true;
+    }
+
     /// Ends the reading: keys that were not asked for are mistakes.
     pub(super) fn finish(mut self) -> (Mistakes, Vec<Knob>) {
         let entries = self.place.entries.into_iter().flatten();
-        let unknown = entries.filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref()));
+        let unknown =
+            entries.filter(|(key, _)| !self.in_part && !self.known.contains(&key.get_ref().as_ref()));
         for (key, _) in unknown.collect::<Vec<_>>() {
             let name = key.get_ref().as_ref();
             let hint = match nearest(name, &self.known) {

@@ -87,7 +87,7 @@ impl Content {
         paths.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    fn file(&self, place: usize) -> &[u8] {
+    pub(super) fn file(&self, place: usize) -> &[u8] {
         self.0.get(place).map_or(&[], Vec::as_slice)
     }
 }
@@ -159,7 +159,7 @@ impl PeerTlsSettings {
 }
 
 /// Named rather than taken from the process, so that nothing else in it can change what is used here.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -183,7 +183,7 @@ fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |source| TlsError::Pem { path: path.to_owned(), expected: "a certificate", source };
     let chain = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     if chain.is_empty() { Err(wrong(pem::Error::NoItemsFound)) } else { Ok(chain) }

@@ -11,17 +11,15 @@ use bulkhead_edge::PrincipalKind;
 use bulkhead_edge::tokens::{TokenEntry, TokenFile, token_hash};
 use rand::{Rng as _, RngCore as _};
 
+use super::configuration::{self, Site, View};
 use super::{Layout, secured};
 use crate::serve::Service;
 
 /// The tenant of everything that `up` makes.
-const TENANT: &str = "default";
+pub(crate) const TENANT: &str = "default";
 /// The person that the agent belongs to. Holds the role `approver` too, and still may not approve what its
 /// own agent asks for.
 const OWNER: &str = "operator";
-
-/// The configuration, with `{…}` where a value goes.
-const TEMPLATE: &str = include_str!("bulkhead.toml.template");
 
 /// Where the services listen.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +90,24 @@ pub(crate) fn ensure(layout: &Layout, founding: Founding) -> anyhow::Result<Rese
         }
         return Ok(reserved);
     }
+    furnish(layout, founding.tls.then_some(&[]))?;
+    let view = View {
+        layout,
+        identities: layout.identities(),
+        workspace: layout.workspace(),
+        scheme: if founding.tls { "https" } else { "http" },
+    };
+    let config = configuration::text(&view, |service| {
+        let address = format!("127.0.0.1:{}", founding.ports.of(service, &mut reserved)?);
+        Ok(Site { listen: address.clone(), called: address, data: layout.data(service) })
+    })?;
+    write_new(&layout.config(), &config, 0o644)?;
+    Ok(reserved)
+}
+
+/// Makes everything but the configuration. With `tls`, its names are what the services are called by beside their own
+/// names and loopback.
+pub(crate) fn furnish(layout: &Layout, tls: Option<&[String]>) -> anyhow::Result<()> {
     for folder in ["", "tokens", "keys", "logs", "workspace"] {
         private_folder(&layout.root().join(folder))?;
     }
@@ -100,13 +116,11 @@ pub(crate) fn ensure(layout: &Layout, founding: Founding) -> anyhow::Result<Rese
             bulkhead_grant::write_new_key(&key, random())?;
         }
     }
-    if founding.tls {
-        secured::furnish(layout, TENANT)?;
+    if let Some(names) = tls {
+        secured::furnish(layout, names, TENANT)?;
     }
     write_tokens(layout)?;
-    write_new(&layout.policy(), bulkhead_tool_executor::DEFAULT_POLICY, 0o644)?;
-    write_new(&layout.config(), &config(layout, founding, &mut reserved)?, 0o644)?;
-    Ok(reserved)
+    write_new(&layout.policy(), bulkhead_tool_executor::DEFAULT_POLICY, 0o644)
 }
 
 fn write_tokens(layout: &Layout) -> anyhow::Result<()> {
@@ -149,50 +163,6 @@ fn entry(
     })
 }
 
-fn config(layout: &Layout, founding: Founding, reserved: &mut Reserved) -> anyhow::Result<String> {
-    let Founding { ports, tls } = founding;
-    let (scheme, certificates) = (if tls { "https" } else { "http" }, layout.certificates());
-    let mut text = TEMPLATE.to_owned();
-    for service in Service::ALL {
-        let name = service.name();
-        let address = format!("127.0.0.1:{}", ports.of(service, reserved)?);
-        text = text.replace(&format!("{{{name}.listen}}"), &quoted(&address));
-        text = text.replace(&format!("{{{name}.endpoint}}"), &quoted(&format!("{scheme}://{address}")));
-        let (of_listener, of_caller) = if tls {
-            (secured::of_listener(&certificates, service)?, secured::of_caller(&certificates, service)?)
-        } else {
-            Default::default()
-        };
-        text = text.replace(&format!("{{{name}.edge_tls}}\n"), &of_listener);
-        text = text.replace(&format!("{{{name}.peer_tls}}\n"), &of_caller);
-        text = text.replace(&format!("{{{name}.data}}"), &quoted_path(&layout.data(service))?);
-        text = text.replace(&format!("{{{name}.token}}"), &quoted_path(&layout.service_token(service))?);
-    }
-    let paths = [
-        ("{identities}", layout.identities()),
-        ("{policy}", layout.policy()),
-        ("{grant_key}", layout.grant_key()),
-        ("{grant_key_public}", layout.grant_key().with_extension("pub")),
-        ("{log_key}", layout.log_key()),
-        ("{workspace}", layout.workspace()),
-    ];
-    for (place, path) in paths {
-        text = text.replace(place, &quoted_path(&path)?);
-    }
-    Ok(text)
-}
-
-/// A TOML string.
-pub(super) fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-/// A path as a TOML string.
-pub(super) fn quoted_path(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?;
-    Ok(quoted(text))
-}
-
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
@@ -209,7 +179,7 @@ pub(crate) fn private_folder(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes a whole file durably, replacing what a cut-short first start may have left.
-fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
         file.write_all(text.as_bytes())?;

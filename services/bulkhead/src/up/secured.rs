@@ -6,17 +6,17 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 
 use super::Layout;
-use super::init::quoted_path;
+use super::configuration::quoted_path;
 use crate::certs::{self, ServiceFiles, authority_file};
 use crate::serve::Service;
 
 /// How long the certificates of a first start are good for; `bulkhead certs DIR --renew` signs new ones.
-const CERTIFICATE_DAYS: u16 = 365;
+pub(crate) const CERTIFICATE_DAYS: u16 = 365;
 
 /// Makes an authority and what it signs. One that a start which was cut short has left is taken.
-pub(super) fn furnish(layout: &Layout, tenant: &str) -> anyhow::Result<()> {
+pub(super) fn furnish(layout: &Layout, names: &[String], tenant: &str) -> anyhow::Result<()> {
     let made = layout.authority().exists();
-    certs::make(&layout.certificates(), &[], tenant, CERTIFICATE_DAYS, made)
+    certs::make(&layout.certificates(), names, tenant, CERTIFICATE_DAYS, made)
 }
 
 /// For the `edge` of a service: what it shows, and who may have signed what its callers show.
