@@ -1,0 +1,40 @@
+# What the images hold. Sourced by `run`.
+step "images"
+
+layers() { docker image inspect -f '{{json .RootFS.Layers}}' "bulkhead/$1:$BULKHEAD_TAG"; }
+contents() {
+  local id
+  id=$(docker create "bulkhead/$1:$BULKHEAD_TAG")
+  docker export "$id" | tar -t | sed 's|/$||' | sort
+  docker rm "$id" >/dev/null
+}
+small_enough() { [ "$(docker image inspect -f '{{.Size}}' "bulkhead/$1:$BULKHEAD_TAG")" -le "$2" ]; }
+
+for program in model-router tool-executor approval audit command; do
+  image=bulkhead/$program:$BULKHEAD_TAG
+  size=$(docker image inspect -f '{{.Size}}' "$image")
+  printf '%-14s %s bytes\n' "$program" "$size"
+  # The command holds all four services and the simulator; no service runs from its image.
+  most=40
+  [ "$program" = command ] && most=60
+  claim "$program: at most $most MB" small_enough "$program" "${most}000000"
+  claim "$program: runs as a user that is nobody else" equal "$(docker image inspect -f '{{.Config.User}}' "$image")" 65532:65532
+  said=$(docker run --rm --network none "$image" --version)
+  claim "$program: --version names the commit" contains "$said" "commit $BULKHEAD_COMMIT"
+  name=$program
+  [ "$program" = command ] && name=bulkhead
+  # The engine itself adds what is not ours: dev, proc, sys, .dockerenv and files of the resolver.
+  files=$(contents "$program" | grep -vE '^(\.dockerenv|dev|proc|sys)(/|$)|^etc/(hostname|hosts|mtab|resolv\.conf)$' |
+    grep -vE '^(etc|etc/ssl|etc/ssl/certs|var|var/lib)$' | tr '\n' ' ')
+  case $program in
+    command) mounts="volumes volumes/approval volumes/audit volumes/authority volumes/identities volumes/model-router volumes/people volumes/tool-executor " ;;
+    tool-executor) mounts="var/lib/bulkhead workspace " ;;
+    *) mounts="var/lib/bulkhead " ;;
+  esac
+  expected=$(tr ' ' '\n' <<<"$name etc/ssl/certs/ca-certificates.crt $mounts" | sed '/^$/d' | sort | tr '\n' ' ')
+  claim "$program: one program, the public authorities, mount points, and nothing else" equal "$files" "$expected"
+done
+
+before=$(layers audit)
+compose build --quiet --no-cache audit >"$work/again.log" 2>&1 || fail "the image does not build twice"
+claim "the same programs make the same layers" equal "$(layers audit)" "$before"
