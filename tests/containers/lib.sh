@@ -87,8 +87,8 @@ context() {
   mkdir -p "$work/context"
   cp -r "$1/docker-compose.yml" "$1/.dockerignore" "$1/deploy" "$1/Cargo.toml" "$work/context/"
   cp -r "$2" "$work/context/dist"
-  # By this its layers are found again, which no tag holds.
-  sed -i "/ AS builder$/a LABEL bulkhead.test=$project" "$work/context/deploy/Dockerfile"
+  # By this the stages are found again that no tag holds.
+  sed -i "/^FROM .* AS /a LABEL bulkhead.test=$project" "$work/context/deploy/Dockerfile"
 }
 
 # A real collector on this machine, and behind it a receiver that stores what comes.
