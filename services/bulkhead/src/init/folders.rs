@@ -56,7 +56,7 @@ impl Folder {
                 "its token, and a second configuration with simulated models"
             }
             Self::Identities => "hashes of all tokens, and what their holders may do",
-            Self::People => "tokens of agent, approver, operator and auditor; for nobody's container",
+            Self::People => "tokens of agent, approver, operator and auditor; for no service",
             Self::Authority => "the key that signs certificates; only `bulkhead init` needs it",
         }
     }

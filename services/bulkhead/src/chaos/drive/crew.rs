@@ -25,9 +25,10 @@ use crate::serve::Service;
 
 /// Agents that work at the same time.
 const AGENTS: u32 = 6;
-/// How long a Bulkhead may take to be whole again once nothing hurts it, and then to finish what was begun. Longer
-/// than an approval waits, and than any back-off of the services.
-const DRAIN_BOUND: Duration = Duration::from_secs(40);
+/// How long a Bulkhead may take to be whole again once nothing hurts it, and then to finish what was begun. Longer than
+/// any back-off of the services, and than the longest that an approval can wait: 8 s, and 45 s more where it was asked
+/// for while the clock was ahead.
+const DRAIN_BOUND: Duration = Duration::from_secs(75);
 /// Between two looks at whether it is.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
