@@ -21,7 +21,7 @@ claim "the first is unharmed" exits 0 audit audit query --limit 1
 # A service that comes back elsewhere is found: the name is resolved again.
 before=$(address audit)
 compose stop audit >/dev/null 2>&1
-squatter=$(docker run -d --network "${project}_services" --name "$project-squatter" "bulkhead/command:$BULKHEAD_TAG" serve-simulator --listen 0.0.0.0:1)
+squatter=$(docker run -d --network "${project}_services" --name "$project-squatter" "localhost/bulkhead/command:$BULKHEAD_TAG" serve-simulator --listen 0.0.0.0:1)
 compose start audit >/dev/null 2>&1
 until_true 60 "audit to be healthy at another address" healthy "$(container audit)"
 claim "audit has another address now" fails equal "$(address audit)" "$before"

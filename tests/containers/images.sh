@@ -1,17 +1,17 @@
 # What the images hold. Sourced by `run`.
 step "images"
 
-layers() { docker image inspect -f '{{json .RootFS.Layers}}' "bulkhead/$1:$BULKHEAD_TAG"; }
+layers() { docker image inspect -f '{{json .RootFS.Layers}}' "localhost/bulkhead/$1:$BULKHEAD_TAG"; }
 contents() {
   local id
-  id=$(docker create "bulkhead/$1:$BULKHEAD_TAG")
+  id=$(docker create "localhost/bulkhead/$1:$BULKHEAD_TAG")
   docker export "$id" | tar -t | sed 's|/$||' | sort
   docker rm "$id" >/dev/null
 }
-small_enough() { [ "$(docker image inspect -f '{{.Size}}' "bulkhead/$1:$BULKHEAD_TAG")" -le "$2" ]; }
+small_enough() { [ "$(docker image inspect -f '{{.Size}}' "localhost/bulkhead/$1:$BULKHEAD_TAG")" -le "$2" ]; }
 
 for program in model-router tool-executor approval audit command; do
-  image=bulkhead/$program:$BULKHEAD_TAG
+  image=localhost/bulkhead/$program:$BULKHEAD_TAG
   size=$(docker image inspect -f '{{.Size}}' "$image")
   printf '%-14s %s bytes\n' "$program" "$size"
   # The command holds all four services and the simulator; no service runs from its image.

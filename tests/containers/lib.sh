@@ -118,7 +118,7 @@ tear_down() {
   [ "$code" = 0 ] || compose logs --tail 40 >&2
   compose --profile demo --profile client down -v --remove-orphans >"$work/down.log" 2>&1
   for pid in "${receiver_pid:-}" "${rotel_pid:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-  docker images -q --filter "reference=bulkhead/*:$BULKHEAD_TAG" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1
+  docker images -q --filter "reference=localhost/bulkhead/*:$BULKHEAD_TAG" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1
   docker image prune -f --filter "label=bulkhead.test=$project" >/dev/null 2>&1
   [ -n "$made_base" ] && docker rmi "$BUILDER_IMAGE" >/dev/null 2>&1
   local left
