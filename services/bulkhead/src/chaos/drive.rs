@@ -20,6 +20,7 @@ use crew::{Crew, recovers};
 
 /// How old the last line of a log may be.
 const CLOCK_TOLERANCE_SECONDS: u64 = 2;
+
 /// What a run is made from.
 #[derive(Debug)]
 pub(super) struct Run {
