@@ -11,6 +11,7 @@ use crate::certs::ServiceFiles;
 use crate::serve::Service;
 use crate::up::configuration::{Site, View, part, simulated, text};
 use crate::up::init::write_new;
+use crate::up::simulated::KEY;
 use crate::up::{DEFAULT_PORT_BASE, Layout, private_folder};
 
 /// Where docker-compose.yml mounts a service's folder, the identities, a store, and what agents work in.
@@ -125,7 +126,7 @@ fn write_simulated(given: &Layout, router: &str) -> anyhow::Result<()> {
     if let Some(router) = file.get_mut(Service::ModelRouter.name()).and_then(toml::Value::as_table_mut) {
         router.insert("local_networks".to_owned(), CONTAINER_NETWORKS.to_vec().into());
     }
-    write_new(&given.simulated_key(), "simulated\n", 0o600)?;
+    write_new(&given.simulated_key(), KEY, 0o600)?;
     let header = "# The configuration with simulated models: BULKHEAD_MODELS=simulated-models uses it.\n";
     write_new(&given.simulated_config(), &format!("{header}{}", toml::to_string(&file)?), 0o644)
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::{Layout, configuration};
 
 /// What the simulated models take for an API key. It opens nothing; a text of its own, so that logs can be searched.
-const KEY: &str = "sk-simulated-and-worth-nothing\n";
+pub(crate) const KEY: &str = "sk-simulated-and-worth-nothing\n";
 
 /// Writes it from what `bulkhead.toml` says now, and says where it is.
 pub(crate) fn configure(layout: &Layout, simulator: SocketAddr) -> anyhow::Result<PathBuf> {
