@@ -38,6 +38,12 @@ impl Violations {
         }
     }
 
+    /// Takes over what was found in a message inside of `field`.
+    pub fn add_within(&mut self, field: &str, inner: Self) {
+        self.0
+            .extend(inner.0.into_iter().map(|(part, description)| (format!("{field}.{part}"), description)));
+    }
+
     /// Parses a field, or records what the parser expected.
     pub fn parse<T: FromStr>(&mut self, field: &str, text: &str, expected: &str) -> Option<T>
     where
@@ -120,6 +126,19 @@ mod tests {
     use tonic_types::StatusExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_is_wrong_inside_of_a_field_is_told_with_its_place() {
+        let (mut outer, mut inner) = (Violations::new(), Violations::new());
+        inner.add("messages[0].role", "must be USER or ASSISTANT");
+        outer.add_within("generate", inner);
+        let status = outer.finish(Some(())).expect_err("violations").into_status();
+        let details = status.get_error_details();
+        assert_eq!(
+            details.bad_request().expect("one").field_violations[0].field,
+            "generate.messages[0].role"
+        );
+    }
 
     #[test]
     fn an_answer_fits_into_the_trailers_whatever_is_wrong() {
