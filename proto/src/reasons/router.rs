@@ -43,6 +43,25 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &["route", "local_only", "attempts", "excluded"],
     },
     Reason {
+        name: "OUTPUT_INVALID",
+        codes: &[Code::FailedPrecondition],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "models answered, and no answer was what was asked for, also after they were told what was wrong; \
+                  `raw_text` is what the last one wrote, its first 2,048 bytes",
+        advice: "read `raw_text`; ask for less, simplify the schema, or name a route with a more able model",
+        metadata: &["route", "local_only", "attempts", "flaw", "raw_text", "raw_text_bytes"],
+    },
+    Reason {
+        name: "REQUEST_NOT_EXPRESSIBLE",
+        codes: &[Code::InvalidArgument],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "the request sets fields that the provider of no model of the route has words for; it was sent nowhere",
+        advice: "leave out the fields that the violations name, or name a route whose models can be told",
+        metadata: &["route", "local_only", "attempts", "excluded"],
+    },
+    Reason {
         name: "REQUEST_REJECTED_BY_MODEL",
         codes: &[Code::InvalidArgument],
         happened: Happened::No,

@@ -19,6 +19,8 @@ pub struct Attempt {
     pub start: Timestamp,
     /// How long it took.
     pub latency: Duration,
+    /// The model was asked again because its answer was not what was asked for.
+    pub repair: bool,
 }
 
 impl Attempt {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, ModelConfig, RouteConfig};
 use crate::health::{Health, ModelState};
-use crate::plan::{self, Candidate, Excluded, Plan};
+use crate::plan::{self, Candidate, Excluded, Needs, Plan};
 use crate::schedule::Policy;
 use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
 
@@ -81,28 +81,30 @@ impl Catalog {
 
     /// The plan for a route, now. ExplainRoute prints it, Generate follows it.
     #[must_use]
-    pub fn plan(&self, route: &RouteConfig, local_only: bool, now: Instant) -> Plan {
+    pub fn plan(&self, route: &RouteConfig, needs: Needs<'_>, now: Instant) -> Plan {
         let chain: Vec<Candidate> =
-            route.chain.iter().filter_map(|index| self.candidate(*index, now)).collect();
-        plan::plan(&chain, local_only, self.policy.patience, now)
+            route.chain.iter().filter_map(|index| self.candidate(*index, needs, now)).collect();
+        plan::plan(&chain, needs.local_only, self.policy.patience, now)
     }
 
     /// Whether one model may be tried now, and after which wait.
     ///
     /// # Errors
     /// Why it may not.
-    pub fn judge(&self, index: usize, local_only: bool, now: Instant) -> Result<Duration, Excluded> {
-        let candidate = self.candidate(index, now);
+    pub fn judge(&self, index: usize, needs: Needs<'_>, now: Instant) -> Result<Duration, Excluded> {
+        let candidate = self.candidate(index, needs, now);
         candidate.map_or(Ok(Duration::ZERO), |candidate| {
-            plan::judge(&candidate, local_only, self.policy.patience, now)
+            plan::judge(&candidate, needs.local_only, self.policy.patience, now)
         })
     }
 
-    fn candidate(&self, index: usize, now: Instant) -> Option<Candidate> {
+    fn candidate(&self, index: usize, needs: Needs<'_>, now: Instant) -> Option<Candidate> {
         let entry = self.models.get(index)?;
         let state: ModelState = self.health.state(index, now);
         let (name, local, attempts_max) = (entry.name.clone(), entry.local, entry.attempts_max);
-        Some(Candidate { index, name, local, attempts_max, state })
+        let adapter = entry.upstream.target().adapter;
+        let inexpressible = needs.prompt.map(adapter.inexpressible).unwrap_or_default();
+        Some(Candidate { index, name, local, attempts_max, inexpressible, state })
     }
 }
 

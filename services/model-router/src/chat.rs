@@ -20,6 +20,16 @@ pub struct Prompt {
     pub max_output_tokens: Option<u32>,
     /// 0 to 2; none: the provider's default.
     pub temperature: Option<f64>,
+    /// Above 0 to 1; none: the provider's default.
+    pub top_p: Option<f64>,
+    /// 0 to 2^53 - 1; none: no answer has to come again.
+    pub seed: Option<u64>,
+    /// Texts at which the model stops, without giving them.
+    pub stop_sequences: Vec<String>,
+    /// Which tools to call.
+    pub tool_choice: ToolChoice,
+    /// What the answer's text has to be.
+    pub response_format: ResponseFormat,
 }
 
 impl fmt::Debug for Prompt {
@@ -88,6 +98,46 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema of its input.
     pub input_schema: Object,
+}
+
+/// Which tools a model is to call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToolChoice {
+    /// How freely it chooses.
+    pub mode: ToolChoiceMode,
+    /// At most one call in a turn.
+    pub single_call: bool,
+}
+
+/// How freely a model chooses among the tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ToolChoiceMode {
+    /// It decides.
+    #[default]
+    Auto,
+    /// It calls none.
+    Never,
+    /// It calls at least one.
+    Required,
+    /// It calls this one.
+    Named(String),
+}
+
+/// What the text of an answer has to be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ResponseFormat {
+    /// Anything.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that a schema accepts.
+    JsonSchema {
+        /// For the provider.
+        name: String,
+        /// JSON Schema.
+        schema: Object,
+    },
 }
 
 /// What a model said.

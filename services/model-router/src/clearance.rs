@@ -40,7 +40,8 @@
 
 use std::marker::PhantomData;
 
-use crate::chat::Prompt;
+use crate::chat::{Prompt, Turn};
+use crate::plan::Needs;
 
 /// A category that keeps a request on local models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,12 @@ pub struct Cleared<S> {
 }
 
 impl<S> Cleared<S> {
+    fn with(&self, turns: Vec<Turn>) -> Self {
+        let mut prompt = self.prompt.clone();
+        prompt.turns.extend(turns);
+        Self { prompt, scope: PhantomData }
+    }
+
     /// The prompt, for the adapters that write it down for a model.
     pub(crate) fn prompt(&self) -> &Prompt {
         &self.prompt
@@ -142,6 +149,26 @@ impl Clearance {
     #[must_use]
     pub fn is_local_only(&self) -> bool {
         matches!(self, Self::LocalOnly(_))
+    }
+
+    /// The same with more turns at its end, and no wider: what a model is given back to go on from was made from the
+    /// prompt.
+    #[must_use]
+    pub fn with(&self, turns: Vec<Turn>) -> Self {
+        match self {
+            Self::Anywhere(cleared) => Self::Anywhere(cleared.with(turns)),
+            Self::LocalOnly(cleared) => Self::LocalOnly(cleared.with(turns)),
+        }
+    }
+
+    /// What the request asks of a model.
+    #[must_use]
+    pub fn needs(&self) -> Needs<'_> {
+        let prompt = match self {
+            Self::Anywhere(cleared) => cleared.prompt(),
+            Self::LocalOnly(cleared) => cleared.prompt(),
+        };
+        Needs { local_only: self.is_local_only(), prompt: Some(prompt) }
     }
 }
 

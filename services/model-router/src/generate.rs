@@ -1,5 +1,6 @@
 //! `plan → attempt* → answer`: follows the plan, model by model, within the caller's time.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
 use crate::health::Turn;
 use crate::metrics;
-use crate::plan::{Excluded, Plan, Planned};
+use crate::output::{Flaw, Rules};
+use crate::plan::{Excluded, Needs, Plan, Planned, Reason};
 use crate::record::CallRecord;
-use crate::schedule::{self, GiveUp, Next, Situation, Slot};
+use crate::schedule::{self, GiveUp, Next, Repairs, Situation, Slot};
 use crate::upstream::{Brief, Target};
 
 /// Told to callers when no better time is known.
@@ -29,6 +31,23 @@ pub(crate) struct Answered {
     /// Name of the configured model.
     pub(crate) model: String,
     pub(crate) answer: Answer,
+    /// What a response format asked for; empty otherwise.
+    pub(crate) structured_json: String,
+}
+
+/// Why an attempt gave no answer.
+#[derive(Debug)]
+struct Failed {
+    failure: Failure,
+    /// What the model can be told to do better.
+    flaw: Option<Flaw>,
+}
+
+/// What one model did with a request so far.
+#[derive(Debug, Default)]
+struct Tally {
+    attempts: u32,
+    repairs: u32,
 }
 
 /// Why a route did not answer.
@@ -38,6 +57,10 @@ pub(crate) enum Unanswered {
     NoLocalModel { excluded: Vec<Excluded> },
     /// Only local models may see the request, and none can be tried now.
     LocalModelsDown { excluded: Vec<Excluded>, retry_after: Duration },
+    /// No model that may see the request can be told all that it asks for.
+    NotExpressible { excluded: Vec<Excluded> },
+    /// Models answered, and never what was asked for; what was wrong with the last answer.
+    OutputInvalid(Flaw),
     /// The request itself is wrong, or too long for every model.
     Rejected,
     /// Every model was tried or left out.
@@ -52,6 +75,8 @@ impl Unanswered {
         match self {
             Self::NoLocalModel { .. } => "NO_LOCAL_MODEL",
             Self::LocalModelsDown { .. } => "LOCAL_MODELS_DOWN",
+            Self::NotExpressible { .. } => "REQUEST_NOT_EXPRESSIBLE",
+            Self::OutputInvalid(_) => "OUTPUT_INVALID",
             Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
             Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
             Self::Deadline => "DEADLINE_EXCEEDED",
@@ -63,16 +88,23 @@ impl Unanswered {
 pub(crate) struct Run<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) clearance: &'a Clearance,
+    pub(crate) rules: &'a Rules,
     pub(crate) deadline: Instant,
     pub(crate) record: &'a mut CallRecord,
+    /// Of the last answer that was not what was asked for.
+    pub(crate) flaw: Option<Flaw>,
 }
 
 /// The plan that a request would follow now; it names at least one model.
-pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> Result<Plan, Unanswered> {
+pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> Result<Plan, Unanswered> {
     let now = Instant::now();
-    let plan = catalog.plan(route, local_only, now);
+    let local_only = needs.local_only;
+    let plan = catalog.plan(route, needs, now);
     if !plan.planned.is_empty() {
         return Ok(plan);
+    }
+    if is_inexpressible(&plan.excluded) {
+        return Err(Unanswered::NotExpressible { excluded: plan.excluded });
     }
     let retry_after = earliest(&plan.excluded, now);
     match retry_after {
@@ -84,10 +116,16 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, local_only: bool) -> 
     }
 }
 
+/// Whether every model that may see the request was left out for what it asks for.
+fn is_inexpressible(excluded: &[Excluded]) -> bool {
+    let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal).peekable();
+    cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
+}
+
 impl<'a> Run<'a> {
     /// Tries the planned models in order until one answers.
     pub(crate) async fn follow(mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
-        let plan = plan(self.catalog, route, self.clearance.is_local_only())?;
+        let plan = plan(self.catalog, route, self.clearance.needs())?;
         for (at, planned) in plan.planned.iter().enumerate() {
             let models_left = plan.planned.len() - at;
             if let ControlFlow::Break(end) = self.try_model(planned, models_left).await {
@@ -102,20 +140,28 @@ impl<'a> Run<'a> {
         planned: &Planned,
         models_left: usize,
     ) -> ControlFlow<Result<Answered, Unanswered>> {
-        let mut pause = Duration::ZERO;
-        let mut retry = None;
-        for attempts in 1..=planned.attempts_max {
-            let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await else { break };
-            let failure = match self.attempt(planned.index, turn, waited, models_left).await {
-                Ok(answer) => {
-                    return ControlFlow::Break(Ok(Answered { model: planned.name.clone(), answer }));
-                }
-                Err(failure) => failure,
+        let mut asked = Cow::Borrowed(self.clearance);
+        let (mut pause, mut retry, mut tally) = (Duration::ZERO, None, Tally::default());
+        while let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await {
+            let attempt = Attempting {
+                index: planned.index,
+                asked: &asked,
+                waited,
+                models_left,
+                repair: tally.repairs > 0,
             };
-            let next = self.next(planned, attempts, &failure);
+            let Failed { failure, flaw } = match self.attempt(attempt, turn).await {
+                Ok((answer, structured_json)) => {
+                    let model = planned.name.clone();
+                    return ControlFlow::Break(Ok(Answered { model, answer, structured_json }));
+                }
+                Err(failed) => failed,
+            };
+            tally.attempts += 1;
+            let next = self.next(planned, &tally, &failure, flaw.is_some());
             tracing::warn!(
                 model = planned.name,
-                attempt = attempts,
+                attempt = tally.attempts + tally.repairs,
                 error_kind = failure.kind.as_str(),
                 http_status = failure.http_status,
                 error = failure.message,
@@ -124,7 +170,15 @@ impl<'a> Run<'a> {
             );
             match next {
                 Next::RetryAfter(wait, paid) => (pause, retry) = (wait, Some(paid)),
-                Next::NextModel => break,
+                Next::Repair => {
+                    tally = Tally { attempts: tally.attempts - 1, repairs: tally.repairs + 1 };
+                    pause = Duration::ZERO;
+                    asked = Cow::Owned(self.clearance.with(flaw.iter().flat_map(Flaw::repair).collect()));
+                }
+                Next::NextModel => {
+                    self.flaw = flaw.or(self.flaw.take());
+                    break;
+                }
                 Next::GiveUp(GiveUp::Rejected) => return ControlFlow::Break(Err(Unanswered::Rejected)),
                 Next::GiveUp(GiveUp::Deadline) => return ControlFlow::Break(Err(Unanswered::Deadline)),
             }
@@ -144,10 +198,14 @@ impl<'a> Run<'a> {
         let mut pause = pause;
         loop {
             let now = Instant::now();
-            let local_only = self.clearance.is_local_only();
-            let held = self.catalog.judge(planned.index, local_only, now).inspect_err(|excluded| {
-                tracing::info!(model = planned.name, reason = excluded.reason.as_str(), "a model is skipped");
-            });
+            let held =
+                self.catalog.judge(planned.index, self.clearance.needs(), now).inspect_err(|excluded| {
+                    tracing::info!(
+                        model = planned.name,
+                        reason = excluded.reason.as_str(),
+                        "a model is skipped"
+                    );
+                });
             let held = held.ok()?;
             if pause.is_zero() && !held.is_zero() {
                 // Whoever waits for the same moment must not come in the same moment.
@@ -168,39 +226,54 @@ impl<'a> Run<'a> {
 
     async fn attempt(
         &mut self,
-        index: usize,
+        attempting: Attempting<'_>,
         turn: Turn<'a>,
-        waited: Duration,
-        models_left: usize,
-    ) -> Result<Answer, Failure> {
-        let Some(entry) = self.catalog.model(index) else { return Err(not_cleared()) };
-        let slot = schedule::slot(entry.request_timeout, self.remaining(), models_left);
+    ) -> Result<(Answer, String), Failed> {
+        let Some(entry) = self.catalog.model(attempting.index) else { return Err(not_cleared().into()) };
+        let slot = schedule::slot(entry.request_timeout, self.remaining(), attempting.models_left);
         let span = chat_span(entry.upstream.target());
         let started = Instant::now();
-        self.record.begin(&entry.name, waited, bulkhead_edge::now());
+        self.record.begin(&entry.name, attempting.waited, bulkhead_edge::now());
         let brief = Brief { timeout: slot.timeout, attempt_id: Uuid::now_v7().simple().to_string() };
-        let called = entry.upstream.call(self.clearance, brief).instrument(span.clone()).await;
-        let result = called.unwrap_or_else(|| Err(not_cleared()));
+        let called = entry.upstream.call(attempting.asked, brief).instrument(span.clone()).await;
+        let called = called.unwrap_or_else(|| Err(not_cleared()));
+        note(turn, slot, &called);
+        let usage = called.as_ref().ok().map(|answer| answer.usage);
+        let result = called.map_err(Failed::from).and_then(|answer| self.check(answer));
         describe(&span, &result);
-        note(turn, slot, &result);
         let attempt = Attempt {
             model: entry.name.clone(),
-            failure: result.as_ref().err().cloned(),
-            waited,
+            failure: result.as_ref().err().map(|failed| failed.failure.clone()),
+            waited: attempting.waited,
             start: self.record.started(),
             latency: started.elapsed(),
+            repair: attempting.repair,
         };
-        metrics::called(entry.upstream.target(), attempt.latency, result.as_ref().map(|answer| answer.usage));
+        metrics::called(entry.upstream.target(), attempt.latency, usage, attempt.failure.as_ref());
         metrics::attempted(&attempt);
         self.record.end(attempt);
         result
     }
 
-    fn next(&self, planned: &Planned, attempts: u32, failure: &Failure) -> Next {
+    /// An answer that is not what was asked for is a failed attempt that the model can be told of.
+    fn check(&self, answer: Answer) -> Result<(Answer, String), Failed> {
+        match self.rules.check(&answer) {
+            Ok(structured_json) => Ok((answer, structured_json)),
+            Err(flaw) => {
+                let failure =
+                    Failure { http_status: 200, ..Failure::without_response(Kind::Unfit, flaw.told) };
+                Err(Failed { failure, flaw: Some(flaw) })
+            }
+        }
+    }
+
+    fn next(&self, planned: &Planned, tally: &Tally, failure: &Failure, is_flawed: bool) -> Next {
+        let repairs = Repairs { made: tally.repairs, max: self.rules.repairs_max };
         let situation = Situation {
             failure,
-            attempts,
+            attempts: tally.attempts,
             attempts_max: planned.attempts_max,
+            repairs: is_flawed.then_some(repairs),
             remaining: self.remaining(),
             random: rand::random(),
         };
@@ -213,7 +286,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the end of the chain means.
-    fn unanswered(&self, route: &RouteConfig) -> Unanswered {
+    fn unanswered(&mut self, route: &RouteConfig) -> Unanswered {
         if self.remaining().is_zero() {
             return Unanswered::Deadline;
         }
@@ -222,8 +295,11 @@ impl<'a> Run<'a> {
         if kinds.peek().is_some() && kinds.all(|failure| failure.kind == Kind::ContextLength) {
             return Unanswered::Rejected;
         }
+        if let Some(flaw) = self.flaw.take() {
+            return Unanswered::OutputInvalid(flaw);
+        }
         let now = Instant::now();
-        let plan = self.catalog.plan(route, self.clearance.is_local_only(), now);
+        let plan = self.catalog.plan(route, self.clearance.needs(), now);
         let soonest = plan.planned.iter().map(|planned| planned.wait).min();
         let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));
         exhausted(plan.excluded, retry_after)
@@ -232,6 +308,22 @@ impl<'a> Run<'a> {
 
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {
     Unanswered::Exhausted { excluded, retry_after: retry_after.unwrap_or_default().max(RETRY_DELAY) }
+}
+
+/// One attempt, before it is made.
+#[derive(Debug)]
+struct Attempting<'c> {
+    index: usize,
+    asked: &'c Clearance,
+    waited: Duration,
+    models_left: usize,
+    repair: bool,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, flaw: None }
+    }
 }
 
 /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
@@ -275,16 +367,16 @@ fn chat_span(target: &Target) -> Span {
     )
 }
 
-fn describe(span: &Span, result: &Result<Answer, Failure>) {
+fn describe(span: &Span, result: &Result<(Answer, String), Failed>) {
     match result {
-        Ok(answer) => {
+        Ok((answer, _)) => {
             if is_model_name(&answer.provider_model) {
                 span.record("gen_ai.response.model", answer.provider_model.as_str());
             }
             span.record("gen_ai.usage.input_tokens", count(answer.usage.input_tokens));
             span.record("gen_ai.usage.output_tokens", count(answer.usage.output_tokens));
         }
-        Err(failure) => {
+        Err(Failed { failure, .. }) => {
             span.record("error.type", failure.kind.as_str());
             span.record("otel.status_code", "ERROR");
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bulkhead_edge::page::{self, Page};
 use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
-use bulkhead_edge::{Call, Violations, wire};
+use bulkhead_edge::{Call, Violations};
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_proto::router::v1::model_router_service_server::{ModelRouterService, ModelRouterServiceServer};
 use bulkhead_proto::router::v1::session_service_server::{SessionService, SessionServiceServer};
@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::clearance;
+use crate::plan::Needs;
 use crate::service::Service;
 
 /// The service's routes, without the edge.
@@ -55,14 +56,11 @@ impl ModelRouterService for Grpc {
         request: Request<pb::ExplainRouteRequest>,
     ) -> Result<Response<pb::ExplainRouteResponse>, Status> {
         Call::of(&request)?;
-        let request = request.into_inner();
-        let mut violations = Violations::new();
-        let route = convert::route(&request.route, &self.service.catalog, &mut violations);
-        let context = wire::read_context(request.context, &mut violations);
-        let route = violations.finish(route)?;
-        let decision = clearance::decide(&convert::sensitivity(&context));
+        let question = convert::question(request.into_inner(), &self.service.catalog)?;
+        let decision = clearance::decide(&question.sensitivity);
         let now = Instant::now();
-        let plan = self.service.catalog.plan(&route, decision.local_only, now);
+        let needs = Needs { local_only: decision.local_only, prompt: question.prompt.as_ref() };
+        let plan = self.service.catalog.plan(&question.route, needs, now);
         Ok(Response::new(explain::explanation(decision, plan, now)))
     }
 

@@ -21,6 +21,7 @@ mod grpc;
 pub mod health;
 mod metrics;
 pub mod network;
+pub mod output;
 pub mod plan;
 pub mod provider;
 pub mod proxy;

@@ -56,24 +56,20 @@ pub(crate) fn attempted(attempt: &Attempt) {
 }
 
 /// The same as the GenAI conventions want it told.
-pub(crate) fn called(target: &Target, took: Duration, result: Result<Usage, &Failure>) {
+pub(crate) fn called(target: &Target, took: Duration, usage: Option<Usage>, failure: Option<&Failure>) {
     let mut attributes = vec![
         KeyValue::new("gen_ai.operation.name", "chat"),
         KeyValue::new("gen_ai.provider.name", target.adapter.name),
         KeyValue::new("gen_ai.request.model", target.provider_model.clone()),
     ];
-    match result {
-        Ok(usage) => {
-            DURATION.record(took.as_secs_f64(), &attributes);
-            for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-                attributes.truncate(3);
-                attributes.push(KeyValue::new("gen_ai.token.type", kind));
-                TOKENS.record(tokens, &attributes);
-            }
-        }
-        Err(failure) => {
-            attributes.push(KeyValue::new("error.type", failure.kind.as_str()));
-            DURATION.record(took.as_secs_f64(), &attributes);
-        }
+    if let Some(failure) = failure {
+        attributes.push(KeyValue::new("error.type", failure.kind.as_str()));
+    }
+    DURATION.record(took.as_secs_f64(), &attributes);
+    let Some(usage) = usage else { return };
+    for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+        attributes.truncate(3);
+        attributes.push(KeyValue::new("gen_ai.token.type", kind));
+        TOKENS.record(tokens, &attributes);
     }
 }

@@ -3,7 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::chat::Prompt;
 use crate::health::{Block, ModelState};
+
+/// What a request asks of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'p> {
+    /// Only local models may see it.
+    pub local_only: bool,
+    /// The request; none where only its route is known.
+    pub prompt: Option<&'p Prompt>,
+}
 
 /// A model of a chain as the plan sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +26,8 @@ pub struct Candidate {
     pub local: bool,
     /// Attempts that one request may make.
     pub attempts_max: u32,
+    /// Fields that the request sets and the model's provider has no words for.
+    pub inexpressible: Vec<&'static str>,
     /// What is known of it.
     pub state: ModelState,
 }
@@ -58,10 +70,12 @@ pub struct Excluded {
 }
 
 /// Why a model is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The request is local-only and the model is not local.
     NotLocal,
+    /// The request sets fields that the model's provider has no words for.
+    NotExpressible(Vec<&'static str>),
     /// It failed in a way that will last, or too often.
     MarkedUnusable,
     /// Its server asked for a wait beyond our patience.
@@ -71,9 +85,10 @@ pub enum Reason {
 impl Reason {
     /// The stable word of the contract.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::NotLocal => "NOT_LOCAL",
+            Self::NotExpressible(_) => "NOT_EXPRESSIBLE",
             Self::MarkedUnusable => "MARKED_UNUSABLE",
             Self::DelayedByServer => "DELAYED_BY_SERVER",
         }
@@ -114,6 +129,11 @@ pub fn judge(
     if local_only && !candidate.local {
         return excluded(Reason::NotLocal, None, "only local models may see the request".to_owned());
     }
+    if !candidate.inexpressible.is_empty() {
+        let fields = candidate.inexpressible.clone();
+        let detail = format!("its provider has no words for {}", fields.join(", "));
+        return excluded(Reason::NotExpressible(fields), None, detail);
+    }
     if let Some(block) = candidate.state.block(now) {
         return excluded(Reason::MarkedUnusable, Some(block.until()), explain(block, now));
     }
@@ -153,7 +173,14 @@ mod tests {
     };
 
     fn candidate(index: usize, name: &str, local: bool, now: Instant) -> Candidate {
-        Candidate { index, name: name.into(), local, attempts_max: 3, state: ModelState::new(now) }
+        Candidate {
+            index,
+            name: name.into(),
+            local,
+            attempts_max: 3,
+            inexpressible: vec![],
+            state: ModelState::new(now),
+        }
     }
 
     fn chain(now: Instant) -> [Candidate; 3] {
@@ -186,6 +213,17 @@ mod tests {
             (vec!["local"], vec![("primary", "NOT_LOCAL"), ("fallback", "NOT_LOCAL")])
         );
         assert_eq!(plan.excluded[0].until, None, "waiting does not make it local");
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_told_what_is_wanted_is_left_out() {
+        let now = Instant::now();
+        let mut chain = chain(now);
+        chain[0].inexpressible = vec!["seed", "stop_sequences"];
+        let plan = plan(&chain, false, PATIENCE, now);
+        assert_eq!(summary(&plan), (vec!["fallback", "local"], vec![("primary", "NOT_EXPRESSIBLE")]));
+        assert_eq!(plan.excluded[0].detail, "its provider has no words for seed, stop_sequences");
+        assert_eq!(plan.excluded[0].until, None, "waiting does not help");
     }
 
     #[test]

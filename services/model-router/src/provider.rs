@@ -11,7 +11,7 @@ use bulkhead_edge::Secret;
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::chat::{Answer, Prompt};
+use crate::chat::{Answer, Prompt, ResponseFormat};
 use crate::failure::Kind;
 
 /// One provider's wire format.
@@ -25,6 +25,8 @@ pub struct Adapter {
     pub(crate) path: &'static str,
     /// Headers, the key among them.
     pub(crate) headers: fn(Option<&Secret>) -> HeaderMap,
+    /// The fields of a request that the format has no words for. A request that sets one is not sent there.
+    pub(crate) inexpressible: fn(&Prompt) -> Vec<&'static str>,
     /// The body of a request.
     pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
     /// Reads the body of a success.
@@ -75,6 +77,42 @@ impl Malformed {
 /// Every provider.
 pub static ADAPTERS: [&Adapter; 4] =
     [&anthropic::ADAPTER, &ollama::ADAPTER, &openai::OPENAI, &openai::COMPATIBLE];
+
+/// Names of the request's fields, as the contract has them, for what a format cannot express.
+mod field {
+    pub(super) const SEED: &str = "seed";
+    pub(super) const STOP_SEQUENCES: &str = "stop_sequences";
+    pub(super) const TOOL_CHOICE_MODE: &str = "tool_choice.mode";
+    pub(super) const TOOL_CHOICE_SINGLE_CALL: &str = "tool_choice.single_call";
+}
+
+/// The names of the fields that are set and cannot be expressed.
+fn named<const N: usize>(fields: [(bool, &'static str); N]) -> Vec<&'static str> {
+    fields.into_iter().filter_map(|(is_lacking, name)| is_lacking.then_some(name)).collect()
+}
+
+/// The instructions before a conversation, with what a format can only ask for in words.
+fn instructions(prompt: &Prompt, words: Option<String>) -> Option<String> {
+    let parts: Vec<&str> = [prompt.system.as_str(), words.as_deref().unwrap_or_default()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("\n\n"))
+}
+
+/// Asks for JSON in words. OpenAI refuses its JSON mode where no message has the word.
+fn ask_for_json(format: &ResponseFormat) -> Option<String> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some("Answer with one JSON object and nothing else.".to_owned()),
+        ResponseFormat::JsonSchema { schema, .. } => {
+            let schema = Value::Object(schema.clone());
+            Some(format!(
+                "Answer with one JSON value that this JSON Schema accepts, and nothing else: {schema}"
+            ))
+        }
+    }
+}
 
 /// The checks that every answer passes, whatever the format: M17's first ones.
 fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {
@@ -141,7 +179,7 @@ pub(crate) mod samples {
     //! One conversation with everything in it, shared by the golden tests.
 
     use super::*;
-    use crate::chat::{Block, Object, Role, Tool, ToolResult, ToolUse, Turn};
+    use crate::chat::{Block, Object, Role, Tool, ToolChoice, ToolChoiceMode, ToolResult, ToolUse, Turn};
     use serde_json::json;
 
     pub(crate) fn object(value: Value) -> Object {
@@ -169,7 +207,28 @@ pub(crate) mod samples {
             }],
             max_output_tokens: Some(100),
             temperature: Some(1.5),
+            top_p: None,
+            seed: None,
+            stop_sequences: vec![],
+            tool_choice: ToolChoice::default(),
+            response_format: ResponseFormat::Text,
         }
+    }
+
+    /// The same with every choice that a request can make.
+    pub(crate) fn particular() -> Prompt {
+        Prompt {
+            top_p: Some(0.5),
+            seed: Some(7),
+            stop_sequences: vec!["END".into(), "STOP".into()],
+            tool_choice: ToolChoice { mode: ToolChoiceMode::Named("fs.read".into()), single_call: true },
+            ..conversation()
+        }
+    }
+
+    pub(crate) fn a_schema() -> ResponseFormat {
+        let schema = object(json!({ "type": "object", "required": ["n"] }));
+        ResponseFormat::JsonSchema { name: "count".into(), schema }
     }
 
     pub(crate) const PARAMETERS: Parameters<'_> =

@@ -29,14 +29,26 @@ pub struct Policy {
 pub struct Situation<'a> {
     /// Why the last attempt failed.
     pub failure: &'a Failure,
-    /// Attempts made with this model, this request's own, at least 1.
+    /// Attempts made with this model, this request's own, at least 1. Repairs do not count.
     pub attempts: u32,
     /// Attempts allowed.
     pub attempts_max: u32,
+    /// Where the answer was not what was asked for and the model can be told why: how often it was told before, and how
+    /// often it may be.
+    pub repairs: Option<Repairs>,
     /// Time left for the caller.
     pub remaining: Duration,
     /// In [0, 1).
     pub random: f64,
+}
+
+/// Repairs of one request by one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repairs {
+    /// Made.
+    pub made: u32,
+    /// Allowed.
+    pub max: u32,
 }
 
 /// The next step.
@@ -44,6 +56,8 @@ pub struct Situation<'a> {
 pub enum Next {
     /// The same model, after this wait, with a retry that is paid for already: others decide meanwhile.
     RetryAfter(Duration, Paid),
+    /// The same model, now, with what was wrong with its answer.
+    Repair,
     /// The next model, now.
     NextModel,
     /// Nothing more can be done.
@@ -87,6 +101,10 @@ impl Policy {
             Course::EndRequest => return Next::GiveUp(GiveUp::Rejected),
             _ if situation.remaining.is_zero() => return Next::GiveUp(GiveUp::Deadline),
             Course::NextModel | Course::MarkAndNext => return Next::NextModel,
+            // Nothing failed that a wait would mend, and no retry is taken from those who meet an outage.
+            Course::Retry { .. } if let Some(repairs) = situation.repairs => {
+                return if repairs.made < repairs.max { Next::Repair } else { Next::NextModel };
+            }
             Course::Retry { retries_max } => retries_max.unwrap_or(u32::MAX),
         };
         let retries = situation.attempts.saturating_sub(1);
@@ -132,7 +150,14 @@ mod tests {
     }
 
     fn situation(failure: &Failure) -> Situation<'_> {
-        Situation { failure, attempts: 1, attempts_max: 3, remaining: Duration::from_secs(60), random: 0.5 }
+        Situation {
+            failure,
+            attempts: 1,
+            attempts_max: 3,
+            repairs: None,
+            remaining: Duration::from_secs(60),
+            random: 0.5,
+        }
     }
 
     fn paid() -> Option<Paid> {
@@ -183,6 +208,23 @@ mod tests {
             let at = Situation { attempts, attempts_max: 99, random, ..situation(&failure) };
             assert_eq!(next(&at), retry(millis), "attempt {attempts}");
         }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_asked_for_again_as_often_as_the_request_allows_and_for_free() {
+        let unfit = failure(Kind::Unfit, None);
+        for (made, max, expected) in
+            [(0, 2, Next::Repair), (1, 2, Next::Repair), (2, 2, Next::NextModel), (0, 0, Next::NextModel)]
+        {
+            let at = Situation { repairs: Some(Repairs { made, max }), attempts: 3, ..situation(&unfit) };
+            assert_eq!(POLICY.next(&at, || panic!("no retry is paid for")), expected, "{made} of {max}");
+        }
+        let late = Situation {
+            repairs: Some(Repairs { made: 0, max: 2 }),
+            remaining: Duration::ZERO,
+            ..situation(&unfit)
+        };
+        assert_eq!(next(&late), Next::GiveUp(GiveUp::Deadline));
     }
 
     #[test]

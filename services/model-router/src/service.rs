@@ -19,6 +19,8 @@ use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
 use crate::grpc::convert;
+use crate::output::Rules;
+use crate::plan::Needs;
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
 
 /// A checked request.
@@ -28,6 +30,7 @@ pub(crate) struct Command {
     pub(crate) payload: PayloadDigest,
     pub(crate) route: RouteConfig,
     pub(crate) prompt: Prompt,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) sensitivity: Vec<Sensitivity>,
     pub(crate) context: RunContext,
 }
@@ -85,11 +88,18 @@ impl Service {
     }
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
-        let route = command.route.clone();
+        let (route, rules) = (command.route.clone(), command.rules.clone());
         let mut record = self.open(call, &command).await?;
         let clearance = clearance::clear(command.prompt, &command.sensitivity);
         let deadline = Instant::now() + call.remaining();
-        let run = Run { catalog: &self.catalog, clearance: &clearance, deadline, record: &mut record };
+        let run = Run {
+            catalog: &self.catalog,
+            clearance: &clearance,
+            rules: &rules,
+            deadline,
+            record: &mut record,
+            flaw: None,
+        };
         let result = run.follow(&route).await;
         let called = !record.attempts().is_empty();
         let closed = record.close(&ending(&result)).await;
@@ -120,7 +130,8 @@ impl Service {
     /// The plan and nothing else: no model is called and nothing is written.
     fn dry_run(&self, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
         let local_only = clearance::decide(&command.sensitivity).local_only;
-        let plan = generate::plan(&self.catalog, &command.route, local_only);
+        let needs = Needs { local_only, prompt: Some(&command.prompt) };
+        let plan = generate::plan(&self.catalog, &command.route, needs);
         let plan = plan.map_err(|why| GenerateError::Unanswered {
             route: command.route.name.clone(),
             local_only,
@@ -141,7 +152,7 @@ fn ending(result: &Result<Answered, Unanswered>) -> Ending {
             error: "",
         },
         Err(why) => {
-            let refused = matches!(why, Unanswered::NoLocalModel { .. });
+            let refused = matches!(why, Unanswered::NoLocalModel { .. } | Unanswered::NotExpressible { .. });
             let outcome = if refused { "refused" } else { "failed" };
             Ending { outcome, error: why.reason(), ..Ending::default() }
         }

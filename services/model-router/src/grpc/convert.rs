@@ -1,5 +1,6 @@
 //! Between messages and our own types; a request's every violation is told at once.
 
+mod choices;
 mod read;
 
 use bulkhead_edge::wire;
@@ -11,11 +12,11 @@ use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
 
-pub(crate) use read::{command, route, sensitivity};
+pub(crate) use read::{command, question};
 
 /// The answer of a model, with what it took.
 pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::GenerateResponse {
-    let Answered { model, answer } = answered;
+    let Answered { model, answer, structured_json } = answered;
     let Answer { blocks, stop_reason, usage, .. } = answer;
     let stop_reason = match stop_reason {
         StopReason::EndTurn => pb::StopReason::EndTurn,
@@ -35,6 +36,7 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
         }),
         model,
         attempts: attempts.iter().map(attempt).collect(),
+        structured_json,
         ..pb::GenerateResponse::default()
     }
 }
@@ -50,6 +52,15 @@ pub(crate) fn planned_response(plan: &Plan) -> pb::GenerateResponse {
         attempts: plan.planned.iter().map(planned).collect(),
         ..pb::GenerateResponse::default()
     }
+}
+
+/// The calls of an answer as JSON, for an error about them.
+pub(crate) fn calls_json(blocks: &[Block]) -> String {
+    let calls = blocks.iter().filter_map(|block| match block {
+        Block::ToolUse(call) => Some(serde_json::json!({ "name": call.name, "input": call.input })),
+        Block::Text(_) | Block::ToolResult(_) => None,
+    });
+    serde_json::Value::Array(calls.collect()).to_string()
 }
 
 fn block(block: Block) -> pb::ContentBlock {
@@ -83,6 +94,7 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         waited: Some(wire::duration(attempt.waited)),
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
+        repair: attempt.repair,
         ..pb::Attempt::default()
     }
 }

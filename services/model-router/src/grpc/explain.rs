@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::catalog::{Catalog, Entry};
 use crate::clearance::Decision;
-use crate::plan::{Excluded, Plan};
+use crate::plan::{Excluded, Needs, Plan};
 
 /// The plan, and the rules behind it.
 pub(super) fn explanation(decision: Decision, plan: Plan, now: Instant) -> pb::ExplainRouteResponse {
@@ -56,7 +56,8 @@ pub(super) fn models(catalog: &Catalog, now: Instant, wall: Timestamp) -> Vec<pb
 }
 
 fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Timestamp) -> pb::Model {
-    let (unusable_reason, until) = match catalog.judge(index, false, now) {
+    let (unusable_reason, until) = match catalog.judge(index, Needs { local_only: false, prompt: None }, now)
+    {
         Ok(wait) if wait.is_zero() => (String::new(), None),
         Ok(wait) => {
             ("its server asked not to be called yet; requests wait for it".to_owned(), Some(now + wait))

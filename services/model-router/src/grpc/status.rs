@@ -7,7 +7,9 @@ use tonic::{Code, Status};
 
 use crate::attempt::Attempt;
 use crate::generate::Unanswered;
-use crate::plan::Excluded;
+use crate::grpc::convert;
+use crate::output::{self, Flaw};
+use crate::plan::{Excluded, Reason};
 use crate::record::RecordError;
 use crate::service::GenerateError;
 
@@ -15,6 +17,8 @@ use crate::service::GenerateError;
 const ROOM_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// After which a failing store may be back.
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Bytes of a wrong answer that an error carries: clients take 8 KiB of trailers, and the rest needs its room.
+const RAW_TEXT_BYTES_MAX: usize = 2_048;
 
 impl From<GenerateError> for Status {
     /// Names every variant: a new one is a compile error here, not a silent INTERNAL.
@@ -52,6 +56,8 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
                 .with("excluded", left_out(&excluded))
                 .retry_after(retry_after)
         }
+        Unanswered::NotExpressible { excluded } => not_expressible(&excluded),
+        Unanswered::OutputInvalid(flaw) => output_invalid(&flaw),
         Unanswered::Rejected => {
             let said = attempts.last().and_then(|attempt| attempt.failure.as_ref());
             let said = said.map_or("", |failure| failure.message.as_str());
@@ -69,6 +75,35 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
         Unanswered::Deadline => Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             .saying(format!("no model answered within the caller's time: {}", summary(attempts))),
     }
+}
+
+/// With what the model wrote, as much of it as fits into the trailers beside the rest.
+fn output_invalid(flaw: &Flaw) -> Fault {
+    let written = flaw.written();
+    let mut raw = output::text_of(written);
+    if raw.is_empty() {
+        raw = convert::calls_json(written);
+    }
+    let shown = raw.floor_char_boundary(RAW_TEXT_BYTES_MAX);
+    Fault::new(Code::FailedPrecondition, "OUTPUT_INVALID")
+        .saying(format!("no answer was what was asked for; the last: {}", flaw.told))
+        .with("flaw", flaw.told)
+        .with("raw_text", raw.get(..shown).unwrap_or_default())
+        .with("raw_text_bytes", raw.len())
+}
+
+/// Names every field that keeps a model from being asked.
+fn not_expressible(excluded: &[Excluded]) -> Fault {
+    let mut fault = Fault::new(Code::InvalidArgument, "REQUEST_NOT_EXPRESSIBLE")
+        .saying(format!("no model of the route can be told all that is asked for: {}", left_out(excluded)))
+        .with("excluded", left_out(excluded));
+    for excluded in excluded {
+        let Reason::NotExpressible(fields) = &excluded.reason else { continue };
+        for field in fields {
+            fault = fault.violation(*field, format!("the provider of {} has no words for it", excluded.name));
+        }
+    }
+    fault
 }
 
 fn record(error: RecordError) -> Fault {

@@ -5,8 +5,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::names::ToolNames;
-use super::{Adapter, Malformed, Parameters, count, object, offered, text};
-use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use super::{
+    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+};
+use crate::chat::{
+    Answer, Block, Prompt, Role, StopReason, Tool, ToolChoice, ToolChoiceMode, ToolUse, Turn, Usage,
+};
 use crate::failure::Kind;
 
 /// The row of the table.
@@ -15,6 +19,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     needs_key: true,
     path: "/v1/messages",
     headers,
+    inexpressible,
     request,
     answer,
     failure,
@@ -35,6 +40,12 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
+/// The provider takes no stop sequence of white space alone, and repeats no answer.
+fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
+    let blank = prompt.stop_sequences.iter().any(|sequence| sequence.trim().is_empty());
+    named([(prompt.seed.is_some(), field::SEED), (blank, field::STOP_SEQUENCES)])
+}
+
 fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let names = ToolNames::of(prompt);
     let mut body = json!({
@@ -42,16 +53,41 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         "max_tokens": parameters.max_output_tokens,
         "messages": prompt.turns.iter().map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
     });
-    if !prompt.system.is_empty() {
-        body["system"] = json!(prompt.system);
+    // The format has no JSON mode that all of its models know.
+    if let Some(system) = instructions(prompt, ask_for_json(&prompt.response_format)) {
+        body["system"] = json!(system);
     }
     if let Some(temperature) = prompt.temperature {
         body["temperature"] = json!(temperature.min(TEMPERATURE_MAX));
     }
+    if let Some(top_p) = prompt.top_p {
+        body["top_p"] = json!(top_p);
+    }
+    if !prompt.stop_sequences.is_empty() {
+        body["stop_sequences"] = json!(prompt.stop_sequences);
+    }
     if !prompt.tools.is_empty() {
         body["tools"] = prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect();
+        if let Some(choice) = choice_of(&prompt.tool_choice, &names) {
+            body["tool_choice"] = choice;
+        }
     }
     body
+}
+
+/// None: what the provider does by itself.
+fn choice_of(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
+    let mut said = match &choice.mode {
+        ToolChoiceMode::Auto if !choice.single_call => return None,
+        ToolChoiceMode::Never => return Some(json!({ "type": "none" })),
+        ToolChoiceMode::Auto => json!({ "type": "auto" }),
+        ToolChoiceMode::Required => json!({ "type": "any" }),
+        ToolChoiceMode::Named(name) => json!({ "type": "tool", "name": names.wire(name) }),
+    };
+    if choice.single_call {
+        said["disable_parallel_tool_use"] = json!(true);
+    }
+    Some(said)
 }
 
 fn message_of(turn: &Turn, names: &ToolNames) -> Value {
@@ -190,6 +226,33 @@ mod tests {
         let body = request(&prompt, &PARAMETERS);
         for field in ["system", "tools", "temperature"] {
             assert!(body.get(field).is_none(), "{field}");
+        }
+    }
+
+    #[test]
+    fn choices_are_written_and_what_has_no_words_is_told() {
+        let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
+        let body = request(&prompt, &PARAMETERS);
+        let choice = json!({ "type": "tool", "name": "fs_read", "disable_parallel_tool_use": true });
+        assert_eq!(
+            (&body["top_p"], &body["stop_sequences"], &body["tool_choice"]),
+            (&json!(0.5), &json!(["END", "STOP"]), &choice)
+        );
+        let system = body["system"].as_str().expect("text");
+        assert!(system.starts_with("Be brief.\n\nAnswer with one JSON value"), "{system}");
+        assert!(system.ends_with(r#"{"required":["n"],"type":"object"}"#), "{system}");
+        assert_eq!(inexpressible(&prompt), ["seed"]);
+        let blank = Prompt { stop_sequences: vec!["\n".into()], ..samples::conversation() };
+        assert_eq!(inexpressible(&blank), ["stop_sequences"]);
+        let modes = [
+            (ToolChoiceMode::Auto, json!("auto")),
+            (ToolChoiceMode::Never, json!("none")),
+            (ToolChoiceMode::Required, json!("any")),
+        ];
+        for (mode, word) in modes {
+            let tool_choice = ToolChoice { mode, single_call: true };
+            let body = request(&Prompt { tool_choice, ..samples::conversation() }, &PARAMETERS);
+            assert_eq!(body["tool_choice"]["type"], word);
         }
     }
 

@@ -5,8 +5,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::{Adapter, Malformed, Parameters, count, object, offered, text};
-use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use super::{
+    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+};
+use crate::chat::{
+    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn, Usage,
+};
 use crate::failure::Kind;
 
 /// The row of the table.
@@ -15,6 +19,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     needs_key: false,
     path: "/api/chat",
     headers,
+    inexpressible,
     request,
     answer,
     failure,
@@ -31,8 +36,19 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
+/// Tools are offered or they are not; that is all the format can say of them.
+fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
+    let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
+    named([
+        (forced, field::TOOL_CHOICE_MODE),
+        (prompt.tool_choice.single_call, field::TOOL_CHOICE_SINGLE_CALL),
+    ])
+}
+
 fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
-    let system = (!prompt.system.is_empty()).then(|| json!({ "role": "system", "content": prompt.system }));
+    // The server holds the model to the format, but tells it nothing of it.
+    let system = instructions(prompt, ask_for_json(&prompt.response_format));
+    let system = system.map(|system| json!({ "role": "system", "content": system }));
     let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, prompt));
     let mut body = json!({
         "model": parameters.provider_model,
@@ -43,7 +59,21 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     if let Some(temperature) = prompt.temperature {
         body["options"]["temperature"] = json!(temperature);
     }
-    if !prompt.tools.is_empty() {
+    if let Some(top_p) = prompt.top_p {
+        body["options"]["top_p"] = json!(top_p);
+    }
+    if let Some(seed) = prompt.seed {
+        body["options"]["seed"] = json!(seed);
+    }
+    if !prompt.stop_sequences.is_empty() {
+        body["options"]["stop"] = json!(prompt.stop_sequences);
+    }
+    match &prompt.response_format {
+        ResponseFormat::Text => {}
+        ResponseFormat::JsonObject => body["format"] = json!("json"),
+        ResponseFormat::JsonSchema { schema, .. } => body["format"] = json!(schema),
+    }
+    if !prompt.tools.is_empty() && prompt.tool_choice.mode != ToolChoiceMode::Never {
         body["tools"] = prompt.tools.iter().map(tool_of).collect();
     }
     body
@@ -174,7 +204,25 @@ fn message(body: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::ToolChoice;
     use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn choices_are_written_and_what_has_no_words_is_told() {
+        let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
+        let body = request(&prompt, &PARAMETERS);
+        let options = &body["options"];
+        assert_eq!(
+            (&options["top_p"], &options["seed"], &options["stop"]),
+            (&json!(0.5), &json!(7), &json!(["END", "STOP"]))
+        );
+        assert_eq!(body["format"], json!({ "type": "object", "required": ["n"] }));
+        assert_eq!(inexpressible(&prompt), ["tool_choice.mode", "tool_choice.single_call"]);
+        let tool_choice = ToolChoice { mode: ToolChoiceMode::Never, single_call: false };
+        let none = Prompt { tool_choice, ..samples::conversation() };
+        assert_eq!(inexpressible(&none), [""; 0]);
+        assert!(request(&none, &PARAMETERS).get("tools").is_none());
+    }
 
     #[test]
     fn a_conversation_is_written_as_the_provider_wants_it() {

@@ -7,13 +7,24 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::names::ToolNames;
-use super::{Adapter, Malformed, Parameters, count, object, offered, text};
-use crate::chat::{Answer, Block, Prompt, Role, StopReason, Tool, ToolUse, Turn, Usage};
+use super::{
+    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+};
+use crate::chat::{
+    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn, Usage,
+};
 use crate::failure::Kind;
 
 /// OpenAI itself. Its newer models refuse `max_tokens`.
-pub(super) static OPENAI: Adapter =
-    Adapter { name: "openai", needs_key: true, request: request_to_openai, ..OF_OTHERS };
+pub(super) static OPENAI: Adapter = Adapter {
+    name: "openai",
+    needs_key: true,
+    inexpressible: |prompt| {
+        named([(prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES)])
+    },
+    request: request_to_openai,
+    ..OF_OTHERS
+};
 
 /// Servers with the same interface, some of which know only the older `max_tokens` and ask for no key.
 pub(super) static COMPATIBLE: Adapter = OF_OTHERS;
@@ -23,11 +34,15 @@ const OF_OTHERS: Adapter = Adapter {
     needs_key: false,
     path: "/chat/completions",
     headers,
+    inexpressible: |_everything| Vec::new(),
     request: request_to_others,
     answer,
     failure,
     message,
 };
+
+/// Stop sequences that OpenAI takes; other servers have no such limit.
+const STOP_SEQUENCES_MAX: usize = 4;
 
 /// Codes and types that decide what a failure is, whatever its sentence says. The third is llama.cpp's.
 const TELLING: [&str; 4] =
@@ -52,7 +67,11 @@ fn request_to_others(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
 
 fn request(prompt: &Prompt, parameters: &Parameters<'_>, limit: &str) -> Value {
     let names = ToolNames::of(prompt);
-    let system = (!prompt.system.is_empty()).then(|| json!({ "role": "system", "content": prompt.system }));
+    // Of a schema the server learns by itself; JSON mode wants the word.
+    let words = matches!(prompt.response_format, ResponseFormat::JsonObject)
+        .then(|| ask_for_json(&prompt.response_format));
+    let system =
+        instructions(prompt, words.flatten()).map(|system| json!({ "role": "system", "content": system }));
     let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, &names));
     let mut body = json!({
         "model": parameters.provider_model,
@@ -62,10 +81,51 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>, limit: &str) -> Value {
     if let Some(temperature) = prompt.temperature {
         body["temperature"] = json!(temperature);
     }
+    if let Some(top_p) = prompt.top_p {
+        body["top_p"] = json!(top_p);
+    }
+    if let Some(seed) = prompt.seed {
+        body["seed"] = json!(seed);
+    }
+    if !prompt.stop_sequences.is_empty() {
+        body["stop"] = json!(prompt.stop_sequences);
+    }
+    if let Some(format) = format_of(&prompt.response_format) {
+        body["response_format"] = format;
+    }
     if !prompt.tools.is_empty() {
         body["tools"] = prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect();
+        if let Some(choice) = choice_of(&prompt.tool_choice.mode, &names) {
+            body["tool_choice"] = choice;
+        }
+        if prompt.tool_choice.single_call {
+            body["parallel_tool_calls"] = json!(false);
+        }
     }
     body
+}
+
+/// Not `strict`: that takes only a part of JSON Schema, and the answer is validated in any case.
+fn format_of(format: &ResponseFormat) -> Option<Value> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(json!({ "type": "json_object" })),
+        ResponseFormat::JsonSchema { name, schema } => {
+            Some(json!({ "type": "json_schema", "json_schema": { "name": name, "schema": schema } }))
+        }
+    }
+}
+
+/// None: what the server does by itself.
+fn choice_of(mode: &ToolChoiceMode, names: &ToolNames) -> Option<Value> {
+    match mode {
+        ToolChoiceMode::Auto => None,
+        ToolChoiceMode::Never => Some(json!("none")),
+        ToolChoiceMode::Required => Some(json!("required")),
+        ToolChoiceMode::Named(name) => {
+            Some(json!({ "type": "function", "function": { "name": names.wire(name) } }))
+        }
+    }
 }
 
 /// One turn may become several messages: each tool result is one of its own, and they come first, because they have to
@@ -223,7 +283,54 @@ fn message(body: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::ToolChoice;
     use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn choices_are_written_as_the_provider_wants_them() {
+        let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
+        let body = request_to_openai(&prompt, &PARAMETERS);
+        let named = json!({ "type": "function", "function": { "name": "fs_read" } });
+        let schema = json!({ "type": "object", "required": ["n"] });
+        let expected = [
+            ("top_p", json!(0.5)),
+            ("seed", json!(7)),
+            ("stop", json!(["END", "STOP"])),
+            ("tool_choice", named),
+            ("parallel_tool_calls", json!(false)),
+            (
+                "response_format",
+                json!({ "type": "json_schema", "json_schema": { "name": "count", "schema": schema } }),
+            ),
+        ];
+        for (name, value) in expected {
+            assert_eq!(body[name], value, "{name}");
+        }
+        assert_eq!(body["messages"][0]["content"], json!("Be brief."), "a schema needs no words");
+        for (mode, word) in [(ToolChoiceMode::Never, "none"), (ToolChoiceMode::Required, "required")] {
+            let tool_choice = ToolChoice { mode, single_call: false };
+            let body = request_to_others(&Prompt { tool_choice, ..samples::conversation() }, &PARAMETERS);
+            assert_eq!(body["tool_choice"], json!(word));
+            assert!(body.get("parallel_tool_calls").is_none());
+        }
+    }
+
+    #[test]
+    fn the_json_mode_is_asked_for_in_words_too() {
+        let prompt = Prompt { response_format: ResponseFormat::JsonObject, ..samples::conversation() };
+        let body = request_to_openai(&prompt, &PARAMETERS);
+        assert_eq!(body["response_format"], json!({ "type": "json_object" }));
+        let system = body["messages"][0]["content"].as_str().expect("text");
+        assert!(system.contains("JSON"), "{system}");
+    }
+
+    #[test]
+    fn more_stop_sequences_than_openai_takes_are_told() {
+        let prompt = Prompt { stop_sequences: vec!["x".into(); 5], ..samples::particular() };
+        assert_eq!((OPENAI.inexpressible)(&prompt), ["stop_sequences"]);
+        assert_eq!((OPENAI.inexpressible)(&samples::particular()), [""; 0]);
+        assert_eq!((COMPATIBLE.inexpressible)(&prompt), [""; 0]);
+    }
 
     #[test]
     fn a_conversation_is_written_as_the_provider_wants_it() {

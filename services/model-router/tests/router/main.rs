@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 mod bench;
+mod choices;
 mod contract;
 mod failing;
 mod local;

@@ -2,18 +2,20 @@
 
 use std::collections::HashSet;
 use std::mem;
+use std::sync::Arc;
 
-use bulkhead_canonical_json as canonical;
 use bulkhead_edge::{Fault, Violations, wire};
 use bulkhead_idempotency::PayloadDigest;
 use bulkhead_proto::common::v1 as common;
 use bulkhead_proto::router::v1 as pb;
 use serde_json::Value;
 
+use super::choices;
 use crate::catalog::Catalog;
 use crate::chat::{Block, Object, Prompt, Role, Tool, ToolResult, ToolUse, Turn};
 use crate::clearance::Sensitivity;
 use crate::config::RouteConfig;
+use crate::output::{NotASchema, Rules};
 use crate::service::Command;
 
 /// Turns in a conversation at most.
@@ -24,8 +26,16 @@ const BLOCKS_MAX: usize = 1_000;
 const TOOLS_MAX: usize = 128;
 /// Tokens of an answer at most.
 const OUTPUT_TOKENS_MAX: u32 = 1_000_000;
+/// The largest integer that every JSON reader keeps exact (RFC 8259, section 6).
+const SEED_MAX: u64 = (1 << 53) - 1;
 /// The route of a request that names none.
 const DEFAULT_ROUTE: &str = "default";
+
+/// What a request asks a model, and what its answer has to keep.
+struct Asked {
+    prompt: Prompt,
+    rules: Rules,
+}
 
 /// A Generate request.
 pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Fault> {
@@ -34,21 +44,57 @@ pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Catalog) -> Re
     let payload = PayloadDigest::of(&request);
     let route = route(&request.route, catalog, &mut violations);
     let context = wire::read_context(request.context.clone(), &mut violations);
-    let prompt = prompt(request, &mut violations);
+    let asked = asked(request, &mut violations);
     let sensitivity = sensitivity(&context);
-    let command = request_id.zip(route).zip(prompt).map(|((request_id, route), prompt)| Command {
+    let command = request_id.zip(route).zip(asked).map(|((request_id, route), asked)| Command {
         request_id,
         payload,
         route,
-        prompt,
+        prompt: asked.prompt,
+        rules: Arc::new(asked.rules),
         sensitivity,
         context,
     });
     violations.finish(command)
 }
 
+/// What is to be explained.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) route: RouteConfig,
+    pub(crate) sensitivity: Vec<Sensitivity>,
+    /// None where no content was given.
+    pub(crate) prompt: Option<Prompt>,
+}
+
+/// An ExplainRoute request.
+pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> Result<Question, Fault> {
+    let mut violations = Violations::new();
+    let Some(generate) = request.generate else {
+        let route = route(&request.route, catalog, &mut violations);
+        let context = wire::read_context(request.context, &mut violations);
+        let sensitivity = sensitivity(&context);
+        return violations.finish(route.map(|route| Question { route, sensitivity, prompt: None }));
+    };
+    let right = "must be empty where generate is given, whose own counts";
+    violations.require(request.route.is_empty(), "route", right);
+    violations.require(request.context.is_none(), "context", right);
+    let mut inner = Violations::new();
+    let route = route(&generate.route, catalog, &mut inner);
+    let context = wire::read_context(generate.context.clone(), &mut inner);
+    let asked = asked(generate, &mut inner);
+    violations.add_within("generate", inner);
+    let sensitivity = sensitivity(&context);
+    let question = route.zip(asked);
+    violations.finish(question.map(|(route, asked)| Question {
+        route,
+        sensitivity,
+        prompt: Some(asked.prompt),
+    }))
+}
+
 /// A configured route.
-pub(crate) fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
+fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
     let name = if name.is_empty() { DEFAULT_ROUTE } else { name };
     let found = catalog.route(name).cloned();
     if found.is_none() {
@@ -63,7 +109,7 @@ pub(crate) fn route(name: &str, catalog: &Catalog, violations: &mut Violations) 
 }
 
 /// The categories of a context that was checked; unknown ones are violations there.
-pub(crate) fn sensitivity(context: &common::RunContext) -> Vec<Sensitivity> {
+fn sensitivity(context: &common::RunContext) -> Vec<Sensitivity> {
     let mut categories: Vec<Sensitivity> = context.sensitivity().filter_map(category).collect();
     categories.sort();
     categories.dedup();
@@ -81,7 +127,8 @@ fn category(value: common::Sensitivity) -> Option<Sensitivity> {
     }
 }
 
-fn prompt(request: pb::GenerateRequest, violations: &mut Violations) -> Option<Prompt> {
+/// What a Generate request asks a model, without who asks and which route.
+fn asked(request: pb::GenerateRequest, violations: &mut Violations) -> Option<Asked> {
     let turns = turns(request.messages, violations);
     let tools = tools(request.tools, violations);
     let tokens = request.max_output_tokens;
@@ -90,13 +137,33 @@ fn prompt(request: pb::GenerateRequest, violations: &mut Violations) -> Option<P
     let temperature = request.temperature.map(|value| value.to_string().parse().unwrap_or(f64::NAN));
     let fits = temperature.is_none_or(|value: f64| (0.0..=2.0).contains(&value));
     violations.require(fits, "temperature", "must be 0 to 2");
-    Some(Prompt {
+    let top_p = request.top_p.map(|value| value.to_string().parse().unwrap_or(f64::NAN));
+    let fits = top_p.is_none_or(|value: f64| value > 0.0 && value <= 1.0);
+    violations.require(fits, "top_p", "must be above 0 and at most 1");
+    let fits = request.seed.is_none_or(|seed| seed <= SEED_MAX);
+    violations.require(fits, "seed", "must be 0 to 9007199254740991");
+    choices::stop_sequences(&request.stop_sequences, violations);
+    let tool_choice = choices::tool_choice(request.tool_choice, tools.as_deref(), violations);
+    let response_format = choices::response_format(request.response_format, violations);
+    let (response_format, repairs_max) = response_format?;
+    let prompt = Prompt {
         system: request.system,
         turns: turns?,
         tools: tools?,
         max_output_tokens: (tokens > 0).then_some(tokens),
         temperature,
-    })
+        top_p,
+        seed: request.seed,
+        stop_sequences: request.stop_sequences,
+        tool_choice: tool_choice?,
+        response_format,
+    };
+    let rules = Rules::of(&prompt, repairs_max).map_err(|wrong| {
+        for NotASchema { field, why } in wrong {
+            violations.add(field, format!("must be a JSON Schema that refers to nothing outside: {why}"));
+        }
+    });
+    Some(Asked { prompt, rules: rules.ok()? })
 }
 
 fn turns(messages: Vec<pb::Message>, violations: &mut Violations) -> Option<Vec<Turn>> {
@@ -223,19 +290,7 @@ fn tools(tools: Vec<pb::ToolDefinition>, violations: &mut Violations) -> Option<
 }
 
 fn tool(at: usize, definition: pb::ToolDefinition, violations: &mut Violations) -> Option<Tool> {
-    // Strictly: of a key that stands twice the model would see one, and the caller may mean the other.
-    let input_schema = match canonical::parse(&definition.input_schema_json) {
-        Ok(Value::Object(schema)) => Ok(schema),
-        Ok(_) => Err("it is not an object".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let input_schema = input_schema.map_err(|why| {
-        let field = format!("tools[{at}].input_schema_json");
-        violations.add(field, format!("must be a JSON Schema, which is a JSON object: {why}"));
-    });
-    Some(Tool {
-        name: definition.name,
-        description: definition.description,
-        input_schema: input_schema.ok()?,
-    })
+    let field = format!("tools[{at}].input_schema_json");
+    let input_schema = choices::schema(&definition.input_schema_json, &field, violations)?;
+    Some(Tool { name: definition.name, description: definition.description, input_schema })
 }

@@ -1,0 +1,172 @@
+//! What a request chooses beside its conversation: who can be told of it, and what its answer has to be.
+
+use bulkhead_proto::router::v1 as pb;
+use bulkhead_provider_sim::{Script, Step, ToolCall};
+use pb::content_block::Block;
+use serde_json::json;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::bench::{Bench, Plan, attributes, bench, metadata, on, reason, request, story};
+
+/// A request for `{"n": INTEGER}` on the models that are not local.
+fn counted() -> pb::GenerateRequest {
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}"#;
+    let format = pb::ResponseFormat {
+        kind: pb::ResponseFormatKind::JsonSchema.into(),
+        name: "count".into(),
+        schema_json: schema.into(),
+        repairs_max: None,
+    };
+    pb::GenerateRequest { response_format: Some(format), ..on("cloud") }
+}
+
+fn reader() -> pb::ToolDefinition {
+    pb::ToolDefinition {
+        name: "fs.read".into(),
+        description: "Reads a file.".into(),
+        input_schema_json: r#"{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}"#
+            .into(),
+    }
+}
+
+fn call(input: serde_json::Value) -> Step {
+    Step::tools([ToolCall { name: "fs.read".into(), input }])
+}
+
+async fn sent(bench: &Bench, model: &str, at: usize) -> serde_json::Value {
+    bench.received(model).await[at].body.clone()
+}
+
+#[tokio::test]
+async fn what_a_provider_has_no_words_for_is_left_to_one_that_has() {
+    let bench = bench(Plan::default()).await;
+    let asked = pb::GenerateRequest { seed: Some(7), stop_sequences: vec!["END".into()], ..request() };
+    let explained = pb::ExplainRouteRequest { generate: Some(asked.clone()), ..Default::default() };
+    let explained = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
+    let excluded: Vec<(&str, &str)> =
+        explained.excluded.iter().map(|e| (e.model.as_str(), e.reason.as_str())).collect();
+    assert_eq!(excluded, [("primary", "NOT_EXPRESSIBLE"), ("fallback", "NOT_EXPRESSIBLE")]);
+
+    let answer = bench.generate(asked).await.expect("answers");
+    assert_eq!(answer.model, "local");
+    assert_eq!(bench.counts().await, [0, 0, 1]);
+    let options = sent(&bench, "local", 0).await["options"].clone();
+    assert_eq!((&options["seed"], &options["stop"]), (&json!(7), &json!(["END"])));
+}
+
+#[tokio::test]
+async fn where_nobody_can_be_told_the_fields_are_named_and_nothing_is_sent() {
+    let bench = bench(Plan::default()).await;
+    let status =
+        bench.generate(pb::GenerateRequest { seed: Some(7), ..on("cloud") }).await.expect_err("seed");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "REQUEST_NOT_EXPRESSIBLE"));
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    assert!(violations.iter().all(|violation| violation.field == "seed"), "{violations:?}");
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn choices_that_contradict_the_request_are_told_all_at_once() {
+    let bench = bench(Plan::default()).await;
+    let choice = pb::ToolChoice {
+        mode: pb::ToolChoiceMode::Named.into(),
+        name: "fs.write".into(),
+        single_call: false,
+    };
+    let format = pb::ResponseFormat {
+        kind: pb::ResponseFormatKind::JsonSchema.into(),
+        name: "no blanks".into(),
+        schema_json: r#"{"type":"no such type"}"#.into(),
+        repairs_max: Some(6),
+    };
+    let wrong = pb::GenerateRequest {
+        tools: vec![reader()],
+        tool_choice: Some(choice),
+        response_format: Some(format),
+        stop_sequences: vec![String::new()],
+        top_p: Some(0.0),
+        seed: Some(u64::MAX),
+        ..request()
+    };
+    let status = bench.generate(wrong).await.expect_err("refused");
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    let expected = [
+        "top_p",
+        "seed",
+        "stop_sequences[0]",
+        "tool_choice.name",
+        "response_format.repairs_max",
+        "response_format.name",
+        "response_format.schema_json",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[tokio::test]
+async fn json_comes_out_whole_however_the_model_wrapped_it() {
+    let bench = bench(Plan::default()).await;
+    bench.always("primary", Step::text("Sure:\n```json\n{\"n\": 1,}\n```")).await;
+    let answer = bench.generate(counted()).await.expect("answers");
+    assert_eq!((answer.structured_json.as_str(), answer.attempts.len()), (r#"{"n": 1}"#, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_answer_is_asked_for_again_with_what_is_wrong_and_then_of_the_next_model() {
+    let bench = bench(Plan::default()).await;
+    let steps = [Step::text("{\"n\":\"one\"}"), Step::text("none"), Step::text("[]")];
+    bench.script("primary", Script::once(steps)).await;
+    bench.always("fallback", Step::text("{\"n\":2}")).await;
+    let answer = bench.generate(counted()).await.expect("answers");
+    let expected = [
+        ("primary", "MALFORMED", 200),
+        ("primary", "MALFORMED", 200),
+        ("primary", "MALFORMED", 200),
+        ("fallback", "", 200),
+    ];
+    assert_eq!(story(&answer.attempts), expected);
+    let repairs: Vec<bool> = answer.attempts.iter().map(|attempt| attempt.repair).collect();
+    assert_eq!(repairs, [false, true, true, false]);
+    assert_eq!(answer.structured_json, "{\"n\":2}");
+
+    let again = sent(&bench, "primary", 1).await;
+    assert_eq!(again["messages"][1]["content"][0]["text"], "{\"n\":\"one\"}");
+    let told = again["messages"][2]["content"][0]["text"].to_string();
+    assert!(told.contains("is not of type") && told.contains("integer"), "{told}");
+    let fresh = sent(&bench, "fallback", 0).await;
+    assert_eq!(fresh["messages"].as_array().map(Vec::len), Some(1), "the next model starts afresh");
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_wrong_is_an_error_that_carries_it() {
+    let bench = bench(Plan::default()).await;
+    bench.always("primary", Step::text("first nonsense")).await;
+    bench.always("fallback", Step::text("last nonsense")).await;
+    let mut asked = counted();
+    asked.response_format.as_mut().expect("a format").repairs_max = Some(0);
+    let status = bench.generate(asked.clone()).await.expect_err("no JSON");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "OUTPUT_INVALID"));
+    assert_eq!(metadata(&status, "raw_text"), "last nonsense");
+    assert_eq!(bench.counts().await, [1, 1, 0]);
+    let event = bench.event(&asked.request_id).await;
+    assert_eq!(attributes(&event)["error"], "OUTPUT_INVALID");
+    assert!(!event.attributes_json.contains("nonsense"), "the record quotes nothing");
+}
+
+#[tokio::test]
+async fn a_call_that_its_schema_refuses_is_told_to_the_model_as_a_failed_call() {
+    let bench = bench(Plan::default()).await;
+    let right = json!({ "path": "a.md" });
+    bench.script("primary", Script::once([call(json!({ "file": "a.md" })), call(right)])).await;
+    let answer = bench.generate(pb::GenerateRequest { tools: vec![reader()], ..request() }).await;
+    let answer = answer.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "MALFORMED", 200), ("primary", "", 200)]);
+    let message = answer.message.expect("a message");
+    let Some(Block::ToolUse(wanted)) = &message.content[0].block else { panic!("{message:?}") };
+    assert_eq!(wanted.input_json, r#"{"path":"a.md"}"#);
+    let again = sent(&bench, "primary", 1).await;
+    let result = &again["messages"][2]["content"][0];
+    assert_eq!((&result["type"], &result["is_error"]), (&json!("tool_result"), &json!(true)));
+    assert!(result["content"].to_string().contains("required property"), "{result}");
+}
