@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::chat::Usage;
 use crate::failure::{Failure, Persistence};
 
 /// One request to one model, over.
@@ -19,6 +20,10 @@ pub struct Attempt {
     pub start: Timestamp,
     /// How long it took.
     pub latency: Duration,
+    /// As the provider counted; none: not known.
+    pub usage: Option<Usage>,
+    /// In millionths of a US dollar; none: not known, or no price is configured.
+    pub cost_usd_micros: Option<u64>,
 }
 
 impl Attempt {

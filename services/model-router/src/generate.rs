@@ -183,12 +183,15 @@ impl<'a> Run<'a> {
         let result = called.unwrap_or_else(|| Err(not_cleared()));
         describe(&span, &result);
         note(turn, slot, &result);
+        let usage = result.as_ref().ok().map(|answer| answer.usage);
         let attempt = Attempt {
             model: entry.name.clone(),
             failure: result.as_ref().err().cloned(),
             waited,
             start: self.record.started(),
             latency: started.elapsed(),
+            usage,
+            cost_usd_micros: entry.terms.price.zip(usage).map(|(price, usage)| price.cost_usd_micros(usage)),
         };
         metrics::called(entry.upstream.target(), attempt.latency, result.as_ref().map(|answer| answer.usage));
         metrics::attempted(&attempt);

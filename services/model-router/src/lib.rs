@@ -22,6 +22,7 @@ pub mod health;
 mod metrics;
 pub mod network;
 pub mod plan;
+pub mod price;
 pub mod provider;
 pub mod proxy;
 mod record;

@@ -6,10 +6,11 @@ use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 
 use crate::attempt::Attempt;
-use crate::chat::{Answer, Block, StopReason};
+use crate::chat::{Answer, Block, StopReason, Usage};
 use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
+use crate::price;
 
 pub(crate) use read::{command, route, sensitivity};
 
@@ -28,15 +29,16 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     pb::GenerateResponse {
         message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
         stop_reason: stop_reason.into(),
-        usage: Some(pb::Usage {
-            input_tokens: usage.input_tokens,
-            output_tokens: usage.output_tokens,
-            ..pb::Usage::default()
-        }),
+        usage: Some(wire_usage(usage)),
         model,
         attempts: attempts.iter().map(attempt).collect(),
+        cost_usd_micros: price::total(attempts.iter().map(|attempt| attempt.cost_usd_micros)),
         ..pb::GenerateResponse::default()
     }
+}
+
+fn wire_usage(usage: Usage) -> pb::Usage {
+    pb::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..pb::Usage::default() }
 }
 
 /// The answer to a dry run: who would be asked, and nothing that happened.
@@ -83,6 +85,8 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         waited: Some(wire::duration(attempt.waited)),
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
+        usage: attempt.usage.map(wire_usage),
+        cost_usd_micros: attempt.cost_usd_micros,
         ..pb::Attempt::default()
     }
 }

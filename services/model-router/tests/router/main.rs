@@ -5,5 +5,6 @@ mod bench;
 mod contract;
 mod failing;
 mod local;
+mod money;
 mod openai;
 mod recorded;
