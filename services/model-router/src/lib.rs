@@ -29,6 +29,7 @@ mod record;
 pub mod schedule;
 
 mod service;
+pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;
