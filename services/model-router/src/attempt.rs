@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::chat::Usage;
 use crate::failure::{Failure, Persistence};
 
 /// One request to one model, over.
@@ -21,6 +22,10 @@ pub struct Attempt {
     pub latency: Duration,
     /// The model was asked again because its answer was not what was asked for.
     pub repair: bool,
+    /// As the provider counted; none: not known.
+    pub usage: Option<Usage>,
+    /// In millionths of a US dollar; none: not known, or no price is configured.
+    pub cost_usd_micros: Option<u64>,
 }
 
 impl Attempt {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, ModelConfig, RouteConfig};
+use crate::config::{Config, ModelConfig, RouteConfig, Terms};
 use crate::health::{Health, ModelState};
 use crate::plan::{self, Candidate, Excluded, Needs, Plan};
 use crate::schedule::Policy;
@@ -28,6 +28,8 @@ pub struct Entry {
     pub request_timeout: Duration,
     /// Attempts that one request may make.
     pub attempts_max: u32,
+    /// Its size and its prices.
+    pub terms: Terms,
     /// Where it is.
     pub upstream: Upstream,
 }
@@ -120,6 +122,7 @@ fn entry(model: &ModelConfig, config: &Config) -> Result<Entry, UpstreamError> {
         local: model.local,
         request_timeout: model.request_timeout,
         attempts_max: model.attempts_max,
+        terms: model.terms,
         upstream,
     })
 }

@@ -1,6 +1,7 @@
 //! The table `[model-router]` of the configuration.
 
 mod model;
+mod terms;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::network::LocalNetworks;
 use crate::proxy::ProxyUrl;
 use crate::schedule::Policy;
 use crate::upstream::Target;
+
+pub use terms::Terms;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -53,6 +56,8 @@ pub struct ModelConfig {
     pub request_timeout: Duration,
     /// Attempts that one request may make.
     pub attempts_max: u32,
+    /// Its size and its prices.
+    pub terms: Terms,
 }
 
 /// An ordered chain of models.

@@ -248,6 +248,8 @@ impl<'a> Run<'a> {
             start: self.record.started(),
             latency: started.elapsed(),
             repair: attempting.repair,
+            usage,
+            cost_usd_micros: entry.terms.price.zip(usage).map(|(price, usage)| price.cost_usd_micros(usage)),
         };
         metrics::called(entry.upstream.target(), attempt.latency, usage, attempt.failure.as_ref());
         metrics::attempted(&attempt);

@@ -23,12 +23,14 @@ mod metrics;
 pub mod network;
 pub mod output;
 pub mod plan;
+pub mod price;
 pub mod provider;
 pub mod proxy;
 mod record;
 pub mod schedule;
 
 mod service;
+pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;

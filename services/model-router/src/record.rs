@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
+use crate::price;
 use upkeep::Conditions;
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
@@ -224,6 +225,7 @@ impl CallRecord {
     fn complete(&self, open: Open, ending: &Ending) -> (EventDraft, OwnedSemaphorePermit) {
         let Open { draft, facts, permit, began } = open;
         let attempts = self.attempts.iter().map(told).chain(self.running.as_ref().map(told_running));
+        let cost = price::total(self.attempts.iter().map(|attempt| attempt.cost_usd_micros));
         let attributes = json!({
             "route": facts.route,
             "model": ending.model,
@@ -234,6 +236,7 @@ impl CallRecord {
             "latency_ms": millis(began.elapsed()),
             "stop_reason": ending.stop_reason.map_or("", StopReason::as_str),
             "error": ending.error,
+            "cost_usd_micros": cost,
             "attempts": attempts.collect::<Vec<_>>(),
         });
         (draft.outcome(ending.outcome).attributes(attributes), permit)
@@ -259,6 +262,7 @@ fn told(attempt: &Attempt) -> Value {
         "error_kind": failure.map_or("", |failure| failure.kind.as_str()),
         "waited_ms": millis(attempt.waited),
         "latency_ms": millis(attempt.latency),
+        "cost_usd_micros": attempt.cost_usd_micros,
     })
 }
 
@@ -271,6 +275,7 @@ fn told_running(running: &Running) -> Value {
         "error_kind": "CALLER_GONE",
         "waited_ms": millis(running.waited),
         "latency_ms": millis(running.began.elapsed()),
+        "cost_usd_micros": null,
     })
 }
 

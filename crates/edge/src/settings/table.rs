@@ -98,24 +98,23 @@ impl<'a> Table<'a> {
         default: N,
         meaning: &'static str,
     ) -> N {
-        let unit = unit(key).map_or_else(String::new, |unit| format!(" {unit}"));
-        let (presence, kind) =
-            (Presence::Default(default.show()), format!("{} to {}{unit}", range.start(), range.end()));
-        let value = match self.entry(key) {
-            // Whatever is wrong with a number, its range says what would be right.
-            Some((_, DeValue::Integer(written))) => {
-                let taken = N::take(&DeValue::Integer(written.clone())).ok();
-                let within = taken.filter(|value| range.contains(value));
-                if within.is_none() {
-                    self.mistake(key, format!("{written} must be {kind}"));
-                }
-                within
-            }
-            _ => self.take::<N>(key).right(),
-        };
-        self.know(key);
-        let value = value.unwrap_or(default);
+        let kind = kind_of(key, &range);
+        let presence = Presence::Default(default.show());
+        let value = self.within(key, &range, &kind).unwrap_or(default);
         self.ask(key, kind, presence, meaning, Some(&value));
+        value
+    }
+
+    /// A number within a range that may be there.
+    pub fn optional_number<N: Setting + PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<N>,
+        meaning: &'static str,
+    ) -> Option<N> {
+        let kind = kind_of(key, &range);
+        let value = self.within(key, &range, &kind);
+        self.ask(key, kind, Presence::Optional, meaning, value.as_ref());
         value
     }
 
@@ -339,6 +338,24 @@ impl<'a> Table<'a> {
         value
     }
 
+    /// A number that is there and within its range. Whatever is wrong with it, the range says what would be right.
+    fn within<N: Setting + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        range: &RangeInclusive<N>,
+        kind: &str,
+    ) -> Option<N> {
+        let Some((_, DeValue::Integer(written))) = self.entry(key) else {
+            return self.take::<N>(key).right();
+        };
+        self.know(key);
+        let within = N::take(&DeValue::Integer(written.clone())).ok().filter(|value| range.contains(value));
+        if within.is_none() {
+            self.mistake(key, format!("{written} must be {kind}"));
+        }
+        within
+    }
+
     fn take<T: Setting>(&mut self, key: &'static str) -> Taken<T> {
         self.know(key);
         let Some((_, value)) = self.entry(key) else { return Taken::Absent };
@@ -383,6 +400,12 @@ impl<'a> Table<'a> {
         let line = start.map(|start| self.source.line(start));
         self.mistakes.push(Mistake { line, key, problem });
     }
+}
+
+/// A number's range, in words.
+fn kind_of<N: Display>(key: &str, range: &RangeInclusive<N>) -> String {
+    let unit = unit(key).map_or_else(String::new, |unit| format!(" {unit}"));
+    format!("{} to {}{unit}", range.start(), range.end())
 }
 
 /// What became of a value.

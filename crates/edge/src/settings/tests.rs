@@ -24,6 +24,7 @@ fn sample(table: &mut Table<'_>) -> Option<(String, Duration)> {
     table.optional::<Secret>("password", "");
     table.or("reflection", true, "");
     table.number("count", 1..=5, 2_u32, "");
+    table.optional_number("width", 1..=5, "").unwrap_or(0_u32);
     let timeout = table.milliseconds("timeout_ms_max", 1..=10, 5, "");
     table.choice("colour", [("red", 1), ("green", 2)], "");
     table.optional::<Vec<String>>("names", "");
@@ -42,6 +43,7 @@ password = 4711
 password = 4711
 reflection = "yes"
 count = 6
+width = 0
 timeout_ms_max = -1
 colour = "grene"
 names = ["a", 2]
@@ -61,17 +63,18 @@ path = ""
         "5: audit.password: must be text, not a whole number",
         "6: audit.reflection: must be true or false, not text",
         "7: audit.count: 6 must be 1 to 5",
-        "8: audit.timeout_ms_max: -1 must be 1 to 10 milliseconds",
-        "9: audit.colour: must be one of red, green; did you mean green?",
-        "10: audit.names: item 2 must be text, not a whole number",
-        "11: audit.listen: must be an address with a port, such as 127.0.0.1:7104",
-        "12: audit.nmae: is not known here; did you mean name?",
-        "13: audit.inner.size_byte: is not known here; did you mean size_bytes?",
-        "13: audit.inner.size_bytes: is missing; it must be a whole number",
-        "14: audit.item.first.path: is missing; it must be a path",
-        "15: audit.item.first.name: is not known here; there are path",
-        "17: audit.item.2.path: must be a path, not empty",
-        "18: other: is not known here; there are model-router, tool-executor, approval, audit",
+        "8: audit.width: 0 must be 1 to 5",
+        "9: audit.timeout_ms_max: -1 must be 1 to 10 milliseconds",
+        "10: audit.colour: must be one of red, green; did you mean green?",
+        "11: audit.names: item 2 must be text, not a whole number",
+        "12: audit.listen: must be an address with a port, such as 127.0.0.1:7104",
+        "13: audit.nmae: is not known here; did you mean name?",
+        "14: audit.inner.size_byte: is not known here; did you mean size_bytes?",
+        "14: audit.inner.size_bytes: is missing; it must be a whole number",
+        "15: audit.item.first.path: is missing; it must be a path",
+        "16: audit.item.first.name: is not known here; there are path",
+        "18: audit.item.2.path: must be a path, not empty",
+        "19: other: is not known here; there are model-router, tool-executor, approval, audit",
     ];
     assert_eq!(told(text, sample), expected);
 }

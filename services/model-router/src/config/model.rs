@@ -4,7 +4,7 @@ use bulkhead_edge::Secret;
 use bulkhead_edge::settings::Table;
 use reqwest::Url;
 
-use super::{ModelConfig, name};
+use super::{ModelConfig, Terms, name};
 use crate::network::LocalNetworks;
 use crate::provider::{ADAPTERS, Adapter};
 use crate::upstream::{Target, literal};
@@ -54,6 +54,7 @@ impl ModelConfig {
         );
         let attempts_max =
             table.number("attempts_max", 1..=10, 3, "Attempts of one request. The first, and two retries.");
+        let terms = Terms::read(table);
         check_key(table, adapter);
         if provider_model.as_ref().is_some_and(String::is_empty) {
             table.mistake("provider_model", "must be the provider's name for the model");
@@ -68,7 +69,7 @@ impl ModelConfig {
             max_output_tokens_default,
             connect_timeout,
         };
-        Some(Self { name: name?, local: place.local, target, request_timeout, attempts_max })
+        Some(Self { name: name?, local: place.local, target, request_timeout, attempts_max, terms })
     }
 }
 

@@ -95,6 +95,8 @@ fn each_mistake_is_named() {
         (r#"data = "data""#, "data = \"data\"\nlocal_networks = [\"here\"]", "\"here\" must be a network"),
         (r#"data = "data""#, "data = \"data\"\nmodle = 1", "did you mean model?"),
         ("local = true", "local = true\nattempts_max = 0", "attempts_max: 0 must be 1 to 10"),
+        ("local = true", "local = true\ninput_price_usd_micros = 1", "needs output_price_usd_micros"),
+        ("local = true", "local = true\ncontext_window_tokens = 0", "0 must be 1 to 1000000000 tokens"),
     ];
     for (from, to, expected) in cases {
         let told = read(&GOOD.replacen(from, to, 1)).expect_err(to);

@@ -7,10 +7,11 @@ use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 
 use crate::attempt::Attempt;
-use crate::chat::{Answer, Block, StopReason};
+use crate::chat::{Answer, Block, StopReason, Usage};
 use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
+use crate::price;
 
 pub(crate) use read::{command, question};
 
@@ -29,16 +30,17 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     pb::GenerateResponse {
         message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
         stop_reason: stop_reason.into(),
-        usage: Some(pb::Usage {
-            input_tokens: usage.input_tokens,
-            output_tokens: usage.output_tokens,
-            ..pb::Usage::default()
-        }),
+        usage: Some(wire_usage(usage)),
         model,
         attempts: attempts.iter().map(attempt).collect(),
         structured_json,
+        cost_usd_micros: price::total(attempts.iter().map(|attempt| attempt.cost_usd_micros)),
         ..pb::GenerateResponse::default()
     }
+}
+
+fn wire_usage(usage: Usage) -> pb::Usage {
+    pb::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..pb::Usage::default() }
 }
 
 /// The answer to a dry run: who would be asked, and nothing that happened.
@@ -95,6 +97,8 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
         repair: attempt.repair,
+        usage: attempt.usage.map(wire_usage),
+        cost_usd_micros: attempt.cost_usd_micros,
         ..pb::Attempt::default()
     }
 }

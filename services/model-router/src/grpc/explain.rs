@@ -77,7 +77,10 @@ fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Tim
         unusable_reason,
         retry_time: until.map(|until| wire::timestamp(later(wall, until, now))),
         routes,
-        ..pb::Model::default()
+        context_window_tokens: entry.terms.context_window_tokens.unwrap_or(0),
+        output_tokens_max: entry.terms.output_tokens_max.unwrap_or(0),
+        input_price_usd_micros: entry.terms.price.map(|price| price.input_usd_micros),
+        output_price_usd_micros: entry.terms.price.map(|price| price.output_usd_micros),
     }
 }
 

@@ -6,5 +6,6 @@ mod choices;
 mod contract;
 mod failing;
 mod local;
+mod money;
 mod openai;
 mod recorded;
