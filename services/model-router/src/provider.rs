@@ -3,9 +3,12 @@
 //! Adding a provider is one file and one row of [`ADAPTERS`].
 
 mod anthropic;
+mod lines;
 mod names;
+pub mod ndjson;
 mod ollama;
 mod openai;
+pub mod sse;
 
 use bulkhead_edge::Secret;
 use http::HeaderMap;
@@ -13,6 +16,8 @@ use serde_json::Value;
 
 use crate::chat::{Answer, Prompt};
 use crate::failure::Kind;
+
+pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.
 #[derive(Debug)]
