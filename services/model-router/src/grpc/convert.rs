@@ -6,7 +6,7 @@ use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 
 use crate::attempt::Attempt;
-use crate::chat::{Answer, Block, StopReason};
+use crate::chat::{Answer, Block, StopReason, Usage};
 use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
@@ -28,14 +28,20 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     pb::GenerateResponse {
         message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
         stop_reason: stop_reason.into(),
-        usage: Some(pb::Usage {
-            input_tokens: usage.input_tokens,
-            output_tokens: usage.output_tokens,
-            ..pb::Usage::default()
-        }),
+        usage: Some(counted(usage)),
         model,
         attempts: attempts.iter().map(attempt).collect(),
         ..pb::GenerateResponse::default()
+    }
+}
+
+pub(crate) fn counted(usage: Usage) -> pb::Usage {
+    pb::Usage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cache_read_input_tokens: usage.cache_read_input_tokens,
+        cache_creation_input_tokens: usage.cache_creation_input_tokens,
+        reasoning_output_tokens: usage.reasoning_output_tokens,
     }
 }
 
@@ -67,6 +73,9 @@ fn block(block: Block) -> pb::ContentBlock {
             is_error: result.is_error,
             ..pb::ToolResultBlock::default()
         }),
+        Block::Thinking(thinking) => {
+            Wire::Thinking(pb::Thinking { text: thinking.text, signature: thinking.signature })
+        }
     };
     pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }
 }
