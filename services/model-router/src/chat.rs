@@ -65,6 +65,61 @@ pub enum Block {
     ToolUse(ToolUse),
     /// What a tool answered.
     ToolResult(ToolResult),
+    /// What the model thought before it answered.
+    Thinking(Thinking),
+}
+
+/// What a model thought. Carried as it came: only its provider can read it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Thinking {
+    /// What the provider shows of it; may be empty.
+    pub text: String,
+    /// The provider's proof that it is its own, or its encrypted form; empty where it gives none.
+    pub signature: String,
+}
+
+impl fmt::Debug for Thinking {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Thinking({} bytes, signed: {})", self.text.len(), !self.signature.is_empty())
+    }
+}
+
+/// A piece of an answer, as it comes. [`append`] puts pieces together.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// The next piece of the text.
+    Text(String),
+    /// The next piece of what the model thinks, or the signature that ends it.
+    Thinking(Thinking),
+    /// A tool call, whole and checked.
+    ToolUse(ToolUse),
+}
+
+impl Delta {
+    /// A block of an answer as one piece; none for a block that is no part of answers.
+    #[must_use]
+    pub fn of(block: Block) -> Option<Self> {
+        match block {
+            Block::Text(text) => Some(Self::Text(text)),
+            Block::Thinking(thinking) => Some(Self::Thinking(thinking)),
+            Block::ToolUse(call) => Some(Self::ToolUse(call)),
+            Block::ToolResult(_) => None,
+        }
+    }
+}
+
+/// Adds a piece to the blocks of an answer: text to text, thinking to thinking that is not signed yet.
+pub fn append(blocks: &mut Vec<Block>, delta: Delta) {
+    match (blocks.last_mut(), delta) {
+        (Some(Block::Text(text)), Delta::Text(piece)) => text.push_str(&piece),
+        (Some(Block::Thinking(thinking)), Delta::Thinking(piece)) if thinking.signature.is_empty() => {
+            thinking.text.push_str(&piece.text);
+            thinking.signature = piece.signature;
+        }
+        (_, Delta::Text(text)) => blocks.push(Block::Text(text)),
+        (_, Delta::Thinking(thinking)) => blocks.push(Block::Thinking(thinking)),
+        (_, Delta::ToolUse(call)) => blocks.push(Block::ToolUse(call)),
+    }
 }
 
 /// A call that the model wants.
@@ -143,7 +198,7 @@ pub enum ResponseFormat {
 /// What a model said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// Text and tool calls, in order.
+    /// Text, thinking and tool calls, in order.
     pub blocks: Vec<Block>,
     /// Why it stopped.
     pub stop_reason: StopReason,
@@ -182,13 +237,19 @@ impl StopReason {
     }
 }
 
-/// Tokens as the provider counted.
+/// Tokens as the provider counted; 0 where it does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Of the prompt.
+    /// Of the prompt, those read from and written to a cache included.
     pub input_tokens: u64,
-    /// Of the answer.
+    /// Of the answer, those of thinking included.
     pub output_tokens: u64,
+    /// The part of the prompt that came from the provider's cache.
+    pub cache_read_input_tokens: u64,
+    /// The part of the prompt that was written to the provider's cache.
+    pub cache_creation_input_tokens: u64,
+    /// The part of the answer that was thinking.
+    pub reasoning_output_tokens: u64,
 }
 
 impl Prompt {
@@ -196,7 +257,7 @@ impl Prompt {
     pub(crate) fn tool_of(&self, id: &str) -> Option<&str> {
         self.turns.iter().flat_map(|turn| &turn.blocks).find_map(|block| match block {
             Block::ToolUse(call) if call.id == id => Some(call.name.as_str()),
-            Block::ToolUse(_) | Block::Text(_) | Block::ToolResult(_) => None,
+            Block::ToolUse(_) | Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
         })
     }
 }

@@ -1,12 +1,11 @@
 //! Whether an answer is what the request asked for, and how to ask again when it is not. Pure.
 //!
 //! Promises that a structured answer is given only when it is JSON that the schema accepts, and a tool call only when
-//! its input is what the tool's schema accepts and its id is unique in the conversation. What a model wrote is quoted to the
+//! its input is what the tool's schema accepts; that the tool is on offer and the id unique is the adapters' promise. What a model wrote is quoted to the
 //! model alone: nothing here that is logged or recorded holds a piece of it.
 
 mod lenient;
 
-use std::collections::HashSet;
 use std::fmt;
 
 use jsonschema::Validator;
@@ -23,8 +22,6 @@ const FAULTS_NAMED_MAX: usize = 5;
 pub struct Rules {
     tools: Vec<(String, Validator)>,
     text: TextRule,
-    /// Ids of the calls that the conversation holds already.
-    used_ids: HashSet<String>,
     /// How often one model may be asked again.
     pub repairs_max: u32,
 }
@@ -101,9 +98,7 @@ impl Rules {
                     .map_or(TextRule::Anything, TextRule::Schema)
             }
         };
-        let blocks = prompt.turns.iter().flat_map(|turn| &turn.blocks);
-        let used_ids = blocks.filter_map(call).map(|call| call.id.clone()).collect();
-        if wrong.is_empty() { Ok(Self { tools, text, used_ids, repairs_max }) } else { Err(wrong) }
+        if wrong.is_empty() { Ok(Self { tools, text, repairs_max }) } else { Err(wrong) }
     }
 
     /// Whether text is checked as a whole, so that none of it may be shown before its end.
@@ -127,12 +122,8 @@ impl Rules {
     }
 
     fn check_calls(&self, blocks: &[Block]) -> Result<(), Flaw> {
-        let mut seen = HashSet::new();
         let mut wrong = Vec::new();
         for call in blocks.iter().filter_map(call) {
-            if self.used_ids.contains(&call.id) || !seen.insert(call.id.as_str()) {
-                wrong.push((call.id.clone(), format!("the id {} was used before", call.id)));
-            }
             let input = Value::Object(call.input.clone());
             let known = self.tools.iter().find(|(name, _)| *name == call.name);
             let faults = known.map(|(_, validator)| faults(validator, &input)).unwrap_or_default();
@@ -144,7 +135,7 @@ impl Rules {
             return Ok(());
         }
         let (calls, problems): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
-        let told = "the model called a tool with an input that its schema does not accept, or with an id that was used";
+        let told = "the model called a tool with an input that its schema does not accept";
         Err(Flaw::new(told, problems.join("; "), calls, blocks))
     }
 
@@ -221,7 +212,7 @@ impl Flaw {
 pub fn text_of(blocks: &[Block]) -> String {
     let texts = blocks.iter().filter_map(|block| match block {
         Block::Text(text) => Some(text.as_str()),
-        Block::ToolUse(_) | Block::ToolResult(_) => None,
+        Block::ToolUse(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
     });
     texts.collect()
 }
@@ -230,7 +221,8 @@ pub fn text_of(blocks: &[Block]) -> String {
 fn is_sayable(block: &Block) -> bool {
     match block {
         Block::Text(text) => !text.trim().is_empty(),
-        Block::ToolUse(_) => true,
+        // Thinking that leads to a call has to go back with it.
+        Block::ToolUse(_) | Block::Thinking(_) => true,
         Block::ToolResult(_) => false,
     }
 }
@@ -238,7 +230,7 @@ fn is_sayable(block: &Block) -> bool {
 fn call(block: &Block) -> Option<&ToolUse> {
     match block {
         Block::ToolUse(call) => Some(call),
-        Block::Text(_) | Block::ToolResult(_) => None,
+        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
     }
 }
 
@@ -323,15 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_checked_against_their_schema_and_each_other() {
+    fn each_call_is_checked_against_its_schema() {
         let rules = rules(ResponseFormat::Text);
         let right = json!({ "path": "b.md" });
         assert!(rules.check(&calls(&[("t2", right.clone()), ("t3", right.clone())])).is_ok());
         for wrong in [
             calls(&[("t2", json!({}))]),
             calls(&[("t2", json!({ "path": 7 }))]),
-            calls(&[("t1", right.clone())]),
-            calls(&[("t2", right.clone()), ("t2", right)]),
+            calls(&[("t2", right), ("t3", json!({ "path": null }))]),
         ] {
             assert!(rules.check(&wrong).is_err(), "{wrong:?}");
         }

@@ -49,7 +49,7 @@ mod tests {
 
     fn cost(price: [u64; 2], tokens: [u64; 2]) -> u64 {
         let price = Price { input_usd_micros: price[0], output_usd_micros: price[1] };
-        let usage = Usage { input_tokens: tokens[0], output_tokens: tokens[1] };
+        let usage = Usage { input_tokens: tokens[0], output_tokens: tokens[1], ..Usage::default() };
         price.cost_usd_micros(usage)
     }
 

@@ -3,9 +3,14 @@
 //! Adding a provider is one file and one row of [`ADAPTERS`].
 
 mod anthropic;
+mod draft;
+mod lines;
 mod names;
+pub mod ndjson;
 mod ollama;
 mod openai;
+pub mod sse;
+pub(crate) mod stream;
 
 use bulkhead_edge::Secret;
 use http::HeaderMap;
@@ -13,6 +18,9 @@ use serde_json::Value;
 
 use crate::chat::{Answer, Prompt, ResponseFormat};
 use crate::failure::Kind;
+use stream::{Framing, Reader};
+
+pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.
 #[derive(Debug)]
@@ -31,6 +39,12 @@ pub struct Adapter {
     pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
     /// Reads the body of a success.
     pub(crate) answer: fn(&Value, &Prompt, &Parameters<'_>) -> Result<Answer, Malformed>,
+    /// Makes the body of a request ask for a stream.
+    pub(crate) ask_for_stream: fn(&mut Value),
+    /// How a stream is cut into events.
+    pub(crate) framing: Framing,
+    /// Reads a stream of this answer.
+    pub(crate) reader: fn(&Prompt, &Parameters<'_>) -> Box<dyn Reader>,
     /// Refines what a status means by the body of the failure.
     pub(crate) failure: fn(Kind, &str) -> Kind,
     /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
@@ -66,6 +80,11 @@ impl Malformed {
     /// It keeps the format, and the model wrote what cannot be used.
     pub(crate) fn unfit(what: &str) -> Self {
         Self { what: what.to_owned(), kind: Kind::Unfit }
+    }
+
+    /// A stream ended without its last word. What it carried may be anything but an answer.
+    pub(crate) fn cut() -> Self {
+        Self { what: "the stream ended before the answer did".to_owned(), kind: Kind::Reset }
     }
 
     /// As a failure.
@@ -114,13 +133,6 @@ fn ask_for_json(format: &ResponseFormat) -> Option<String> {
     }
 }
 
-/// The checks that every answer passes, whatever the format: M17's first ones.
-fn offered<'p>(prompt: &'p Prompt, name: &str) -> Result<&'p str, Malformed> {
-    let tool = prompt.tools.iter().find(|tool| tool.name == name);
-    tool.map(|tool| tool.name.as_str())
-        .ok_or_else(|| Malformed::unfit("the model called a tool that was not offered"))
-}
-
 /// The input of a tool call, which must be an object.
 fn object(input: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
     let object = input.and_then(Value::as_object);
@@ -134,6 +146,21 @@ fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
     let text = value.get(field).and_then(Value::as_str);
     text.ok_or_else(|| Malformed::new(format!("the answer has no text field `{field}`")))
 }
+
+/// A list; absent and null count as empty.
+fn list<'v>(value: &'v Value, field: &str) -> Result<&'v [Value], Malformed> {
+    match value.get(field) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(list) => {
+            let list = list.as_array().map(Vec::as_slice);
+            list.ok_or_else(|| Malformed::new(format!("the field `{field}` is no list")))
+        }
+    }
+}
+
+/// Largest answer that is read, in bytes: several times what any model writes, and less than a gRPC message
+/// may carry.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The largest integer that every JSON reader keeps exact (RFC 8259, section 6), and so the largest that an
 /// audit event may hold.

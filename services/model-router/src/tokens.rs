@@ -68,6 +68,7 @@ fn of_block(block: &Block) -> u64 {
         Block::Text(text) => of_text(text),
         Block::ToolUse(call) => BLOCK_TOKENS + of_text(&call.name) + of_object(&call.input),
         Block::ToolResult(result) => BLOCK_TOKENS + of_text(&result.content),
+        Block::Thinking(thinking) => BLOCK_TOKENS + of_text(&thinking.text),
     }
 }
 

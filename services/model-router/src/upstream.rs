@@ -5,6 +5,7 @@
 //! of the environment and no redirect is followed, and that neither prompts nor keys are logged.
 
 mod resolve;
+mod stream;
 mod wire;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::provider::Adapter;
 use crate::proxy::ProxyUrl;
 use resolve::LocalResolver;
 pub(crate) use resolve::literal;
+pub use stream::{Piece, Streaming};
 
 /// Where a model is and how to speak to it.
 #[derive(Debug, Clone)]
@@ -36,6 +38,10 @@ pub struct Target {
     pub max_output_tokens_default: u32,
     /// How long a connection may take.
     pub connect_timeout: Duration,
+    /// How long a stream may take until its first token.
+    pub first_token_timeout: Duration,
+    /// How long a stream that has begun may be silent.
+    pub idle_timeout: Duration,
 }
 
 /// What an attempt needs beside the request.
@@ -116,6 +122,14 @@ impl LocalModel {
     pub async fn call<S: Sync>(&self, request: &Cleared<S>, brief: Brief) -> Result<Answer, Failure> {
         wire::exchange(&self.http, &self.target, request.prompt(), brief).await
     }
+
+    /// The same as a stream, once its beginning is there.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn stream<S: Sync>(&self, request: &Cleared<S>, brief: Brief) -> Result<Streaming, Failure> {
+        stream::open(&self.http, &self.target, request.prompt(), brief).await
+    }
 }
 
 impl CloudModel {
@@ -143,6 +157,14 @@ impl CloudModel {
     pub async fn call(&self, request: &Cleared<Anywhere>, brief: Brief) -> Result<Answer, Failure> {
         wire::exchange(&self.http, &self.target, request.prompt(), brief).await
     }
+
+    /// The same as a stream, once its beginning is there.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn stream(&self, request: &Cleared<Anywhere>, brief: Brief) -> Result<Streaming, Failure> {
+        stream::open(&self.http, &self.target, request.prompt(), brief).await
+    }
 }
 
 impl Upstream {
@@ -156,6 +178,17 @@ impl Upstream {
         }
     }
 
+    /// The same as a stream, once its beginning is there; none if the clearance does not allow it, and then nothing
+    /// was sent.
+    pub async fn stream(&self, request: &Clearance, brief: Brief) -> Option<Result<Streaming, Failure>> {
+        match (self, request) {
+            (Self::Local(model), Clearance::Anywhere(request)) => Some(model.stream(request, brief).await),
+            (Self::Local(model), Clearance::LocalOnly(request)) => Some(model.stream(request, brief).await),
+            (Self::Cloud(model), Clearance::Anywhere(request)) => Some(model.stream(request, brief).await),
+            (Self::Cloud(_), Clearance::LocalOnly(_)) => None,
+        }
+    }
+
     pub(crate) fn target(&self) -> &Target {
         match self {
             Self::Local(model) => &model.target,
@@ -164,12 +197,14 @@ impl Upstream {
     }
 }
 
-/// What both kinds share. Retries belong to the schedule alone: one attempt is one request.
+/// What both kinds share. Retries belong to the schedule alone: one attempt is one request. Small writes are not held
+/// back: with Nagle's algorithm they would wait for acknowledgements that the other side delays.
 fn plain(target: &Target) -> reqwest::ClientBuilder {
     Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .connect_timeout(target.connect_timeout)
+        .tcp_nodelay(true)
         .user_agent(concat!("bulkhead/", env!("CARGO_PKG_VERSION")))
 }

@@ -52,6 +52,20 @@ impl ModelConfig {
             "How long one attempt may take; never more than the caller's time allows. Two minutes: long answers without \
              streaming take that long.",
         );
+        let first_token_timeout = table.milliseconds(
+            "first_token_timeout_ms",
+            1..=600_000,
+            30_000,
+            "How long a stream may take until its first token, thinking included; keep-alives do not count. Half a \
+             minute: long prompts take that long. More for a model that thinks without showing it or is loaded first.",
+        );
+        let idle_timeout = table.milliseconds(
+            "idle_timeout_ms",
+            1..=600_000,
+            30_000,
+            "How long a stream may send nothing once it has begun; keep-alives count. Half a minute: providers that \
+             hold arguments of tools back send a keep-alive sooner.",
+        );
         let attempts_max =
             table.number("attempts_max", 1..=10, 3, "Attempts of one request. The first, and two retries.");
         let terms = Terms::read(table);
@@ -68,6 +82,8 @@ impl ModelConfig {
             key,
             max_output_tokens_default,
             connect_timeout,
+            first_token_timeout,
+            idle_timeout,
         };
         Some(Self { name: name?, local: place.local, target, request_timeout, attempts_max, terms })
     }

@@ -40,6 +40,16 @@ pub fn sentence(kind: Kind, http_status: u16, body: &Value) -> String {
     }
 }
 
+/// The sentence about a failure that stands in a stream which began well.
+#[must_use]
+pub fn sentence_in_stream(kind: Kind, body: &Value) -> String {
+    let meaning = meaning(kind);
+    match code(body) {
+        Some(code) => format!("{meaning} (said in the stream, {code})"),
+        None => format!("{meaning} (said in the stream)"),
+    }
+}
+
 /// The provider's code for the failure, else its type, if it is a known word.
 fn code(body: &Value) -> Option<&'static str> {
     let said = |field| body.pointer(field).and_then(Value::as_str);

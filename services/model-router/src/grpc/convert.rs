@@ -30,7 +30,7 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     pb::GenerateResponse {
         message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
         stop_reason: stop_reason.into(),
-        usage: Some(wire_usage(usage)),
+        usage: Some(counted(usage)),
         model,
         attempts: attempts.iter().map(attempt).collect(),
         structured_json,
@@ -39,8 +39,14 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
     }
 }
 
-fn wire_usage(usage: Usage) -> pb::Usage {
-    pb::Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..pb::Usage::default() }
+fn counted(usage: Usage) -> pb::Usage {
+    pb::Usage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cache_read_input_tokens: usage.cache_read_input_tokens,
+        cache_creation_input_tokens: usage.cache_creation_input_tokens,
+        reasoning_output_tokens: usage.reasoning_output_tokens,
+    }
 }
 
 /// The answer to a dry run: who would be asked, and nothing that happened.
@@ -60,7 +66,7 @@ pub(crate) fn planned_response(plan: &Plan) -> pb::GenerateResponse {
 pub(crate) fn calls_json(blocks: &[Block]) -> String {
     let calls = blocks.iter().filter_map(|block| match block {
         Block::ToolUse(call) => Some(serde_json::json!({ "name": call.name, "input": call.input })),
-        Block::Text(_) | Block::ToolResult(_) => None,
+        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
     });
     serde_json::Value::Array(calls.collect()).to_string()
 }
@@ -80,6 +86,9 @@ fn block(block: Block) -> pb::ContentBlock {
             is_error: result.is_error,
             ..pb::ToolResultBlock::default()
         }),
+        Block::Thinking(thinking) => {
+            Wire::Thinking(pb::Thinking { text: thinking.text, signature: thinking.signature })
+        }
     };
     pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }
 }
@@ -97,7 +106,7 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
         repair: attempt.repair,
-        usage: attempt.usage.map(wire_usage),
+        usage: attempt.usage.map(counted),
         cost_usd_micros: attempt.cost_usd_micros,
         ..pb::Attempt::default()
     }

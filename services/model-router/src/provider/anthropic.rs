@@ -1,15 +1,19 @@
 //! Anthropic Messages, version 2023-06-01 (<https://docs.anthropic.com/en/api/messages>).
 
+mod stream;
+
 use bulkhead_edge::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use super::draft::Draft;
 use super::names::ToolNames;
+use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+    Adapter, COUNT_MAX, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, text,
 };
 use crate::chat::{
-    Answer, Block, Prompt, Role, StopReason, Tool, ToolChoice, ToolChoiceMode, ToolUse, Turn, Usage,
+    Answer, Block, Prompt, Role, StopReason, Thinking, Tool, ToolChoice, ToolChoiceMode, Turn, Usage,
 };
 use crate::failure::Kind;
 
@@ -22,12 +26,19 @@ pub(super) static ADAPTER: Adapter = Adapter {
     inexpressible,
     request,
     answer,
+    ask_for_stream,
+    framing: Framing::Sse,
+    reader: stream::reader,
     failure,
     message,
 };
 
 /// The provider's temperatures end here; ours go to 2 as those of others do.
 const TEMPERATURE_MAX: f64 = 1.0;
+
+/// Marks a signature as the encrypted form of thinking that the provider does not show, which goes back in a block of
+/// another type. No signature holds a colon: they are Base64.
+const REDACTED: &str = "redacted_thinking:";
 
 fn headers(key: Option<&Secret>) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -51,7 +62,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let mut body = json!({
         "model": parameters.provider_model,
         "max_tokens": parameters.max_output_tokens,
-        "messages": prompt.turns.iter().map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
+        "messages": prompt.turns.iter().filter_map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
     });
     // The format has no JSON mode that all of its models know.
     if let Some(system) = instructions(prompt, ask_for_json(&prompt.response_format)) {
@@ -90,29 +101,50 @@ fn choice_of(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
     Some(said)
 }
 
-fn message_of(turn: &Turn, names: &ToolNames) -> Value {
+fn ask_for_stream(body: &mut Value) {
+    body["stream"] = json!(true);
+}
+
+/// None: nothing of the turn can be read by this provider.
+fn message_of(turn: &Turn, names: &ToolNames) -> Option<Value> {
     let role = match turn.role {
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    let content: Vec<Value> = turn.blocks.iter().map(|block| block_of(block, names)).collect();
-    json!({ "role": role, "content": content })
+    let content: Vec<Value> = turn.blocks.iter().filter_map(|block| block_of(block, names)).collect();
+    (!content.is_empty()).then(|| json!({ "role": role, "content": content }))
 }
 
-fn block_of(block: &Block, names: &ToolNames) -> Value {
+fn block_of(block: &Block, names: &ToolNames) -> Option<Value> {
     match block {
-        Block::Text(text) => json!({ "type": "text", "text": text }),
+        Block::Text(text) => Some(json!({ "type": "text", "text": text })),
         Block::ToolUse(call) => {
             let name = names.wire(&call.name);
-            json!({ "type": "tool_use", "id": call.id, "name": name, "input": call.input })
+            Some(json!({ "type": "tool_use", "id": call.id, "name": name, "input": call.input }))
         }
-        Block::ToolResult(result) => json!({
+        Block::ToolResult(result) => Some(json!({
             "type": "tool_result",
             "tool_use_id": result.id,
             "content": result.content,
             "is_error": result.is_error,
-        }),
+        })),
+        // Thinking without a signature is another provider's.
+        Block::Thinking(thinking) => (!thinking.signature.is_empty()).then(|| thinking_of(thinking)),
     }
+}
+
+fn thinking_of(thinking: &Thinking) -> Value {
+    match thinking.signature.strip_prefix(REDACTED) {
+        Some(encrypted) => json!({ "type": "redacted_thinking", "data": encrypted }),
+        None => {
+            json!({ "type": "thinking", "thinking": thinking.text, "signature": thinking.signature })
+        }
+    }
+}
+
+/// The signature under which encrypted thinking is carried.
+fn redacted(encrypted: &str) -> String {
+    format!("{REDACTED}{encrypted}")
 }
 
 fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
@@ -120,41 +152,85 @@ fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
     json!({ "name": name, "description": tool.description, "input_schema": tool.input_schema })
 }
 
-fn answer(body: &Value, prompt: &Prompt, _parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
-    let names = ToolNames::of(prompt);
+fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
     let content = body.get("content").and_then(Value::as_array);
     let content = content.ok_or_else(|| Malformed::new("the answer has no list `content`"))?;
-    let blocks = content.iter().map(|block| read_block(block, prompt, &names));
-    let blocks: Vec<Block> = blocks.filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let stop_reason = read_stop_reason(text(body, "stop_reason")?)?;
-    if stop_reason == StopReason::ToolUse && !blocks.iter().any(|block| matches!(block, Block::ToolUse(_))) {
-        return Err(Malformed::new("the model stopped for tools and called none"));
+    let mut draft = Draft::new(prompt, parameters);
+    for block in whole(content, stop_reason) {
+        read_block(block, &mut draft)?;
     }
     let usage = body.get("usage").ok_or_else(|| Malformed::new("the answer has no `usage`"))?;
-    Ok(Answer {
-        blocks,
-        stop_reason,
-        usage: Usage {
-            input_tokens: count(usage, "input_tokens")?,
-            output_tokens: count(usage, "output_tokens")?,
-        },
-        provider_model: text(body, "model")?.to_owned(),
-    })
+    let mut counted = Counted::default();
+    counted.add(usage)?;
+    draft.finish(stop_reason, counted.usage()?, text(body, "model")?)
 }
 
-/// None for blocks that are no part of the answer (thinking) and for empty text.
-fn read_block(block: &Value, prompt: &Prompt, names: &ToolNames) -> Result<Option<Block>, Malformed> {
+/// The blocks that are whole. A call that stands where the limit of tokens was reached may lack arguments, and nothing
+/// says whether it does.
+fn whole(content: &[Value], stop_reason: StopReason) -> &[Value] {
+    match content.split_last() {
+        Some((last, before)) if stop_reason == StopReason::MaxTokens && is_call(last) => before,
+        Some(_) | None => content,
+    }
+}
+
+fn is_call(block: &Value) -> bool {
+    block.get("type").and_then(Value::as_str) == Some("tool_use")
+}
+
+/// Blocks of types that are not known are no part of the answer.
+fn read_block(block: &Value, draft: &mut Draft) -> Result<(), Malformed> {
     match text(block, "type")? {
-        "text" => {
-            let text = text(block, "text")?;
-            Ok((!text.is_empty()).then(|| Block::Text(text.to_owned())))
+        "text" => draft.text(text(block, "text")?),
+        "thinking" => {
+            let signature = block.get("signature").and_then(Value::as_str);
+            draft.thinking(text(block, "thinking")?, signature.unwrap_or_default())
         }
-        "tool_use" => Ok(Some(Block::ToolUse(ToolUse {
-            id: text(block, "id")?.to_owned(),
-            name: offered(prompt, names.known(text(block, "name")?))?.to_owned(),
-            input: object(block.get("input"))?,
-        }))),
-        _ => Ok(None),
+        "redacted_thinking" => draft.thinking("", &redacted(text(block, "data")?)),
+        "tool_use" => draft.call(Some(text(block, "id")?), text(block, "name")?, object(block.get("input"))?),
+        _ => Ok(()),
+    }
+}
+
+/// What the provider counted. A stream tells it more than once, and the last word counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_creation: u64,
+}
+
+impl Counted {
+    fn add(&mut self, usage: &Value) -> Result<(), Malformed> {
+        for (field, counted) in [
+            ("input_tokens", &mut self.input),
+            ("output_tokens", &mut self.output),
+            ("cache_read_input_tokens", &mut self.cache_read),
+            ("cache_creation_input_tokens", &mut self.cache_creation),
+        ] {
+            if usage.get(field).is_some_and(|count| !count.is_null()) {
+                *counted = count(usage, field)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In our terms: the provider counts the cached part of a prompt apart, and thinking not at all.
+    fn usage(self) -> Result<Usage, Malformed> {
+        // Three counts that fit into 53 bits fit into 64 together.
+        let input_tokens = self.input + self.cache_read + self.cache_creation;
+        if input_tokens > COUNT_MAX {
+            return Err(Malformed::new("the counts of the prompt's tokens are none"));
+        }
+        Ok(Usage {
+            input_tokens,
+            output_tokens: self.output,
+            cache_read_input_tokens: self.cache_read,
+            cache_creation_input_tokens: self.cache_creation,
+            reasoning_output_tokens: 0,
+        })
     }
 }
 
@@ -192,6 +268,7 @@ fn message(body: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::ToolUse;
     use crate::provider::samples::{self, PARAMETERS};
 
     #[test]
@@ -274,12 +351,14 @@ mod tests {
         let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
         let input = samples::object(json!({ "path": "b.md" }));
         let call = ToolUse { id: "toolu_1".into(), name: "fs.read".into(), input };
-        assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
+        let thinking = Thinking { text: "hm".into(), signature: "s".into() };
+        let expected = [Block::Thinking(thinking), Block::Text("Reading.".into()), Block::ToolUse(call)];
+        assert_eq!(answer.blocks, expected);
         assert_eq!(
             (answer.stop_reason, answer.provider_model.as_str()),
             (StopReason::ToolUse, "model-x-2026")
         );
-        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5, ..Usage::default() });
     }
 
     #[test]

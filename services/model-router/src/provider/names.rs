@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::chat::Prompt;
 
 /// Two ways between the agent's names (`fs.read`) and the provider's (`fs_read`), for one request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ToolNames {
     to_wire: BTreeMap<String, String>,
     from_wire: BTreeMap<String, String>,
@@ -29,9 +29,10 @@ impl ToolNames {
         self.to_wire.get(name).cloned().unwrap_or_else(|| name.replace('.', "_"))
     }
 
-    /// The agent's name of an offered tool; any other text as it is.
-    pub(crate) fn known<'n>(&'n self, name: &'n str) -> &'n str {
-        self.from_wire.get(name).map_or(name, String::as_str)
+    /// The agent's name of an offered tool, whichever of its two names the model uses; none of any other.
+    pub(crate) fn offered(&self, name: &str) -> Option<&str> {
+        let (agents, _wire) = self.to_wire.get_key_value(name).unzip();
+        self.from_wire.get(name).or(agents).map(String::as_str)
     }
 
     fn add(&mut self, name: &str) {
@@ -65,9 +66,10 @@ mod tests {
         for tool in &prompt.tools {
             let wire = names.wire(&tool.name);
             assert!(!wire.contains('.'));
-            assert_eq!(names.known(&wire), tool.name);
+            assert_eq!(names.offered(&wire), Some(tool.name.as_str()));
         }
         assert_eq!(names.wire("gone.now"), "gone_now");
-        assert_eq!(names.known("unknown"), "unknown");
+        assert_eq!(names.offered("a.b.c"), Some("a.b.c"));
+        assert_eq!(names.offered("unknown"), None);
     }
 }

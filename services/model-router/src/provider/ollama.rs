@@ -1,15 +1,19 @@
-//! Ollama chat without streaming (<https://github.com/ollama/ollama/blob/main/docs/api.md>).
+//! Ollama chat (<https://github.com/ollama/ollama/blob/main/docs/api.md>).
+
+mod stream;
 
 use bulkhead_edge::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::draft::Draft;
+use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, list, named, object, text,
 };
 use crate::chat::{
-    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn, Usage,
+    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
 };
 use crate::failure::Kind;
 
@@ -22,6 +26,9 @@ pub(super) static ADAPTER: Adapter = Adapter {
     inexpressible,
     request,
     answer,
+    ask_for_stream,
+    framing: Framing::Ndjson,
+    reader: stream::reader,
     failure,
     message,
 };
@@ -79,6 +86,10 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     body
 }
 
+fn ask_for_stream(body: &mut Value) {
+    body["stream"] = json!(true);
+}
+
 /// One turn may become several messages: each tool result is one of its own, and they come first, because
 /// they answer the turn before.
 fn messages_of(turn: &Turn, prompt: &Prompt) -> Vec<Value> {
@@ -90,31 +101,27 @@ fn messages_of(turn: &Turn, prompt: &Prompt) -> Vec<Value> {
             let tool = prompt.tool_of(&result.id).unwrap_or_default();
             Some(json!({ "role": "tool", "tool_name": tool, "content": content }))
         }
-        Block::Text(_) | Block::ToolUse(_) => None,
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) => None,
     });
     results.chain(spoken(turn)).collect()
 }
 
 fn spoken(turn: &Turn) -> Option<Value> {
-    let texts: Vec<&str> = turn
-        .blocks
-        .iter()
-        .filter_map(|block| match block {
-            Block::Text(text) => Some(text.as_str()),
-            Block::ToolUse(_) | Block::ToolResult(_) => None,
-        })
-        .collect();
-    let calls: Vec<Value> = turn
-        .blocks
-        .iter()
-        .filter_map(|block| match block {
-            Block::ToolUse(call) => {
-                Some(json!({ "function": { "name": call.name, "arguments": call.input } }))
+    let (mut texts, mut thoughts, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    for block in &turn.blocks {
+        match block {
+            Block::Text(text) => texts.push(text.as_str()),
+            // What is signed is another provider's.
+            Block::Thinking(thinking) if thinking.signature.is_empty() => {
+                thoughts.push(thinking.text.as_str());
             }
-            Block::Text(_) | Block::ToolResult(_) => None,
-        })
-        .collect();
-    if texts.is_empty() && calls.is_empty() {
+            Block::ToolUse(call) => {
+                calls.push(json!({ "function": { "name": call.name, "arguments": call.input } }));
+            }
+            Block::ToolResult(_) | Block::Thinking(_) => {}
+        }
+    }
+    if texts.is_empty() && thoughts.is_empty() && calls.is_empty() {
         return None;
     }
     let role = match turn.role {
@@ -122,6 +129,9 @@ fn spoken(turn: &Turn) -> Option<Value> {
         Role::Assistant => "assistant",
     };
     let mut message = json!({ "role": role, "content": texts.join("\n\n") });
+    if !thoughts.is_empty() {
+        message["thinking"] = json!(thoughts.join("\n\n"));
+    }
     if !calls.is_empty() {
         message["tool_calls"] = Value::Array(calls);
     }
@@ -139,41 +149,53 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
     if body.get("done").and_then(Value::as_bool) != Some(true) {
         return Err(Malformed::new("the answer does not say that it is done"));
     }
-    let message = body.get("message").ok_or_else(|| Malformed::new("the answer has no `message`"))?;
-    let content = text(message, "content")?;
-    let none = Vec::new();
-    let calls = match message.get("tool_calls") {
-        None | Some(Value::Null) => &none,
-        Some(calls) => calls.as_array().ok_or_else(|| Malformed::new("`tool_calls` is no list"))?,
-    };
-    let calls = calls.iter().enumerate().map(|(at, call)| read_call(call, at, prompt, parameters));
-    let calls: Vec<Block> = calls.collect::<Result<_, _>>()?;
-    let stop_reason = read_stop_reason(body.get("done_reason").and_then(Value::as_str), !calls.is_empty())?;
-    let said = (!content.is_empty()).then(|| Block::Text(content.to_owned()));
-    Ok(Answer {
-        blocks: said.into_iter().chain(calls).collect(),
-        stop_reason,
-        usage: Usage {
-            input_tokens: count(body, "prompt_eval_count")?,
-            output_tokens: count(body, "eval_count")?,
-        },
-        provider_model: text(body, "model")?.to_owned(),
-    })
+    let mut draft = Draft::new(prompt, parameters);
+    Said::read(body)?.add_to(&mut draft)?;
+    let word = body.get("done_reason").and_then(Value::as_str);
+    let stop_reason = read_stop_reason(word, draft.has_calls())?;
+    draft.finish(stop_reason, counted(body)?, text(body, "model")?)
 }
 
-/// The format gives calls no ids; ours are unique to the attempt, so that results find their call.
-fn read_call(
-    call: &Value,
-    at: usize,
-    prompt: &Prompt,
-    parameters: &Parameters<'_>,
-) -> Result<Block, Malformed> {
-    let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
-    Ok(Block::ToolUse(ToolUse {
-        id: format!("call_{}_{at}", parameters.attempt_id),
-        name: offered(prompt, text(function, "name")?)?.to_owned(),
-        input: object(function.get("arguments"))?,
-    }))
+/// What one message says: all of an answer, or the next piece of it.
+struct Said<'b> {
+    thinking: &'b str,
+    content: &'b str,
+    calls: &'b [Value],
+}
+
+impl<'b> Said<'b> {
+    fn read(body: &'b Value) -> Result<Self, Malformed> {
+        let message = body.get("message").ok_or_else(|| Malformed::new("the answer has no `message`"))?;
+        let thinking = match message.get("thinking") {
+            None | Some(Value::Null) => "",
+            Some(_) => text(message, "thinking")?,
+        };
+        Ok(Self { thinking, content: text(message, "content")?, calls: list(message, "tool_calls")? })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.thinking.is_empty() && self.content.is_empty() && self.calls.is_empty()
+    }
+
+    fn add_to(&self, draft: &mut Draft) -> Result<(), Malformed> {
+        draft.thinking(self.thinking, "")?;
+        draft.text(self.content)?;
+        for call in self.calls {
+            let function =
+                call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
+            // The format gives calls no ids, or some that it does not read.
+            draft.call(None, text(function, "name")?, object(function.get("arguments"))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn counted(body: &Value) -> Result<Usage, Malformed> {
+    Ok(Usage {
+        input_tokens: count(body, "prompt_eval_count")?,
+        output_tokens: count(body, "eval_count")?,
+        ..Usage::default()
+    })
 }
 
 fn read_stop_reason(word: Option<&str>, has_calls: bool) -> Result<StopReason, Malformed> {
@@ -205,6 +227,7 @@ fn message(body: &Value) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::chat::ToolChoice;
+    use crate::chat::ToolUse;
     use crate::provider::samples::{self, PARAMETERS};
 
     #[test]
@@ -263,7 +286,7 @@ mod tests {
         let call = ToolUse { id: "call_a1_0".into(), name: "fs.read".into(), input };
         assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
         assert_eq!(answer.stop_reason, StopReason::ToolUse);
-        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5, ..Usage::default() });
     }
 
     #[test]

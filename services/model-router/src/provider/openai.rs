@@ -1,17 +1,22 @@
 //! OpenAI Chat Completions (<https://platform.openai.com/docs/api-reference/chat>), and the many servers that speak
 //! it: vLLM, llama.cpp, OpenRouter. Their base URL ends where OpenAI's does, with `/v1`.
 
+mod stream;
+
 use bulkhead_edge::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::draft::Draft;
 use super::names::ToolNames;
+use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, offered, text,
+    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, list, named, object, text,
 };
 use crate::chat::{
-    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn, Usage,
+    Answer, Block, Object, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn,
+    Usage,
 };
 use crate::failure::Kind;
 
@@ -37,6 +42,9 @@ const OF_OTHERS: Adapter = Adapter {
     inexpressible: |_everything| Vec::new(),
     request: request_to_others,
     answer,
+    ask_for_stream,
+    framing: Framing::Sse,
+    reader: stream::reader,
     failure,
     message,
 };
@@ -128,6 +136,12 @@ fn choice_of(mode: &ToolChoiceMode, names: &ToolNames) -> Option<Value> {
     }
 }
 
+/// With the counts, which a stream else lacks.
+fn ask_for_stream(body: &mut Value) {
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({ "include_usage": true });
+}
+
 /// One turn may become several messages: each tool result is one of its own, and they come first, because they have to
 /// follow the calls that they answer.
 fn messages_of(turn: &Turn, names: &ToolNames) -> Vec<Value> {
@@ -138,7 +152,7 @@ fn messages_of(turn: &Turn, names: &ToolNames) -> Vec<Value> {
                 if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
             Some(json!({ "role": "tool", "tool_call_id": result.id, "content": content }))
         }
-        Block::Text(_) | Block::ToolUse(_) => None,
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) => None,
     });
     results.chain(spoken(turn, names)).collect()
 }
@@ -149,7 +163,8 @@ fn spoken(turn: &Turn, names: &ToolNames) -> Option<Value> {
         match block {
             Block::Text(text) => texts.push(text.as_str()),
             Block::ToolUse(call) => calls.push(call_of(call, names)),
-            Block::ToolResult(_) => {}
+            // The format has no place for thinking.
+            Block::ToolResult(_) | Block::Thinking(_) => {}
         }
     }
     if texts.is_empty() && calls.is_empty() {
@@ -184,24 +199,38 @@ fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
 fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
     let choice =
         body.pointer("/choices/0").ok_or_else(|| Malformed::new("the answer has no first choice"))?;
-    let message = choice.get("message").ok_or_else(|| Malformed::new("the choice has no `message`"))?;
-    let calls = read_calls(message, prompt, parameters)?;
+    let message = choice.get("message").filter(|message| message.is_object());
+    let message = message.ok_or_else(|| Malformed::new("the choice has no `message`"))?;
+    let word = text(choice, "finish_reason")?;
     let refusal = said(message, "refusal")?;
+    let mut draft = Draft::new(prompt, parameters);
+    draft.thinking(thought(message)?.unwrap_or_default(), "")?;
+    draft.text(said(message, "content")?.unwrap_or_default())?;
+    draft.text(refusal.unwrap_or_default())?;
+    read_calls(message, word, &mut draft)?;
     let stop_reason = match refusal {
         Some(_) => StopReason::Refusal,
-        None => read_stop_reason(text(choice, "finish_reason")?, !calls.is_empty())?,
+        None => read_stop_reason(word, draft.has_calls())?,
     };
-    let words = [said(message, "content")?, refusal].into_iter().flatten();
-    let usage = body.get("usage").ok_or_else(|| Malformed::new("the answer has no `usage`"))?;
-    Ok(Answer {
-        blocks: words.map(|words| Block::Text(words.to_owned())).chain(calls).collect(),
-        stop_reason,
-        usage: Usage {
-            input_tokens: count(usage, "prompt_tokens")?,
-            output_tokens: count(usage, "completion_tokens")?,
-        },
-        provider_model: text(body, "model")?.to_owned(),
+    // Some servers do not count; that is told as zero.
+    let usage = body.get("usage").filter(|usage| !usage.is_null()).map(counted).transpose()?;
+    draft.finish(stop_reason, usage.unwrap_or_default(), text(body, "model")?)
+}
+
+fn counted(usage: &Value) -> Result<Usage, Malformed> {
+    let part = |details: &str, field: &str| usage.get(details).map_or(Ok(0), |details| count(details, field));
+    Ok(Usage {
+        input_tokens: count(usage, "prompt_tokens")?,
+        output_tokens: count(usage, "completion_tokens")?,
+        cache_read_input_tokens: part("prompt_tokens_details", "cached_tokens")?,
+        cache_creation_input_tokens: 0,
+        reasoning_output_tokens: part("completion_tokens_details", "reasoning_tokens")?,
     })
+}
+
+/// What compatible servers show of a model's thinking; each has one of the two names for it.
+fn thought(message: &Value) -> Result<Option<&str>, Malformed> {
+    Ok(said(message, "reasoning_content")?.or(said(message, "reasoning")?))
 }
 
 /// Text that may be absent, null or empty, which all mean that nothing was said.
@@ -213,33 +242,34 @@ fn said<'m>(message: &'m Value, field: &str) -> Result<Option<&'m str>, Malforme
     }
 }
 
-fn read_calls(
-    message: &Value,
-    prompt: &Prompt,
-    parameters: &Parameters<'_>,
-) -> Result<Vec<Block>, Malformed> {
-    let none = Vec::new();
-    let calls = match message.get("tool_calls") {
-        None | Some(Value::Null) => &none,
-        Some(calls) => calls.as_array().ok_or_else(|| Malformed::new("`tool_calls` is no list"))?,
-    };
-    let names = ToolNames::of(prompt);
-    let read = calls.iter().enumerate().map(|(at, call)| {
+fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malformed> {
+    let calls = list(message, "tool_calls")?;
+    for (at, call) in calls.iter().enumerate() {
         let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
-        // Some servers leave the id out; ours is unique to the attempt, so that results find their call.
-        let id =
-            said(call, "id")?.map_or_else(|| format!("call_{}_{at}", parameters.attempt_id), str::to_owned);
-        let name = offered(prompt, names.known(text(function, "name")?))?.to_owned();
-        Ok(Block::ToolUse(ToolUse { id, name, input: arguments(function.get("arguments"))? }))
-    });
-    read.collect()
+        let said_arguments = function.get("arguments");
+        if is_cut_off(word, at + 1 == calls.len(), said_arguments) {
+            break;
+        }
+        // Some servers leave the id out.
+        draft.call(said(call, "id")?, text(function, "name")?, arguments(said_arguments)?)?;
+    }
+    Ok(())
+}
+
+/// Whether the limit of tokens cut a call off: then it is no call, and that the limit was reached is told.
+fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Value>) -> bool {
+    let whole = match said_arguments {
+        Some(Value::String(text)) => serde_json::from_str::<Object>(text).is_ok(),
+        other => other.is_some_and(Value::is_object),
+    };
+    word == "length" && is_last && !whole
 }
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers
 /// give the object itself.
-fn arguments(value: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
+fn arguments(value: Option<&Value>) -> Result<Object, Malformed> {
     match value {
-        Some(Value::String(text)) if text.trim().is_empty() => Ok(crate::chat::Object::new()),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(Object::new()),
         Some(Value::String(text)) => object(serde_json::from_str(text).ok().as_ref()),
         other => object(other),
     }
@@ -400,7 +430,7 @@ mod tests {
             (answer.stop_reason, answer.provider_model.as_str()),
             (StopReason::ToolUse, "model-x-2026")
         );
-        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5 });
+        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5, ..Usage::default() });
     }
 
     #[test]

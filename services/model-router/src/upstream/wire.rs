@@ -11,11 +11,7 @@ use super::resolve::not_local;
 use super::{Brief, Target};
 use crate::chat::{Answer, Prompt};
 use crate::failure::{Failure, Kind, delay, message};
-use crate::provider::{Malformed, Parameters};
-
-/// Largest answer that is read, in bytes: several times what any model writes, and less than a gRPC message
-/// may carry.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+use crate::provider::{ANSWER_BYTES_MAX, Malformed, Parameters};
 
 /// Sends the prompt and reads the answer, all within the attempt's time.
 pub(super) async fn exchange(
@@ -32,21 +28,20 @@ pub(super) async fn exchange(
     }
 }
 
-struct Exchange<'a> {
-    http: &'a Client,
-    target: &'a Target,
-    prompt: &'a Prompt,
-    brief: Brief,
+/// One exchange, plain or streamed.
+pub(super) struct Exchange<'a> {
+    pub(super) http: &'a Client,
+    pub(super) target: &'a Target,
+    pub(super) prompt: &'a Prompt,
+    pub(super) brief: Brief,
 }
 
 impl Exchange<'_> {
     async fn run(self) -> Result<Answer, Failure> {
-        let response = self.send().await?;
+        let response = self.send(self.body()).await?;
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
         if !response.status().is_success() {
-            let body = read_body(response).await;
-            return Err(self.failure(status, &headers, body.as_deref().unwrap_or_default()));
+            return Err(self.refused(response).await);
         }
         let body = read_body(response).await.map_err(|failure| Failure { http_status: status, ..failure })?;
         self.answer(&body).map_err(|malformed| Failure {
@@ -55,16 +50,35 @@ impl Exchange<'_> {
         })
     }
 
-    async fn send(&self) -> Result<Response, Failure> {
+    /// Posts the body and waits for the head of an answer.
+    pub(super) async fn send(&self, body: Value) -> Result<Response, Failure> {
         let adapter = self.target.adapter;
         let url = format!("{}{}", self.target.base_url.as_str().trim_end_matches('/'), adapter.path);
-        let body = (adapter.request)(self.prompt, &self.parameters());
         let headers = (adapter.headers)(self.target.key.as_ref());
         let sent = self.http.post(url).headers(headers).json(&body).send().await;
         sent.map_err(|error| transport(&error))
     }
 
-    fn parameters(&self) -> Parameters<'_> {
+    fn body(&self) -> Value {
+        (self.target.adapter.request)(self.prompt, &self.parameters())
+    }
+
+    /// The same request for a stream.
+    pub(super) fn streamed_body(&self) -> Value {
+        let mut body = self.body();
+        (self.target.adapter.ask_for_stream)(&mut body);
+        body
+    }
+
+    /// Reads why a response is none that was wanted.
+    pub(super) async fn refused(&self, response: Response) -> Failure {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = read_body(response).await;
+        self.failure(status, &headers, body.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn parameters(&self) -> Parameters<'_> {
         Parameters {
             provider_model: &self.target.provider_model,
             max_output_tokens: self.prompt.max_output_tokens.unwrap_or(self.target.max_output_tokens_default),
@@ -72,7 +86,8 @@ impl Exchange<'_> {
         }
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Answer, Malformed> {
+    /// Reads a whole answer.
+    pub(super) fn answer(&self, body: &[u8]) -> Result<Answer, Malformed> {
         let json: Value = serde_json::from_slice(body).map_err(|error| {
             Malformed::new(format!(
                 "the answer is not JSON (line {}, column {})",
@@ -99,7 +114,7 @@ impl Exchange<'_> {
 }
 
 /// Reads the body up to the limit.
-async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
+pub(super) async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -118,7 +133,7 @@ fn silence(timeout: Duration) -> Failure {
 
 /// Sorts what the HTTP client reports. Its texts name addresses and system errors, never what was sent; the
 /// URL is left out all the same.
-fn transport(error: &reqwest::Error) -> Failure {
+pub(super) fn transport(error: &reqwest::Error) -> Failure {
     if let Some(found) = not_local(error) {
         return Failure::without_response(Kind::NotLocal, found.to_string());
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::choices;
 use crate::catalog::Catalog;
-use crate::chat::{Block, Object, Prompt, Role, Tool, ToolResult, ToolUse, Turn};
+use crate::chat::{Block, Object, Prompt, Role, Thinking, Tool, ToolResult, ToolUse, Turn};
 use crate::clearance::Sensitivity;
 use crate::config::RouteConfig;
 use crate::output::{NotASchema, Rules};
@@ -224,12 +224,20 @@ impl BlockReader<'_> {
             }
             Some(Wire::ToolUse(call)) => self.tool_use(call),
             Some(Wire::ToolResult(result)) => self.tool_result(result),
+            Some(Wire::Thinking(thinking)) => Some(Block::Thinking(self.thinking(thinking))),
             // The codec refuses the others already.
-            Some(Wire::Image(_) | Wire::Document(_) | Wire::Thinking(_)) | None => {
-                self.violations.add(self.field.as_str(), "must be text, tool_use or tool_result");
+            Some(Wire::Image(_) | Wire::Document(_)) | None => {
+                self.violations.add(self.field.as_str(), "must be text, tool_use, tool_result or thinking");
                 None
             }
         }
+    }
+
+    fn thinking(&mut self, thinking: pb::Thinking) -> Thinking {
+        self.require(self.role != Some(Role::User), "thinking", "belongs into an assistant's turn");
+        let pb::Thinking { text, signature } = thinking;
+        self.require(!text.is_empty() || !signature.is_empty(), "thinking", "must not be empty");
+        Thinking { text, signature }
     }
 
     fn tool_use(&mut self, call: pb::ToolUse) -> Option<Block> {

@@ -1,0 +1,263 @@
+//! One streamed HTTP exchange with a model.
+//!
+//! Promises that nothing is read ahead of whoever asks for the next piece, but for what one read of the connection
+//! brings; that dropping the stream closes the connection, so that the model stops; and that silence is bounded at
+//! every moment.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use reqwest::{Client, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::wire::{Exchange, read_body, transport};
+use super::{Brief, Target};
+use crate::chat::{Answer, Delta, Prompt, Usage};
+use crate::failure::{Failure, Kind};
+use crate::provider::stream::{Broken, Frames, Framing, Heard, Reader};
+use crate::provider::{Adapter, Malformed};
+
+/// What comes next of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// The next piece of the answer.
+    Delta(Delta),
+    /// The end: the whole answer, which the pieces put together are.
+    Answer(Answer),
+}
+
+/// An answer on its way. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Streaming {
+    adapter: &'static Adapter,
+    http_status: u16,
+    state: State,
+    /// Pieces that were read and not asked for yet: those of one event.
+    ready: VecDeque<Delta>,
+    usage: Option<Usage>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum State {
+    Reading(Reading),
+    /// The answer, which waits for its pieces to be taken.
+    Read(Answer),
+    Over,
+}
+
+#[derive(Debug)]
+struct Reading {
+    response: Response,
+    frames: Frames,
+    reader: Box<dyn Reader>,
+    /// The connection gave all that it had.
+    is_at_end: bool,
+}
+
+/// Sends the prompt and waits for the beginning of an answer.
+pub(super) async fn open(
+    http: &Client,
+    target: &Target,
+    prompt: &Prompt,
+    brief: Brief,
+) -> Result<Streaming, Failure> {
+    let mut clock = Clock::start(target, brief.timeout);
+    let exchange = Exchange { http, target, prompt, brief };
+    let response = clock.within(0, exchange.send(exchange.streamed_body())).await??;
+    let http_status = response.status().as_u16();
+    if !response.status().is_success() {
+        return Err(clock.within(http_status, exchange.refused(response)).await?);
+    }
+    let adapter = target.adapter;
+    let mut streaming =
+        Streaming { adapter, http_status, state: State::Over, ready: VecDeque::new(), usage: None, clock };
+    if is_whole(adapter, &response) {
+        let body = streaming.clock.within_total(http_status, read_body(response)).await?;
+        let answer = body.map_err(|failure| Failure { http_status, ..failure })?;
+        let answer = exchange.answer(&answer).map_err(|malformed| streaming.malformed(&malformed))?;
+        streaming.ready = answer.blocks.iter().cloned().filter_map(Delta::of).collect();
+        streaming.usage = Some(answer.usage);
+        streaming.state = State::Read(answer);
+    } else {
+        let reader = (adapter.reader)(prompt, &exchange.parameters());
+        let frames = Frames::new(adapter.framing);
+        streaming.state = State::Reading(Reading { response, frames, reader, is_at_end: false });
+    }
+    Ok(streaming)
+}
+
+/// Some servers answer whole although a stream was asked for. Where a line is an event, such an answer is a stream of
+/// one line.
+fn is_whole(adapter: &Adapter, response: &Response) -> bool {
+    let json = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/json");
+    adapter.framing == Framing::Sse && response.headers().get(CONTENT_TYPE).is_some_and(json)
+}
+
+impl Streaming {
+    /// The next piece; the last one is the answer. Nothing is lost when the future is dropped before it is ready.
+    ///
+    /// # Errors
+    /// [`Failure`], and then the stream is over; what came before it is no answer.
+    pub async fn next(&mut self) -> Result<Piece, Failure> {
+        loop {
+            if let Some(delta) = self.ready.pop_front() {
+                return Ok(Piece::Delta(delta));
+            }
+            match self.read().await {
+                Ok(None) => {}
+                Ok(Some(answer)) => return Ok(Piece::Answer(answer)),
+                Err(failure) => {
+                    self.state = State::Over;
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// What the provider counted so far, also once the stream failed; none if it did not say.
+    #[must_use]
+    pub fn usage_so_far(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Hears the next event, or gives the answer that was read.
+    async fn read(&mut self) -> Result<Option<Answer>, Failure> {
+        let State::Reading(reading) = &mut self.state else { return self.take_answer().map(Some) };
+        let heard = match reading.event() {
+            Ok(Some(event)) => reading.reader.hear(&event),
+            Ok(None) if reading.is_at_end => Err(Malformed::cut().into()),
+            Ok(None) => {
+                let bytes = self.clock.within(self.http_status, reading.response.chunk()).await?;
+                let bytes =
+                    bytes.map_err(|error| Failure { http_status: self.http_status, ..transport(&error) })?;
+                match bytes {
+                    Some(bytes) => reading.frames.push(&bytes),
+                    None => reading.is_at_end = true,
+                }
+                return Ok(None);
+            }
+            Err(malformed) => Err(malformed.into()),
+        };
+        self.usage = reading.reader.usage_so_far();
+        let heard = heard.map_err(|broken| self.failure(broken))?;
+        if heard != Heard::Nothing {
+            self.clock.token();
+        }
+        if let State::Reading(reading) = &mut self.state {
+            self.ready.extend(reading.reader.take());
+        }
+        if heard == Heard::End {
+            self.close()?;
+        }
+        Ok(None)
+    }
+
+    /// The provider said its last word: the connection is of no more use.
+    fn close(&mut self) -> Result<(), Failure> {
+        if let State::Reading(reading) = std::mem::replace(&mut self.state, State::Over) {
+            let answer = reading.reader.finish().map_err(|malformed| self.malformed(&malformed))?;
+            self.usage = Some(answer.usage);
+            self.state = State::Read(answer);
+        }
+        Ok(())
+    }
+
+    fn take_answer(&mut self) -> Result<Answer, Failure> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Read(answer) => Ok(answer),
+            State::Reading(_) | State::Over => Err(self.malformed(&Malformed::cut())),
+        }
+    }
+
+    fn failure(&self, broken: Broken) -> Failure {
+        match broken {
+            Broken::Malformed(malformed) => self.malformed(&malformed),
+            Broken::Told { status, body } => {
+                Failure { http_status: self.http_status, ..told(self.adapter, status, &body) }
+            }
+        }
+    }
+
+    fn malformed(&self, malformed: &Malformed) -> Failure {
+        let failure = Failure::without_response(malformed.kind(), malformed.to_string());
+        Failure { http_status: self.http_status, ..failure }
+    }
+}
+
+impl Reading {
+    fn event(&mut self) -> Result<Option<crate::provider::sse::Event>, Malformed> {
+        match self.frames.event()? {
+            None if self.is_at_end => Ok(self.frames.rest()?),
+            event => Ok(event),
+        }
+    }
+}
+
+/// An error that stands in the stream means what it had meant as an answer of its own.
+fn told(adapter: &Adapter, status: u16, body: &serde_json::Value) -> Failure {
+    let said = (adapter.message)(body).unwrap_or_default();
+    let kind = (adapter.failure)(Kind::of_status(status), said);
+    Failure::without_response(kind, crate::failure::message::sentence_in_stream(kind, body))
+}
+
+/// Bounds the silence of one exchange.
+#[derive(Debug)]
+struct Clock {
+    first_token: Instant,
+    end: Instant,
+    idle: Duration,
+    has_token: bool,
+    limits: Limits,
+}
+
+/// The spans, for what is told.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    first_token: Duration,
+    total: Duration,
+}
+
+impl Clock {
+    fn start(target: &Target, total: Duration) -> Self {
+        let now = Instant::now();
+        let limits = Limits { first_token: target.first_token_timeout, total };
+        Self {
+            first_token: now + limits.first_token,
+            end: now + total,
+            idle: target.idle_timeout,
+            has_token: false,
+            limits,
+        }
+    }
+
+    /// The model has begun to answer.
+    fn token(&mut self) {
+        self.has_token = true;
+    }
+
+    /// Waits for the server at most as long as it may be silent now. Time in which nobody waits does not count against
+    /// the server, but for the exchange as a whole.
+    async fn within<T>(&mut self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
+        let (until, what) = if self.has_token {
+            (Instant::now() + self.idle, format!("nothing came for {} ms", self.idle.as_millis()))
+        } else {
+            let limit = self.limits.first_token.as_millis();
+            (self.first_token, format!("no token came within {limit} ms"))
+        };
+        if until >= self.end {
+            return self.within_total(http_status, step).await;
+        }
+        timeout_at(until, step).await.map_err(|_elapsed| silence(http_status, what))
+    }
+
+    async fn within_total<T>(&self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
+        let what = format!("no complete answer within {} ms", self.limits.total.as_millis());
+        timeout_at(self.end, step).await.map_err(|_elapsed| silence(http_status, what))
+    }
+}
+
+fn silence(http_status: u16, what: String) -> Failure {
+    Failure { http_status, ..Failure::without_response(Kind::Silence, what) }
+}
