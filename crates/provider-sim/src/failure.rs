@@ -6,15 +6,15 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::control::{RetryAfter, StatusFault};
 use crate::wire::{Moment, Provider, request_id};
 
 /// An error in the provider's own shape.
 pub(crate) fn failure(provider: Provider, fault: &StatusFault, moment: Moment) -> Response {
-    let status = StatusCode::from_u16(fault.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = provider.error(fault.code, fault.message.as_deref(), moment);
-    let mut response = with_request_id((status, Json(body)).into_response(), provider, moment);
+    let mut response = respond(provider, fault.code, body, moment);
     let retry_after =
         retry_after(&fault.retry_after, moment.now).map(|text| ("retry-after".to_owned(), text));
     for (name, value) in fault.headers.clone().into_iter().chain(retry_after) {
@@ -23,6 +23,12 @@ pub(crate) fn failure(provider: Provider, fault: &StatusFault, moment: Moment) -
         }
     }
     response
+}
+
+/// An error with this body.
+pub(crate) fn respond(provider: Provider, code: u16, body: Value, moment: Moment) -> Response {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    with_request_id((status, Json(body)).into_response(), provider, moment)
 }
 
 /// Anthropic names each request in a header.

@@ -2,6 +2,7 @@
 
 use crate::control::{
     Action, Malformed, Reply, RetryAfter, Script, StatusFault, Step, StopReason, StreamBreak, StreamFault,
+    ToolFault,
 };
 
 /// Steps in a flapping cycle at most.
@@ -24,6 +25,8 @@ pub(crate) fn script(model: &str) -> Script {
         ["sim", "first", delay] => {
             Reply { first_after_ms: millis(delay).unwrap_or(0), ..Reply::default() }.into()
         }
+        ["sim", "tool", fault] => miscalled(fault),
+        ["sim", "context"] => Action::ContextLength.into(),
         ["sim", "filter"] => stopped_by(StopReason::ContentFilter),
         ["sim", "slow", delay] => Step::default().after_ms(millis(delay).unwrap_or(0)),
         ["sim", code] => status(code, RetryAfter::None),
@@ -62,6 +65,17 @@ fn broken(fault: &str, after_pieces: Option<usize>) -> Step {
     StreamFault { after_pieces, ..StreamFault::new(how) }.into()
 }
 
+fn miscalled(fault: &str) -> Step {
+    let fault = match fault {
+        "badjson" => ToolFault::BadJson,
+        "wrong" => ToolFault::WrongInput,
+        "unoffered" => ToolFault::Unoffered,
+        "sameid" => ToolFault::SameId,
+        _ => return Step::default(),
+    };
+    Action::ToolFault(fault).into()
+}
+
 fn flapping(failures: &str) -> Script {
     let failures = failures.parse().unwrap_or(0).min(FLAP_FAILURES_MAX);
     let fails = std::iter::repeat_with(|| Step::status(503)).take(failures);
@@ -83,7 +97,7 @@ mod tests {
     #[test]
     fn names_ask_for_what_the_documentation_says() {
         let first = Reply { first_after_ms: 250, ..Reply::default() };
-        let cases: [(&str, Step); 18] = [
+        let cases: [(&str, Step); 21] = [
             ("sim-429", Step::status(429)),
             ("sim-529", Step::status(529)),
             ("sim-429-2s", Step::status_after(429, RetryAfter::Seconds(2))),
@@ -98,6 +112,9 @@ mod tests {
             ("sim-stream-stall-3", StreamFault::new(StreamBreak::Stall).after(3).into()),
             ("sim-stream-error-0", StreamFault::new(StreamBreak::Overloaded).after(0).into()),
             ("sim-stream-unterminated", StreamFault::new(StreamBreak::Unterminated).into()),
+            ("sim-tool-badjson", Action::ToolFault(ToolFault::BadJson).into()),
+            ("sim-tool-box", Step::default()),
+            ("sim-context", Action::ContextLength.into()),
             ("sim-stream-of-thought", Step::default()),
             ("sim-echo", Step::default()),
             ("sim-200", Step::default()),

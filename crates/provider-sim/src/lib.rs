@@ -29,6 +29,11 @@
 //! | `sim-stream-ended` | the body ends as a whole one does, halfway through the answer |
 //! | `sim-stream-unterminated` | only the last word is missing: `message_stop`, `[DONE]`, `"done":true` |
 //! | `sim-stream-error` | an error event halfway: overloaded |
+//! | `sim-tool-badjson` | a call whose arguments are no JSON |
+//! | `sim-tool-wrong` | a call whose arguments the schema does not allow |
+//! | `sim-tool-unoffered` | a call of a tool that was not offered |
+//! | `sim-tool-sameid` | two calls with the same id |
+//! | `sim-context` | the provider's error for a conversation that does not fit |
 //! | `sim-refusal`, `sim-filter` | an answer that declines, or was stopped by a filter |
 //! | anything else | an answer: a summary of the last user text |
 //!
@@ -67,7 +72,7 @@ mod wire;
 pub use client::{ControlClient, ControlError};
 pub use control::{
     Action, Answered, Malformed, RecordedRequest, Reply, Requests, RetryAfter, Script, StatusFault, Step,
-    StopReason, StreamBreak, StreamFault, ToolCall, Usage,
+    StopReason, StreamBreak, StreamFault, ToolCall, ToolFault, Usage,
 };
 pub use server::{Announce, Running, Simulator, run};
 

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::{Action, Answered, Malformed, Reply, StatusFault, StreamBreak, StreamFault};
 use crate::courier::Courier;
-use crate::failure::{failure, with_request_id};
+use crate::failure::{failure, respond, with_request_id};
 use crate::pace::{Beat, Break, Mishap, Pace, beats};
 use crate::state::Receipt;
-use crate::wire::{Delivery, Frame, Moment, Provider, Question, Refused};
+use crate::wire::{Answer, Delivery, Frame, Moment, Provider, Question, Refused};
 
 /// The simulator stops; nobody is answered any more.
 pub(crate) struct Stopping;
@@ -62,6 +62,11 @@ impl<'a> Stage<'a> {
             Action::Status(fault) => Ok(self.fail(&fault)),
             Action::Malformed(how) => self.garble(how).await,
             Action::StreamFault(fault) => self.spoil(fault).await,
+            Action::ToolFault(fault) => {
+                let answer = self.question.miscall(fault);
+                Ok(self.deliver(&answer, Pace::default()))
+            }
+            Action::ContextLength => Ok(self.fail_as_too_long()),
             Action::Cut => self.spoil(StreamFault::new(StreamBreak::Cut)).await,
             Action::Reset => Ok(self.reset()),
             Action::Silence => {
@@ -74,18 +79,21 @@ impl<'a> Stage<'a> {
     async fn reply(self, reply: Reply) -> Result<Response, Stopping> {
         let pace = self.pace(&reply).await?;
         let answer = self.question.answer(reply);
-        Ok(match self.question.delivery {
+        Ok(self.deliver(&answer, pace))
+    }
+
+    fn deliver(self, answer: &Answer, pace: Pace) -> Response {
+        match self.question.delivery {
             Delivery::Plain => {
-                let response =
-                    Json(self.provider.answer(self.question, &answer, self.moment)).into_response();
+                let response = Json(self.provider.answer(self.question, answer, self.moment)).into_response();
                 self.receipt.finish(Answered::Status(200));
                 with_request_id(response, self.provider, self.moment)
             }
             Delivery::Stream { .. } => {
-                let frames = self.provider.frames(self.question, &answer, self.moment);
+                let frames = self.provider.frames(self.question, answer, self.moment);
                 self.send(beats(frames, pace, None), Answered::Status(200))
             }
-        })
+        }
     }
 
     /// The pauses of a stream. A plain answer waits here, as a whole.
@@ -142,6 +150,12 @@ impl<'a> Stage<'a> {
     fn fail(self, fault: &StatusFault) -> Response {
         self.receipt.finish(Answered::Status(fault.code));
         failure(self.provider, fault, self.moment)
+    }
+
+    fn fail_as_too_long(self) -> Response {
+        let (code, body) = self.provider.too_long(self.question, self.moment);
+        self.receipt.finish(Answered::Status(code));
+        respond(self.provider, code, body, self.moment)
     }
 
     fn reset(self) -> Response {

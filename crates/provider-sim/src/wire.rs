@@ -2,10 +2,13 @@
 
 mod answer;
 mod anthropic;
+mod check;
 mod frame;
+mod miscall;
 mod ollama;
 mod openai;
 mod question;
+mod schema;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
@@ -15,7 +18,7 @@ pub(crate) use answer::{Answer, Call};
 pub(crate) use anthropic::request_id;
 pub(crate) use frame::{Frame, Part};
 pub(crate) use ollama::VERSION as OLLAMA_VERSION;
-pub(crate) use question::{Delivery, Question, Refused};
+pub(crate) use question::{Choice, Delivery, Question, Refused};
 
 /// Which provider is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,15 @@ impl Provider {
             Self::Anthropic => anthropic::error(status, message, moment.sequence),
             Self::Ollama => ollama::error(status, message),
             Self::OpenAi => openai::error(status, message),
+        }
+    }
+
+    /// The failure of a conversation that does not fit the model, with its status.
+    pub(crate) fn too_long(self, question: &Question, moment: Moment) -> (u16, Value) {
+        match self {
+            Self::Anthropic => anthropic::too_long(question, moment.sequence),
+            Self::Ollama => ollama::too_long(),
+            Self::OpenAi => openai::too_long(question),
         }
     }
 

@@ -21,6 +21,10 @@ pub enum Action {
     Malformed(Malformed),
     /// An answer that goes wrong on its way.
     StreamFault(StreamFault),
+    /// Calls of tools that no agent can run.
+    ToolFault(ToolFault),
+    /// The provider's own error for a conversation that does not fit the model.
+    ContextLength,
     /// The connection ends in the middle of the body.
     Cut,
     /// The connection is reset, without an answer.
@@ -35,9 +39,14 @@ impl Action {
         match self {
             Self::Reply(reply) => Some(reply),
             Self::StreamFault(fault) => Some(&fault.reply),
-            Self::Echo | Self::Status(_) | Self::Malformed(_) | Self::Cut | Self::Reset | Self::Silence => {
-                None
-            }
+            Self::Echo
+            | Self::Status(_)
+            | Self::Malformed(_)
+            | Self::ToolFault(_)
+            | Self::ContextLength
+            | Self::Cut
+            | Self::Reset
+            | Self::Silence => None,
         }
     }
 }
@@ -92,6 +101,21 @@ pub enum Malformed {
     WrongShape,
     /// HTML, as proxies answer.
     Html,
+}
+
+/// What is wrong with a call. The tool is the one that the request forces, else the first that it offers; where it
+/// offers none, `simulated_tool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolFault {
+    /// The arguments are no JSON. A format that has no text for them gets a string.
+    BadJson,
+    /// The arguments are JSON that the tool's schema does not allow.
+    WrongInput,
+    /// The tool is `simulated_tool`, whatever was offered.
+    Unoffered,
+    /// Two calls have the same id. Ollama's have none.
+    SameId,
 }
 
 /// An answer that goes wrong on its way.

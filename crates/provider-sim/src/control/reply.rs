@@ -52,10 +52,11 @@ pub struct ToolCall {
 }
 
 /// Why the model stopped, in Anthropic's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// It was done.
+    #[default]
     EndTurn,
     /// It wants tools called.
     ToolUse,

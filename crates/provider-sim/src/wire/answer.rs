@@ -1,8 +1,9 @@
 //! Answers with nothing left open.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Question;
+use super::question::{Question, Shape};
+use super::schema::smallest;
 use crate::control::{Reply, StopReason, Usage};
 
 /// Characters of the last user text that an echo repeats.
@@ -11,13 +12,15 @@ const ECHO_CHARS: usize = 80;
 const PIECE_CHARS: usize = 5;
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) thinking: Option<String>,
     /// In the pieces of a stream.
     pub(crate) text: Option<Vec<String>>,
     pub(crate) calls: Vec<Call>,
     pub(crate) stop_reason: StopReason,
+    /// The text before which it stopped.
+    pub(crate) stop_sequence: Option<String>,
     pub(crate) usage: Usage,
 }
 
@@ -25,13 +28,34 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
     pub(crate) name: String,
-    pub(crate) input: Value,
+    /// Counts the calls of an answer, and tells their ids apart.
+    pub(crate) number: usize,
+    pub(crate) arguments: Arguments,
 }
 
-impl Call {
-    /// As they travel in formats that write arguments as text.
-    pub(crate) fn arguments(&self) -> String {
-        self.input.to_string()
+/// What a tool is called with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Arguments {
+    Json(Value),
+    /// Text that is no JSON.
+    Raw(String),
+}
+
+impl Arguments {
+    /// For formats that write them as text.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Json(value) => value.to_string(),
+            Self::Raw(text) => text.clone(),
+        }
+    }
+
+    /// For formats that write them as JSON.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Json(value) => value.clone(),
+            Self::Raw(text) => json!(text),
+        }
     }
 }
 
@@ -43,38 +67,80 @@ impl Answer {
 }
 
 impl Question {
-    /// Fills in what a scripted reply leaves open.
+    /// Fills in what a scripted reply leaves open. A reply that says nothing at all is an echo, which does what the
+    /// request asks for.
     pub(crate) fn answer(&self, reply: Reply) -> Answer {
-        let calls_nothing = reply.tool_calls.is_empty();
-        let chunks = (!reply.chunks.is_empty()).then_some(reply.chunks);
-        let text = chunks.or_else(|| reply.text.as_deref().map(pieces));
-        let text = text.or_else(|| calls_nothing.then(|| pieces(&self.echo())));
-        let usual = if calls_nothing { StopReason::EndTurn } else { StopReason::ToolUse };
-        let calls = reply.tool_calls.into_iter();
-        let calls = calls.map(|call| Call { name: self.offered(&call.name), input: call.input });
-        let mut answer = Answer {
-            thinking: reply.thinking,
-            text,
-            calls: calls.collect(),
-            stop_reason: reply.stop_reason.unwrap_or(usual),
-            usage: Usage::default(),
-        };
+        let says_nothing = reply.text.is_none() && reply.chunks.is_empty() && reply.tool_calls.is_empty();
+        let mut answer = if says_nothing { self.echo() } else { self.scripted(&reply) };
+        if let Some(thinking) = reply.thinking {
+            answer.thinking = Some(thinking);
+        }
+        if let Some(stop_reason) = reply.stop_reason {
+            answer.stop_reason = stop_reason;
+        }
+        if answer.stop_reason == StopReason::StopSequence && answer.stop_sequence.is_none() {
+            answer.stop_sequence = self.stop.first().cloned();
+        }
         answer.usage = reply.usage.unwrap_or_else(|| self.estimate(&answer));
         answer
     }
 
-    fn estimate(&self, answer: &Answer) -> Usage {
+    /// Tokens that such an answer takes.
+    pub(super) fn estimate(&self, answer: &Answer) -> Usage {
         let chars = |text: &String| text.chars().count();
         let thought = answer.thinking.as_ref().map_or(0, chars);
         let said: usize = answer.text.iter().flatten().map(chars).sum();
-        let called: usize = answer.calls.iter().map(|call| call.name.len() + call.arguments().len()).sum();
-        let output_tokens = tokens(thought + said + called);
-        Usage { input_tokens: tokens(self.prompt_chars), output_tokens, ..Usage::default() }
+        let called = answer.calls.iter().map(|call| call.name.len() + call.arguments.text().len());
+        let output_tokens = tokens(thought + said + called.sum::<usize>());
+        Usage { input_tokens: self.prompt_tokens(), output_tokens, ..Usage::default() }
     }
 
-    fn echo(&self) -> String {
+    pub(super) fn prompt_tokens(&self) -> u64 {
+        tokens(self.prompt_chars)
+    }
+
+    fn scripted(&self, reply: &Reply) -> Answer {
+        let chunks = (!reply.chunks.is_empty()).then(|| reply.chunks.clone());
+        let calls = reply.tool_calls.iter().enumerate().map(|(number, call)| Call {
+            name: self.offered(&call.name),
+            number,
+            arguments: Arguments::Json(call.input.clone()),
+        });
+        let calls: Vec<Call> = calls.collect();
+        let stop_reason = if calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
+        let text = chunks.or_else(|| reply.text.as_deref().map(pieces));
+        Answer { text, calls, stop_reason, ..Answer::default() }
+    }
+
+    fn echo(&self) -> Answer {
+        let thinking = self.thinks.then(|| "Simulated thinking.".to_owned());
+        if let Some(tool) = self.forced() {
+            let arguments = Arguments::Json(smallest(&tool.schema));
+            let calls = vec![Call { name: tool.name.clone(), number: 0, arguments }];
+            return Answer { thinking, calls, stop_reason: StopReason::ToolUse, ..Answer::default() };
+        }
+        let text = match &self.shape {
+            Shape::Text => self.summary(),
+            Shape::Object => json!({ "echo": self.summary() }).to_string(),
+            Shape::Schema(schema) => smallest(schema).to_string(),
+        };
+        let (text, stop_sequence) = self.cut(text);
+        let stop_reason =
+            if stop_sequence.is_some() { StopReason::StopSequence } else { StopReason::EndTurn };
+        Answer { thinking, text: Some(pieces(&text)), stop_reason, stop_sequence, ..Answer::default() }
+    }
+
+    fn summary(&self) -> String {
         let heard: String = self.last_text.chars().take(ECHO_CHARS).collect();
         format!("Simulated answer of {} after {} turn(s). Last heard: {heard}", self.model, self.turns)
+    }
+
+    /// Ends a text before the first stop sequence in it.
+    fn cut(&self, mut text: String) -> (String, Option<String>) {
+        let found = self.stop.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop)));
+        let Some((at, stop)) = found.min_by_key(|(at, _)| *at) else { return (text, None) };
+        text.truncate(at);
+        (text, Some(stop.clone()))
     }
 
     fn offered(&self, name: &str) -> String {
@@ -102,6 +168,7 @@ mod tests {
     use super::*;
     use crate::control::ToolCall;
     use crate::wire::question::samples::question;
+    use crate::wire::question::{Choice, Offered};
     use serde_json::json;
 
     #[test]
@@ -132,6 +199,36 @@ mod tests {
         ] {
             assert_eq!(pieces(text), cut, "{text}");
         }
+    }
+
+    #[test]
+    fn an_echo_does_what_the_request_asks_for() {
+        let schema =
+            json!({ "type": "object", "required": ["path"], "properties": { "path": { "type": "string" } } });
+        let tools = vec![Offered { name: "fs_read".into(), schema: schema.clone() }];
+        let forced = Question { tools: tools.clone(), choice: Choice::Forced, ..question() };
+        let named = Question { tools, choice: Choice::Named("fs_read".into()), thinks: true, ..question() };
+        for question in [forced, named] {
+            let answer = question.answer(Reply::default());
+            assert_eq!((answer.text, answer.stop_reason), (None, StopReason::ToolUse));
+            assert_eq!(answer.calls[0].arguments, Arguments::Json(json!({ "path": "" })));
+            assert_eq!(answer.thinking.is_some(), question.thinks);
+        }
+        let shaped = Question { shape: Shape::Schema(schema), ..question() };
+        assert_eq!(shaped.answer(Reply::default()).said().as_deref(), Some(r#"{"path":""}"#));
+    }
+
+    #[test]
+    fn an_echo_ends_before_the_first_stop_sequence() {
+        let question = Question { stop: vec!["heard".into(), " of m".into(), "absent".into()], ..question() };
+        let answer = question.answer(Reply::default());
+        assert_eq!(answer.said().as_deref(), Some("Simulated answer"));
+        assert_eq!(
+            (answer.stop_reason, answer.stop_sequence.as_deref()),
+            (StopReason::StopSequence, Some(" of m"))
+        );
+        let scripted = question.answer(Reply { text: Some("heard".into()), ..Reply::default() });
+        assert_eq!((scripted.said().as_deref(), scripted.stop_sequence), (Some("heard"), None));
     }
 
     #[test]

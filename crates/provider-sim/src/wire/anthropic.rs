@@ -21,10 +21,11 @@ pub(super) fn answer(question: &Question, answer: &Answer, moment: Moment) -> Va
         .iter()
         .map(|thinking| json!({ "type": "thinking", "thinking": thinking, "signature": SIGNATURE }));
     let said = answer.said().map(|text| json!({ "type": "text", "text": text }));
-    let called = answer.calls.iter().enumerate().map(|(at, call)| tool_use(call, &call.input, at, moment));
+    let called = answer.calls.iter().map(|call| tool_use(call, &call.arguments.value(), moment));
     let mut message = message(question, moment);
     message["content"] = thought.chain(said).chain(called).collect();
     message["stop_reason"] = stop_reason(answer.stop_reason);
+    message["stop_sequence"] = json!(answer.stop_sequence);
     message["usage"] = prompt_usage(answer.usage);
     message["usage"]["output_tokens"] = json!(answer.usage.output_tokens);
     message
@@ -43,8 +44,8 @@ fn message(question: &Question, moment: Moment) -> Value {
     })
 }
 
-fn tool_use(call: &Call, input: &Value, at: usize, moment: Moment) -> Value {
-    let id = format!("toolu_sim_{:06}_{at}", moment.sequence);
+fn tool_use(call: &Call, input: &Value, moment: Moment) -> Value {
+    let id = format!("toolu_sim_{:06}_{}", moment.sequence, call.number);
     json!({ "type": "tool_use", "id": id, "name": call.name, "input": input })
 }
 
@@ -87,6 +88,13 @@ pub(super) fn error(status: u16, message: Option<&str>, sequence: u64) -> Value 
         "error": { "type": kind, "message": message.unwrap_or(usual) },
         "request_id": request_id(sequence),
     })
+}
+
+/// A conversation longer by one token than what the model takes.
+pub(super) fn too_long(question: &Question, sequence: u64) -> (u16, Value) {
+    let tokens = question.prompt_tokens();
+    let message = format!("prompt is too long: {tokens} tokens > {} maximum", tokens.saturating_sub(1));
+    (400, error(400, Some(&message), sequence))
 }
 
 /// The header `request-id`.

@@ -31,7 +31,7 @@ fn message(content: &str) -> Value {
 }
 
 fn tool_call(call: &Call) -> Value {
-    json!({ "function": { "name": call.name, "arguments": call.input } })
+    json!({ "function": { "name": call.name, "arguments": call.arguments.value() } })
 }
 
 /// The line that is not the last one.
@@ -72,4 +72,9 @@ pub(super) fn error(status: u16, message: Option<&str>) -> Value {
         _ => "invalid request",
     };
     json!({ "error": message.unwrap_or(usual) })
+}
+
+/// A conversation that was not to be truncated and would have to be.
+pub(super) fn too_long() -> (u16, Value) {
+    (400, error(400, Some("the input length exceeds the context length")))
 }

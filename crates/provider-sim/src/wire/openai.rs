@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(super) use read::read;
 pub(super) use stream::frames;
 
-use super::{Answer, Call, Moment, Question};
+use super::{Answer, Call, Choice, Moment, Question};
 use crate::control::{StopReason, Usage};
 
 /// Where servers that show thinking put it. OpenAI itself shows none.
@@ -26,14 +26,14 @@ pub(super) fn answer(question: &Question, answer: &Answer, moment: Moment) -> Va
         message[THINKING] = json!(thinking);
     }
     if !answer.calls.is_empty() {
-        let call = |(at, call): (usize, &Call)| {
-            let function = json!({ "name": call.name, "arguments": call.arguments() });
-            json!({ "id": call_id(at, moment), "type": "function", "function": function })
+        let call = |call: &Call| {
+            let function = json!({ "name": call.name, "arguments": call.arguments.text() });
+            json!({ "id": call_id(call, moment), "type": "function", "function": function })
         };
-        message["tool_calls"] = answer.calls.iter().enumerate().map(call).collect();
+        message["tool_calls"] = answer.calls.iter().map(call).collect();
     }
     let choice = json!({
-        "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(answer.stop_reason),
+        "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(question, answer),
     });
     let mut body = envelope("chat.completion", question, moment);
     body["choices"] = json!([choice]);
@@ -52,12 +52,14 @@ fn envelope(object: &str, question: &Question, moment: Moment) -> Value {
     })
 }
 
-fn call_id(at: usize, moment: Moment) -> String {
-    format!("call_sim_{:06}_{at}", moment.sequence)
+fn call_id(call: &Call, moment: Moment) -> String {
+    format!("call_sim_{:06}_{}", moment.sequence, call.number)
 }
 
-fn finish_reason(reason: StopReason) -> &'static str {
-    match reason {
+fn finish_reason(question: &Question, answer: &Answer) -> &'static str {
+    match answer.stop_reason {
+        // A call that was asked for by name ends as a text does.
+        StopReason::ToolUse if matches!(question.choice, Choice::Named(_)) => "stop",
         StopReason::EndTurn | StopReason::StopSequence | StopReason::Refusal => "stop",
         StopReason::ToolUse => "tool_calls",
         StopReason::MaxTokens => "length",
@@ -87,4 +89,18 @@ pub(super) fn error(status: u16, message: Option<&str>) -> Value {
         _ => ("invalid_request_error", Value::Null, "The request is not valid."),
     };
     json!({ "error": { "message": message.unwrap_or(usual), "type": kind, "param": null, "code": code } })
+}
+
+/// A conversation longer by one token than what the model takes.
+pub(super) fn too_long(question: &Question) -> (u16, Value) {
+    let tokens = question.prompt_tokens();
+    let message = format!(
+        "This model's maximum context length is {} tokens. However, your messages resulted in {tokens} tokens. Please \
+         reduce the length of the messages.",
+        tokens.saturating_sub(1),
+    );
+    let mut body = error(400, Some(&message));
+    body["error"]["param"] = json!("messages");
+    body["error"]["code"] = json!("context_length_exceeded");
+    (400, body)
 }

@@ -12,6 +12,12 @@ pub(crate) struct Question {
     /// Characters of the whole prompt.
     pub(crate) prompt_chars: usize,
     pub(crate) tools: Vec<Offered>,
+    pub(crate) choice: Choice,
+    pub(crate) shape: Shape,
+    /// Texts before which the answer ends.
+    pub(crate) stop: Vec<String>,
+    /// Whether the model is to show how it thinks.
+    pub(crate) thinks: bool,
     pub(crate) delivery: Delivery,
 }
 
@@ -21,6 +27,31 @@ pub(crate) struct Offered {
     pub(crate) name: String,
     /// JSON Schema of its arguments.
     pub(crate) schema: Value,
+}
+
+/// What the model is told about tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// It may call some.
+    #[default]
+    Free,
+    /// It may call none.
+    Barred,
+    /// It has to call one.
+    Forced,
+    /// It has to call this one.
+    Named(String),
+}
+
+/// What the text of the answer has to be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) enum Shape {
+    #[default]
+    Text,
+    /// A JSON object.
+    Object,
+    /// JSON that this schema allows.
+    Schema(Value),
 }
 
 /// How the answer is wanted.
@@ -45,6 +76,17 @@ impl Refused {
     }
 }
 
+impl Question {
+    /// The tool that has to be called, if any.
+    pub(super) fn forced(&self) -> Option<&Offered> {
+        match &self.choice {
+            Choice::Free | Choice::Barred => None,
+            Choice::Forced => self.tools.first(),
+            Choice::Named(name) => self.tools.iter().find(|tool| tool.name == *name),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(super) mod samples {
     use super::*;
@@ -59,6 +101,10 @@ pub(super) mod samples {
             turns: 1,
             prompt_chars: 40,
             tools: vec![offered("fs_read"), offered("web.get")],
+            choice: Choice::Free,
+            shape: Shape::Text,
+            stop: vec![],
+            thinks: false,
             delivery: Delivery::Stream { has_usage: true },
         }
     }

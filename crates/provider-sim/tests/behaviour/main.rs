@@ -4,3 +4,4 @@
 mod bench;
 mod plain;
 mod stream;
+mod tools;

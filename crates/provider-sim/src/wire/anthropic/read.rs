@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use serde_json::Value;
 
-use crate::wire::question::{Delivery, Offered, Question, Refused};
+use crate::wire::question::{Choice, Delivery, Offered, Question, Refused, Shape};
 use crate::wire::text;
 
 /// Reads a request as strictly as the provider does where clients go wrong.
@@ -29,6 +29,10 @@ pub(crate) fn read(headers: &HeaderMap, body: &Value) -> Result<Question, Refuse
         turns: messages.len(),
         prompt_chars: system.chars().count() + texts.iter().map(|text| text.chars().count()).sum::<usize>(),
         tools,
+        choice: Choice::Free,
+        shape: Shape::Text,
+        stop: vec![],
+        thinks: false,
         delivery: delivery(body)?,
     })
 }

@@ -25,7 +25,7 @@ pub(crate) fn frames(question: &Question, answer: &Answer, moment: Moment) -> Ve
     }
     frames.push(Frame::ending(event(&json!({
         "type": "message_delta",
-        "delta": { "stop_reason": stop_reason(answer.stop_reason), "stop_sequence": null },
+        "delta": { "stop_reason": stop_reason(answer.stop_reason), "stop_sequence": answer.stop_sequence },
         "usage": { "output_tokens": answer.usage.output_tokens },
     }))));
     frames.push(Frame::terminator(event(&json!({ "type": "message_stop" }))));
@@ -53,11 +53,11 @@ fn blocks(answer: &Answer, moment: Moment) -> Vec<Block> {
         deltas: deltas("text_delta", "text", text.clone()),
         closing: None,
     });
-    let called = answer.calls.iter().enumerate().map(|(at, call)| Block {
-        start: tool_use(call, &json!({}), at, moment),
+    let called = answer.calls.iter().map(|call| Block {
+        start: tool_use(call, &json!({}), moment),
         // The provider's first piece of arguments is always empty.
         opening: Some(json!({ "type": "input_json_delta", "partial_json": "" })),
-        deltas: deltas("input_json_delta", "partial_json", pieces(&call.arguments())),
+        deltas: deltas("input_json_delta", "partial_json", pieces(&call.arguments.text())),
         closing: None,
     });
     thought.chain(said).chain(called).collect()

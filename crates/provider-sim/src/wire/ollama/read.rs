@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::question::{Delivery, Offered, Question, Refused};
+use crate::wire::question::{Choice, Delivery, Offered, Question, Refused, Shape};
 use crate::wire::text;
 
 /// Reads a request.
@@ -19,6 +19,10 @@ pub(crate) fn read(body: &Value) -> Result<Question, Refused> {
         turns: messages.len(),
         prompt_chars: texts.iter().map(|text| text.chars().count()).sum(),
         tools: tools.iter().filter_map(offered).collect(),
+        choice: Choice::Free,
+        shape: Shape::Text,
+        stop: vec![],
+        thinks: false,
         delivery: delivery(body)?,
     })
 }

@@ -29,14 +29,14 @@ pub(crate) fn frames(question: &Question, answer: &Answer, moment: Moment) -> Ve
     for (at, call) in answer.calls.iter().enumerate() {
         let function = json!({ "name": call.name, "arguments": "" });
         let opening =
-            json!({ "index": at, "id": call_id(at, moment), "type": "function", "function": function });
+            json!({ "index": at, "id": call_id(call, moment), "type": "function", "function": function });
         frames.push(Frame::around(choice(json!({ "tool_calls": [opening] }), None)));
-        frames.extend(pieces(&call.arguments()).into_iter().map(|piece| {
+        frames.extend(pieces(&call.arguments.text()).into_iter().map(|piece| {
             let delta = json!({ "index": at, "function": { "arguments": piece } });
             Frame::piece(choice(json!({ "tool_calls": [delta] }), None))
         }));
     }
-    frames.push(Frame::ending(choice(json!({}), Some(finish_reason(answer.stop_reason)))));
+    frames.push(Frame::ending(choice(json!({}), Some(finish_reason(question, answer)))));
     if has_usage {
         let mut body = chunk(json!([]));
         body["usage"] = usage(answer.usage);
