@@ -1,6 +1,9 @@
 //! Behaviour asked for by a model's name.
 
-use crate::control::{Action, Malformed, Reply, RetryAfter, Script, StatusFault, Step, StopReason};
+use crate::control::{
+    Action, Malformed, Reply, RetryAfter, Script, StatusFault, Step, StopReason, StreamBreak, StreamFault,
+    ToolFault,
+};
 
 /// Steps in a flapping cycle at most.
 const FLAP_FAILURES_MAX: usize = 1_000;
@@ -16,7 +19,15 @@ pub(crate) fn script(model: &str) -> Script {
         ["sim", "truncated"] => Action::Malformed(Malformed::Truncated).into(),
         ["sim", "shape"] => Action::Malformed(Malformed::WrongShape).into(),
         ["sim", "html"] => Action::Malformed(Malformed::Html).into(),
-        ["sim", "refusal"] => refusal(),
+        ["sim", "refusal"] => stopped_by(StopReason::Refusal),
+        ["sim", "stream", fault] => broken(fault, None),
+        ["sim", "stream", fault, pieces] => broken(fault, pieces.parse().ok()),
+        ["sim", "first", delay] => {
+            Reply { first_after_ms: millis(delay).unwrap_or(0), ..Reply::default() }.into()
+        }
+        ["sim", "tool", fault] => miscalled(fault),
+        ["sim", "context"] => Action::ContextLength.into(),
+        ["sim", "filter"] => stopped_by(StopReason::ContentFilter),
         ["sim", "slow", delay] => Step::default().after_ms(millis(delay).unwrap_or(0)),
         ["sim", code] => status(code, RetryAfter::None),
         ["sim", code, "date", delay] => {
@@ -35,9 +46,34 @@ fn status(code: &str, retry_after: RetryAfter) -> Step {
     }
 }
 
-fn refusal() -> Step {
+fn stopped_by(reason: StopReason) -> Step {
     let text = Some("I decline (simulated).".to_owned());
-    Reply { text, stop_reason: Some(StopReason::Refusal), ..Reply::default() }.into()
+    Reply { text, stop_reason: Some(reason), ..Reply::default() }.into()
+}
+
+fn broken(fault: &str, after_pieces: Option<usize>) -> Step {
+    let how = match fault {
+        "cut" => StreamBreak::Cut,
+        "reset" => StreamBreak::Reset,
+        "stall" => StreamBreak::Stall,
+        "garbage" => StreamBreak::Garbage,
+        "ended" => StreamBreak::Ended,
+        "unterminated" => StreamBreak::Unterminated,
+        "error" => StreamBreak::Overloaded,
+        _ => return Step::default(),
+    };
+    StreamFault { after_pieces, ..StreamFault::new(how) }.into()
+}
+
+fn miscalled(fault: &str) -> Step {
+    let fault = match fault {
+        "badjson" => ToolFault::BadJson,
+        "wrong" => ToolFault::WrongInput,
+        "unoffered" => ToolFault::Unoffered,
+        "sameid" => ToolFault::SameId,
+        _ => return Step::default(),
+    };
+    Action::ToolFault(fault).into()
 }
 
 fn flapping(failures: &str) -> Script {
@@ -60,7 +96,8 @@ mod tests {
 
     #[test]
     fn names_ask_for_what_the_documentation_says() {
-        let cases: [(&str, Step); 12] = [
+        let first = Reply { first_after_ms: 250, ..Reply::default() };
+        let cases: [(&str, Step); 21] = [
             ("sim-429", Step::status(429)),
             ("sim-529", Step::status(529)),
             ("sim-429-2s", Step::status_after(429, RetryAfter::Seconds(2))),
@@ -70,6 +107,15 @@ mod tests {
             ("sim-cut", Action::Cut.into()),
             ("sim-truncated", Action::Malformed(Malformed::Truncated).into()),
             ("sim-slow-250ms", Step::default().after_ms(250)),
+            ("sim-first-250ms", first.into()),
+            ("sim-stream-cut", StreamFault::new(StreamBreak::Cut).into()),
+            ("sim-stream-stall-3", StreamFault::new(StreamBreak::Stall).after(3).into()),
+            ("sim-stream-error-0", StreamFault::new(StreamBreak::Overloaded).after(0).into()),
+            ("sim-stream-unterminated", StreamFault::new(StreamBreak::Unterminated).into()),
+            ("sim-tool-badjson", Action::ToolFault(ToolFault::BadJson).into()),
+            ("sim-tool-box", Step::default()),
+            ("sim-context", Action::ContextLength.into()),
+            ("sim-stream-of-thought", Step::default()),
             ("sim-echo", Step::default()),
             ("sim-200", Step::default()),
             ("claude-sonnet-4-5", Step::default()),

@@ -1,7 +1,7 @@
 //! A simulator of model providers, for demos, tests, benches and chaos. It is no model.
 //!
 //! Speaks the real wire formats of Anthropic Messages (`POST /v1/messages`), OpenAI Chat Completions (`POST
-//! /v1/chat/completions`) and Ollama chat (`POST /api/chat`, `GET /api/tags`, `GET /api/version`), without
+//! /v1/chat/completions`) and Ollama chat (`POST /api/chat`, `GET /api/tags`, `GET /api/version`), plain and
 //! streaming. Promises that every request it received is shown under `/control/requests`, so that a test can prove what was *not* sent, that the
 //! same script gives the same answers, and that each answer says `x-simulated: true`.
 //!
@@ -20,8 +20,25 @@
 //! | `sim-truncated`, `sim-shape`, `sim-html` | 200 with cut JSON, other JSON, no JSON |
 //! | `sim-flap-3` | three times 503, then an answer, and again |
 //! | `sim-slow-250ms` | an answer after that time |
-//! | `sim-refusal` | an answer that declines |
+//! | `sim-first-250ms` | the first piece after that time; headers and all that comes before it at once |
+//! | `sim-stream-cut` | the connection ends in the middle of an event, halfway through the answer |
+//! | `sim-stream-cut-3` (any fault that follows) | the same after three pieces |
+//! | `sim-stream-reset` | the connection is reset halfway |
+//! | `sim-stream-stall` | nothing more comes after half of the answer |
+//! | `sim-stream-garbage` | bytes that are neither UTF-8 nor JSON in place of a piece; then all goes on |
+//! | `sim-stream-ended` | the body ends as a whole one does, halfway through the answer |
+//! | `sim-stream-unterminated` | only the last word is missing: `message_stop`, `[DONE]`, `"done":true` |
+//! | `sim-stream-error` | an error event halfway: overloaded |
+//! | `sim-tool-badjson` | a call whose arguments are no JSON |
+//! | `sim-tool-wrong` | a call whose arguments the schema does not allow |
+//! | `sim-tool-unoffered` | a call of a tool that was not offered |
+//! | `sim-tool-sameid` | two calls with the same id |
+//! | `sim-context` | the provider's error for a conversation that does not fit |
+//! | `sim-refusal`, `sim-filter` | an answer that declines, or was stopped by a filter |
 //! | anything else | an answer: a summary of the last user text |
+//!
+//! A plain answer takes the faults of streams too: see [`StreamFault`]. A stream takes the others: `sim-cut` and
+//! `sim-truncated` are `sim-stream-cut` and `sim-stream-ended`, `sim-shape` is one event of another shape.
 //!
 //! *Connection refused* cannot be had for one model of a shared port: use a port where nobody listens, or
 //! stop the simulator ([`Running::stop`]).
@@ -41,17 +58,21 @@ mod api;
 mod client;
 mod clock;
 pub mod control;
+mod courier;
+mod failure;
 mod grammar;
+mod pace;
 mod record;
 mod script;
 mod server;
+mod stage;
 mod state;
 mod wire;
 
 pub use client::{ControlClient, ControlError};
 pub use control::{
     Action, Answered, Malformed, RecordedRequest, Reply, Requests, RetryAfter, Script, StatusFault, Step,
-    StopReason, ToolCall, Usage,
+    StopReason, StreamBreak, StreamFault, ToolCall, ToolFault, Usage,
 };
 pub use server::{Announce, Running, Simulator, run};
 

@@ -8,7 +8,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A SIMULATOR of model providers: Anthropic Messages and Ollama chat, with scripted faults.
+/// A SIMULATOR of model providers: Anthropic Messages, OpenAI Chat Completions and Ollama chat, with scripted faults.
 ///
 /// It is no model and needs no key. For demos, tests, benches and chaos only. Models named `sim-429-2s`,
 /// `sim-reset`, `sim-flap-3` … misbehave by name; any other can be scripted:

@@ -45,6 +45,7 @@ impl Record {
             path: arrival.path.to_owned(),
             headers: shown(arrival.headers),
             body: body(arrival.body),
+            pieces_sent: 0,
             answered: Answered::Pending,
             finished_at: None,
         };
@@ -57,8 +58,14 @@ impl Record {
         self.received
     }
 
-    /// Writes down what became of a request. One that was received before a reset is left alone: it must
-    /// not be taken for another that has its number now.
+    /// Counts a piece of a stream.
+    pub(crate) fn sent_piece(&mut self, sequence: u64, received_at: Timestamp) {
+        if let Some(request) = self.kept(sequence, received_at) {
+            request.pieces_sent += 1;
+        }
+    }
+
+    /// Writes down what became of a request.
     pub(crate) fn finish(
         &mut self,
         sequence: u64,
@@ -66,13 +73,19 @@ impl Record {
         answered: Answered,
         now: Timestamp,
     ) {
-        let found = self.kept.iter_mut().map(|(_, request)| request);
-        let found =
-            found.rev().find(|request| request.sequence == sequence && request.received_at == received_at);
-        if let Some(request) = found {
+        if let Some(request) = self.kept(sequence, received_at) {
             request.answered = answered;
             request.finished_at = Some(now);
         }
+    }
+
+    /// None for one that is forgotten, or was received before a reset: it must not be taken for another that has its
+    /// number now.
+    fn kept(&mut self, sequence: u64, received_at: Timestamp) -> Option<&mut RecordedRequest> {
+        let oldest = self.kept.front()?.1.sequence;
+        let place = usize::try_from(sequence.checked_sub(oldest)?).ok()?;
+        let (_, request) = self.kept.get_mut(place)?;
+        (request.received_at == received_at).then_some(request)
     }
 
     /// The requests to one model, or to all.

@@ -1,5 +1,6 @@
 //! Listening, and connections that the script may reset.
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::{Api, ResetConnection, router};
+use crate::api::{Api, router};
+use crate::pace::Break;
 use crate::state::State;
 
 /// Told the address once the simulator is bound.
@@ -132,7 +134,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-type Answer = BoxFuture<'static, Result<Response, ResetConnection>>;
+type Answer = BoxFuture<'static, Result<Response, Break>>;
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -142,8 +144,8 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         let answered = router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {
             let Ok(response) = answered.await;
-            match response.extensions().get::<ResetConnection>() {
-                Some(reset) => Err(*reset),
+            match response.extensions().get::<Break>() {
+                Some(how) => Err(*how),
                 None => Ok(response),
             }
         })
@@ -167,6 +169,14 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     }
 }
 
+/// Whether the script asked for it: as the answer, or deep inside the error of a body.
 fn is_reset(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<ResetConnection>())
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<Break>() == Some(&Break::Reset) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -94,6 +94,10 @@ impl Receipt {
         self.sequence
     }
 
+    pub(crate) fn sent_piece(&self) {
+        self.state.lock().record.sent_piece(self.sequence, self.received_at);
+    }
+
     pub(crate) fn finish(mut self, answered: Answered) {
         self.finished = true;
         self.write(answered);

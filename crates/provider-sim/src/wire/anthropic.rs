@@ -1,60 +1,76 @@
 //! Anthropic Messages, version 2023-06-01.
 
-use axum::http::HeaderMap;
+mod read;
+mod stream;
+
 use serde_json::{Value, json};
 
-use super::{Answer, Question, Refused, text};
+pub(super) use read::read;
+pub(super) use stream::frames;
 
-/// Reads a request as strictly as the provider does where clients go wrong.
-pub(crate) fn read(headers: &HeaderMap, body: &Value) -> Result<Question, Refused> {
-    if headers.get("x-api-key").is_none_or(|key| key.is_empty()) {
-        return Err(Refused::new(401, "x-api-key header is required"));
-    }
-    if headers.get("anthropic-version").is_none() {
-        return Err(invalid("anthropic-version: header is required"));
-    }
-    let model = text(body, "model").ok_or_else(|| invalid("model: Field required"))?;
-    if body.get("max_tokens").and_then(Value::as_u64).is_none_or(|tokens| tokens == 0) {
-        return Err(invalid("max_tokens: Field required"));
-    }
-    if body.get("stream").and_then(Value::as_bool) == Some(true) {
-        return Err(invalid("stream: the simulator does not stream"));
-    }
-    let messages = body.get("messages").and_then(Value::as_array).filter(|messages| !messages.is_empty());
-    let messages = messages.ok_or_else(|| invalid("messages: at least one message is required"))?;
-    let tools = tools(body)?;
-    let texts: Vec<String> = messages.iter().filter_map(|message| message.get("content")).map(said).collect();
-    let system = body.get("system").map(said).unwrap_or_default();
-    Ok(Question {
-        model: model.to_owned(),
-        last_text: texts.last().cloned().unwrap_or_default(),
-        turns: messages.len(),
-        prompt_chars: system.chars().count() + texts.iter().map(|text| text.chars().count()).sum::<usize>(),
-        tools,
-    })
+use super::{Answer, Call, Moment, Question};
+use crate::control::{StopReason, Usage};
+
+/// A signature of thinking, which only the provider can check.
+const SIGNATURE: &str = "c2ltdWxhdGVk";
+
+/// A success in one piece.
+pub(super) fn answer(question: &Question, answer: &Answer, moment: Moment) -> Value {
+    let thought = answer
+        .thinking
+        .iter()
+        .map(|thinking| json!({ "type": "thinking", "thinking": thinking, "signature": SIGNATURE }));
+    let said = answer.said().map(|text| json!({ "type": "text", "text": text }));
+    let called = answer.calls.iter().map(|call| tool_use(call, &call.arguments.value(), moment));
+    let mut message = message(question, moment);
+    message["content"] = thought.chain(said).chain(called).collect();
+    message["stop_reason"] = stop_reason(answer.stop_reason);
+    message["stop_sequence"] = json!(answer.stop_sequence);
+    message["usage"] = prompt_usage(answer.usage);
+    message["usage"]["output_tokens"] = json!(answer.usage.output_tokens);
+    message
 }
 
-/// A success.
-pub(crate) fn answer(question: &Question, answer: &Answer, sequence: u64) -> Value {
-    let said = answer.text.iter().map(|text| json!({ "type": "text", "text": text }));
-    let wanted = answer.tool_calls.iter().enumerate().map(|(at, (name, input))| {
-        let id = format!("toolu_sim_{sequence:06}_{at}");
-        json!({ "type": "tool_use", "id": id, "name": name, "input": input })
-    });
+/// A message that has said nothing yet.
+fn message(question: &Question, moment: Moment) -> Value {
     json!({
-        "id": format!("msg_sim_{sequence:06}"),
+        "id": format!("msg_sim_{:06}", moment.sequence),
         "type": "message",
         "role": "assistant",
         "model": question.model,
-        "content": said.chain(wanted).collect::<Vec<_>>(),
-        "stop_reason": answer.stop_reason,
+        "content": [],
+        "stop_reason": null,
         "stop_sequence": null,
-        "usage": { "input_tokens": answer.usage.input_tokens, "output_tokens": answer.usage.output_tokens },
     })
 }
 
+fn tool_use(call: &Call, input: &Value, moment: Moment) -> Value {
+    let id = format!("toolu_sim_{:06}_{}", moment.sequence, call.number);
+    json!({ "type": "tool_use", "id": id, "name": call.name, "input": input })
+}
+
+/// The provider counts cached tokens beside the others, not among them.
+fn prompt_usage(usage: Usage) -> Value {
+    let cached = usage.cache_read_tokens.saturating_add(usage.cache_creation_tokens);
+    json!({
+        "input_tokens": usage.input_tokens.saturating_sub(cached),
+        "cache_creation_input_tokens": usage.cache_creation_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+    })
+}
+
+fn stop_reason(reason: StopReason) -> Value {
+    match reason {
+        StopReason::EndTurn => json!("end_turn"),
+        StopReason::ToolUse => json!("tool_use"),
+        StopReason::MaxTokens => json!("max_tokens"),
+        StopReason::StopSequence => json!("stop_sequence"),
+        StopReason::Refusal | StopReason::ContentFilter => json!("refusal"),
+    }
+}
+
 /// A failure.
-pub(crate) fn error(status: u16, message: Option<&str>, sequence: u64) -> Value {
+pub(super) fn error(status: u16, message: Option<&str>, sequence: u64) -> Value {
     let (kind, usual) = match status {
         401 => ("authentication_error", "invalid x-api-key"),
         402 => ("billing_error", "Your credit balance is too low to access the Anthropic API."),
@@ -74,90 +90,14 @@ pub(crate) fn error(status: u16, message: Option<&str>, sequence: u64) -> Value 
     })
 }
 
+/// A conversation longer by one token than what the model takes.
+pub(super) fn too_long(question: &Question, sequence: u64) -> (u16, Value) {
+    let tokens = question.prompt_tokens();
+    let message = format!("prompt is too long: {tokens} tokens > {} maximum", tokens.saturating_sub(1));
+    (400, error(400, Some(&message), sequence))
+}
+
 /// The header `request-id`.
 pub(crate) fn request_id(sequence: u64) -> String {
     format!("req_sim_{sequence:06}")
-}
-
-fn invalid(message: &str) -> Refused {
-    Refused::new(400, message)
-}
-
-fn tools(body: &Value) -> Result<Vec<String>, Refused> {
-    let Some(tools) = body.get("tools").and_then(Value::as_array) else { return Ok(Vec::new()) };
-    tools.iter().enumerate().map(|(at, tool)| tool_name(at, tool)).collect()
-}
-
-/// The provider's own rule for names, on which dotted ones fail.
-fn tool_name(at: usize, tool: &Value) -> Result<String, Refused> {
-    let name = text(tool, "name").unwrap_or_default();
-    let fits = (1..=128).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if !fits {
-        return Err(invalid(&format!(
-            "tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
-        )));
-    }
-    if tool.get("input_schema").is_none_or(|schema| !schema.is_object()) {
-        return Err(invalid(&format!("tools.{at}.custom.input_schema: Field required")));
-    }
-    Ok(name.to_owned())
-}
-
-/// The text in a string, a block or a list of blocks, tool results included.
-fn said(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => blocks.iter().map(said).collect::<Vec<_>>().join("\n"),
-        Value::Object(block) => {
-            block.get("text").or_else(|| block.get("content")).map(said).unwrap_or_default()
-        }
-        _ => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers() -> HeaderMap {
-        let pairs = [("x-api-key", "k"), ("anthropic-version", "2023-06-01")];
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
-            .collect()
-    }
-
-    #[test]
-    fn the_last_word_is_found_in_strings_blocks_and_tool_results() {
-        let last = [
-            json!("hi"),
-            json!([{ "type": "text", "text": "hi" }]),
-            json!([{ "type": "tool_result", "tool_use_id": "t", "content": "hi" }]),
-        ];
-        for content in last {
-            let messages = json!([{ "role": "user", "content": content }]);
-            let body = json!({ "model": "m", "max_tokens": 5, "messages": messages });
-            assert_eq!(read(&headers(), &body).expect("reads").last_text, "hi");
-        }
-    }
-
-    #[test]
-    fn what_the_provider_refuses_is_refused() {
-        let good = json!({ "model": "m", "max_tokens": 5, "messages": [{ "role": "user", "content": "x" }] });
-        assert!(read(&headers(), &good).is_ok());
-        assert_eq!(read(&HeaderMap::new(), &good).map_err(|refused| refused.status), Err(401));
-        for (field, value) in [
-            ("model", json!("")),
-            ("max_tokens", json!(0)),
-            ("messages", json!([])),
-            ("stream", json!(true)),
-            ("tools", json!([{ "name": "fs.read", "input_schema": {} }])),
-            ("tools", json!([{ "name": "fs_read" }])),
-        ] {
-            let mut body = good.clone();
-            body[field] = value;
-            assert_eq!(read(&headers(), &body).map_err(|refused| refused.status), Err(400), "{field}");
-        }
-    }
 }

@@ -1,47 +1,55 @@
-//! Ollama chat, without streaming.
+//! Ollama chat.
 
-use jiff::Timestamp;
+mod read;
+mod stream;
+
 use serde_json::{Value, json};
 
-use super::{Answer, Question, Refused, text};
+pub(super) use read::read;
+pub(super) use stream::frames;
+
+use super::{Answer, Call, Moment, Question};
 use crate::control::StopReason;
 
 /// Version that `/api/version` claims.
 pub(crate) const VERSION: &str = "0.12.0-simulated";
 
-/// Reads a request.
-pub(crate) fn read(body: &Value) -> Result<Question, Refused> {
-    let model = text(body, "model").ok_or_else(|| Refused::new(400, "model is required"))?;
-    if body.get("stream").and_then(Value::as_bool) != Some(false) {
-        return Err(Refused::new(400, "the simulator does not stream; send \"stream\": false"));
+/// A success in one piece.
+pub(super) fn answer(question: &Question, answer: &Answer, moment: Moment) -> Value {
+    let mut message = message(&answer.said().unwrap_or_default());
+    if let Some(thinking) = &answer.thinking {
+        message["thinking"] = json!(thinking);
     }
-    let none = Vec::new();
-    let messages = body.get("messages").and_then(Value::as_array).unwrap_or(&none);
-    let texts: Vec<&str> =
-        messages.iter().map(|message| text(message, "content").unwrap_or_default()).collect();
-    let tools = body.get("tools").and_then(Value::as_array).unwrap_or(&none);
-    let names = tools.iter().filter_map(|tool| text(tool.get("function")?, "name"));
-    Ok(Question {
-        model: model.to_owned(),
-        last_text: texts.last().copied().unwrap_or_default().to_owned(),
-        turns: messages.len(),
-        prompt_chars: texts.iter().map(|text| text.chars().count()).sum(),
-        tools: names.map(str::to_owned).collect(),
+    if !answer.calls.is_empty() {
+        message["tool_calls"] = answer.calls.iter().map(tool_call).collect();
+    }
+    done(question, answer, message, moment)
+}
+
+fn message(content: &str) -> Value {
+    json!({ "role": "assistant", "content": content })
+}
+
+fn tool_call(call: &Call) -> Value {
+    json!({ "function": { "name": call.name, "arguments": call.arguments.value() } })
+}
+
+/// The line that is not the last one.
+fn line(question: &Question, message: Value, moment: Moment) -> Value {
+    json!({
+        "model": question.model,
+        "created_at": moment.now.to_string(),
+        "message": message,
+        "done": false,
     })
 }
 
-/// A success.
-pub(crate) fn answer(question: &Question, answer: &Answer, now: Timestamp) -> Value {
-    let mut message = json!({ "role": "assistant", "content": answer.text.as_deref().unwrap_or_default() });
-    if !answer.tool_calls.is_empty() {
-        let call =
-            |(name, input): &(String, Value)| json!({ "function": { "name": name, "arguments": input } });
-        message["tool_calls"] = answer.tool_calls.iter().map(call).collect();
-    }
+/// The last line, or the only one.
+fn done(question: &Question, answer: &Answer, message: Value, moment: Moment) -> Value {
     let length = answer.stop_reason == StopReason::MaxTokens;
     json!({
         "model": question.model,
-        "created_at": now.to_string(),
+        "created_at": moment.now.to_string(),
         "message": message,
         "done": true,
         "done_reason": if length { "length" } else { "stop" },
@@ -55,7 +63,7 @@ pub(crate) fn answer(question: &Question, answer: &Answer, now: Timestamp) -> Va
 }
 
 /// A failure.
-pub(crate) fn error(status: u16, message: Option<&str>) -> Value {
+pub(super) fn error(status: u16, message: Option<&str>) -> Value {
     let usual = match status {
         404 => "model not found, try pulling it first",
         429 => "too many requests",
@@ -66,25 +74,7 @@ pub(crate) fn error(status: u16, message: Option<&str>) -> Value {
     json!({ "error": message.unwrap_or(usual) })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_is_read_with_its_tools() {
-        let body = json!({
-            "model": "llama3.2", "stream": false,
-            "messages": [{ "role": "system", "content": "be brief" }, { "role": "user", "content": "hi" }],
-            "tools": [{ "type": "function", "function": { "name": "fs.read", "parameters": {} } }],
-        });
-        let question = read(&body).expect("reads");
-        assert_eq!((question.last_text.as_str(), question.turns, question.prompt_chars), ("hi", 2, 10));
-        assert_eq!(question.tools, ["fs.read"]);
-    }
-
-    #[test]
-    fn streaming_is_refused_rather_than_answered_in_one_piece() {
-        let body = json!({ "model": "m", "messages": [] });
-        assert_eq!(read(&body).map_err(|refused| refused.status), Err(400));
-    }
+/// A conversation that was not to be truncated and would have to be.
+pub(super) fn too_long() -> (u16, Value) {
+    (400, error(400, Some("the input length exceeds the context length")))
 }

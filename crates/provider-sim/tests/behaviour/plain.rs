@@ -1,55 +1,13 @@
-//! The simulator over real connections.
-#![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+//! Answers in one piece, and the control protocol.
 
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use bulkhead_provider_sim::{
-    Action, Answered, ControlClient, Malformed, Reply, RetryAfter, Running, Script, Simulator, Step, ToolCall,
-};
-use reqwest::{Client, Response};
+use bulkhead_provider_sim::{Action, Answered, Malformed, Reply, RetryAfter, Script, Step, ToolCall};
 use serde_json::{Value, json};
 
-struct Bench {
-    simulator: Running,
-    control: ControlClient,
-    http: Client,
-}
-
-async fn bench() -> Bench {
-    let simulator = Simulator::start("127.0.0.1:0".parse().expect("an address")).await.expect("starts");
-    let control = ControlClient::new(simulator.address()).expect("a client");
-    let http = Client::builder().no_proxy().build().expect("a client");
-    Bench { simulator, control, http }
-}
-
-impl Bench {
-    async fn messages(&self, model: &str) -> reqwest::Result<Response> {
-        let body = json!({
-            "model": model, "max_tokens": 16,
-            "messages": [{ "role": "user", "content": "hello there" }],
-            "tools": [{ "name": "fs_read", "input_schema": { "type": "object" } }],
-        });
-        let request = self.http.post(format!("{}/v1/messages", self.simulator.url())).json(&body);
-        request.header("x-api-key", "sk-test").header("anthropic-version", "2023-06-01").send().await
-    }
-
-    async fn chat(&self, model: &str) -> reqwest::Result<Response> {
-        let messages = json!([{ "role": "user", "content": "hello there" }]);
-        let body = json!({ "model": model, "stream": false, "messages": messages });
-        self.http.post(format!("{}/api/chat", self.simulator.url())).json(&body).send().await
-    }
-
-    async fn answered(&self, model: &str) -> Vec<Answered> {
-        let shown = self.control.requests(Some(model)).await.expect("requests");
-        shown.requests.iter().map(|request| request.answered).collect()
-    }
-}
-
-async fn json(response: reqwest::Result<Response>) -> Value {
-    response.expect("an answer").json().await.expect("json")
-}
+use crate::bench::{Bench, bench, json};
 
 #[tokio::test]
 async fn both_formats_answer_and_say_that_they_are_simulated() {
