@@ -7,3 +7,4 @@ mod failing;
 mod local;
 mod openai;
 mod recorded;
+mod slots;
