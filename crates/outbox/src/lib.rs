@@ -167,15 +167,37 @@ impl Outbox {
     }
 }
 
+/// Delivers what a process that is gone has left in its store, and returns how many events that were. One that fails
+/// or is given up halfway loses nothing: what is not confirmed stays.
+///
+/// # Errors
+/// [`DeliveryError`]; what came before it is delivered.
+pub async fn deliver_left(store: &Store, audit: Peer) -> Result<usize, DeliveryError> {
+    let mut audit = AuditServiceClient::new(audit);
+    let mut delivered = 0;
+    while let Some(Batch { events, last }) = oldest(store).await? {
+        let count = events.len();
+        send(&mut audit, events).await?;
+        remove(store, last).await?;
+        metrics::delivered(count);
+        delivered += count;
+    }
+    Ok(delivered)
+}
+
 /// Why a batch did not arrive.
 #[derive(Debug, thiserror::Error)]
-enum DeliveryError {
+pub enum DeliveryError {
+    /// The store failed.
     #[error("cannot read the outbox")]
     Read(#[from] sqlx::Error),
+    /// The store failed once they had arrived.
     #[error("cannot remove delivered events; they will be sent again and dropped there as duplicates")]
     Remove(#[from] WriteError),
+    /// An event is not what was stored.
     #[error("an event in the outbox does not decode")]
     Decode(#[from] prost::DecodeError),
+    /// The audit service was away, or refused.
     #[error("the audit service did not take the events: {} {}", peer::reason(.0), .0.message())]
     Send(#[from] tonic::Status),
 }
@@ -217,50 +239,23 @@ impl Delivery {
 
     /// Sends the oldest events and returns how many were confirmed.
     async fn deliver_batch(&mut self) -> Result<usize, DeliveryError> {
-        let rows = sqlx::query("SELECT seq, event FROM outbox ORDER BY seq LIMIT ?")
-            .bind(BATCH_MAX)
-            .fetch_all(self.store.readers())
-            .await?;
-        let Some(last) = rows.last() else {
+        let Some(Batch { events, last }) = oldest(&self.store).await? else {
             metrics::waiting(0);
             metrics::oldest(None);
             return Ok(0);
         };
-        let last: i64 = last.try_get("seq")?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in &rows {
-            events.push(pb::Event::decode(row.try_get::<&[u8], _>("event")?)?);
-        }
         metrics::waiting(waiting(&self.store).await?);
         metrics::oldest(events.first().and_then(happened_ms));
         if active("outbox.before_commit") {
-            self.remove(last).await?;
+            remove(&self.store, last).await?;
         }
-        let span = sending(&events);
-        let message = pb::AppendEventsRequest { request_id: Uuid::now_v7().to_string(), events };
-        let sent =
-            self.audit.append_events(peer::within(message, SEND_TIMEOUT)).instrument(span.clone()).await;
-        sent.inspect_err(|status| {
-            span.record("error.type", peer::reason(status));
-            span.record("otel.status_code", "ERROR");
-        })?;
+        let count = events.len();
+        send(&mut self.audit, events).await?;
         die("outbox.delivered");
         self.confirm.send_if_modified(|sent| std::mem::replace(sent, last.max(*sent)) < last);
-        self.remove(last).await?;
-        metrics::delivered(rows.len());
-        Ok(rows.len())
-    }
-
-    /// Forgets every event up to `last`.
-    async fn remove(&self, last: i64) -> Result<(), WriteError> {
-        let remove = self.store.writer().write(move |connection| {
-            Box::pin(async move {
-                let remove = sqlx::query("DELETE FROM outbox WHERE seq <= ?").bind(last);
-                remove.execute(connection).await.map_err(WriteError::NotWritten)?;
-                Ok::<_, WriteError>(())
-            })
-        });
-        remove.await
+        remove(&self.store, last).await?;
+        metrics::delivered(count);
+        Ok(count)
     }
 
     /// Says that events wait. The service stays ready while there is room: what is reversible goes on.
@@ -289,6 +284,49 @@ impl Delivery {
         let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox");
         count.fetch_one(self.store.readers()).await.is_ok_and(|waiting| waiting >= self.limit.0)
     }
+}
+
+/// The oldest events that wait.
+struct Batch {
+    events: Vec<pb::Event>,
+    /// The place of the last of them.
+    last: i64,
+}
+
+async fn oldest(store: &Store) -> Result<Option<Batch>, DeliveryError> {
+    let rows = sqlx::query("SELECT seq, event FROM outbox ORDER BY seq LIMIT ?")
+        .bind(BATCH_MAX)
+        .fetch_all(store.readers())
+        .await?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    let last: i64 = last.try_get("seq")?;
+    let mut events = Vec::with_capacity(rows.len());
+    for row in &rows {
+        events.push(pb::Event::decode(row.try_get::<&[u8], _>("event")?)?);
+    }
+    Ok(Some(Batch { events, last }))
+}
+
+async fn send(audit: &mut AuditServiceClient<Peer>, events: Vec<pb::Event>) -> Result<(), tonic::Status> {
+    let span = sending(&events);
+    let message = pb::AppendEventsRequest { request_id: Uuid::now_v7().to_string(), events };
+    let sent = audit.append_events(peer::within(message, SEND_TIMEOUT)).instrument(span.clone()).await;
+    sent.map(drop).inspect_err(|status| {
+        span.record("error.type", peer::reason(status));
+        span.record("otel.status_code", "ERROR");
+    })
+}
+
+/// Forgets every event up to `last`.
+async fn remove(store: &Store, last: i64) -> Result<(), WriteError> {
+    let remove = store.writer().write(move |connection| {
+        Box::pin(async move {
+            let remove = sqlx::query("DELETE FROM outbox WHERE seq <= ?").bind(last);
+            remove.execute(connection).await.map_err(WriteError::NotWritten)?;
+            Ok::<_, WriteError>(())
+        })
+    });
+    remove.await
 }
 
 /// The span of one delivery, in a trace of its own: by the OpenTelemetry conventions for messaging a batch links to

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bulkhead_edge::peer::{Credentials, dial_with};
 use bulkhead_edge::{Principal, PrincipalKind, Readiness, Tasks};
-use bulkhead_outbox::{EnqueueError, EventDraft, Limit, Outbox};
+use bulkhead_outbox::{DeliveryError, EnqueueError, EventDraft, Limit, Outbox, deliver_left};
 use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
 use bulkhead_proto::audit::v1::{AppendEventsRequest, AppendEventsResponse};
 use bulkhead_sqlite::{Store, WriteError};
@@ -206,4 +206,40 @@ async fn what_an_earlier_process_left_is_sent_first() {
     let last = append(&second, "test.new").await.expect("stored");
     second.acknowledged(last, SOON).await.expect("confirmed");
     assert_eq!(audit.kinds(), ["test.left_behind", "test.new"]);
+}
+
+#[tokio::test]
+async fn what_another_left_is_delivered_once_audit_takes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let tasks = Tasks::new();
+    let first = outbox(folder.path(), address, 1_000, &tasks).await;
+    // More than one delivery holds.
+    let kinds: Vec<_> = (0..130).map(|at| format!("test.event_{at}")).collect();
+    for kind in &kinds {
+        append(&first, kind).await.expect("stored");
+    }
+    tasks.finish(SOON).await;
+    drop(first);
+
+    let store = tokio::time::timeout(SOON, async {
+        loop {
+            match Store::open(&folder.path().join("store.sqlite"), &MIGRATIONS).await {
+                Ok(store) => break store,
+                Err(_still_open) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let store = store.await.expect("it is let go of");
+    let peer = || dial_with(&format!("http://{address}"), Credentials::new("t").expect("a token"));
+    let refused = deliver_left(&store, peer().expect("dials")).await;
+    assert!(matches!(refused, Err(DeliveryError::Send(_))), "{refused:?}");
+
+    let audit = Audit::default();
+    audit.serve(TcpListener::bind(address).await.expect("binds")).await;
+    assert_eq!(deliver_left(&store, peer().expect("dials")).await.expect("delivered"), kinds.len());
+    assert_eq!(audit.kinds(), kinds);
+    assert_eq!(deliver_left(&store, peer().expect("dials")).await.expect("nothing is left"), 0);
 }

@@ -16,7 +16,9 @@ use crate::client::models::ModelsCommand;
 use crate::client::tools::ToolsCommand;
 use crate::completions::CompletionsArguments;
 use crate::demo::DemoArguments;
+use crate::door::DoorArguments;
 use crate::init::InitArguments;
+use crate::reach::ReachArguments;
 use crate::serve::{ServeArguments, SimulatorArguments};
 use crate::up::UpArguments;
 use crate::verify::VerifyArguments;
@@ -83,6 +85,12 @@ enum Command {
     ///
     /// Example: bulkhead completions bash > ~/.local/share/bash-completion/completions/bulkhead
     Completions(CompletionsArguments),
+    /// Carry connections into a network of containers. docker-compose.yml runs it.
+    #[command(hide = true)]
+    Door(DoorArguments),
+    /// Ask whether somebody listens.
+    #[command(hide = true)]
+    Reach(ReachArguments),
     /// Run the provider simulator in this process. It is no model.
     #[command(hide = true)]
     ServeSimulator(SimulatorArguments),
@@ -121,6 +129,8 @@ impl Cli {
             Command::Audit { command: AuditCommand::Verify(arguments) } => arguments.run(),
             Command::Chaos(command) => command.run(),
             Command::Completions(arguments) => arguments.run(),
+            Command::Door(arguments) => arguments.run(),
+            Command::Reach(arguments) => arguments.run(),
             Command::ServeSimulator(arguments) => arguments.run(),
         }
     }

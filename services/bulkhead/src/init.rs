@@ -61,18 +61,28 @@ fn make(volumes: &Volumes, names: &[String]) -> anyhow::Result<String> {
     match volumes.plan()? {
         Plan::Nothing => Ok("Everything was here already; nothing was changed.".to_owned()),
         Plan::Found => {
-            volumes.begin()?;
+            volumes.begin(&Folder::ALL)?;
             let (_staging, layout) = staging()?;
             furnish(&layout, Some(names))?;
             for folder in Folder::ALL {
                 contents::fill(volumes, folder, &layout)?;
             }
-            volumes.finish()?;
-            Ok(summary(volumes))
+            volumes.finish(&Folder::ALL)?;
+            Ok(summary("Made keys, tokens, certificates and configuration:", volumes, &Folder::ALL))
         }
-        Plan::Finish => {
-            volumes.finish()?;
-            Ok(summary(volumes))
+        Plan::Finish(folders) => {
+            volumes.finish(&folders)?;
+            make(volumes, names)
+        }
+        Plan::Add(folders) => {
+            volumes.begin(&folders)?;
+            // What was added so far holds a part of what people have.
+            let people = volumes.layout(Folder::People);
+            for folder in &folders {
+                contents::fill(volumes, *folder, &people)?;
+            }
+            volumes.finish(&folders)?;
+            Ok(summary("Made what this release adds; the rest is as it was:", volumes, &folders))
         }
     }
 }
@@ -107,10 +117,10 @@ fn staging() -> anyhow::Result<(tempfile::TempDir, Layout)> {
     Ok((staging, layout))
 }
 
-fn summary(volumes: &Volumes) -> String {
-    let mut text = String::from("Made keys, tokens, certificates and configuration:\n");
-    for folder in Folder::ALL {
-        text += &format!("  {:<34} {}\n", shown(&volumes.path(folder)), folder.holds());
+fn summary(what: &str, volumes: &Volumes, folders: &[Folder]) -> String {
+    let mut text = format!("{what}\n");
+    for folder in folders {
+        text += &format!("  {:<34} {}\n", shown(&volumes.path(*folder)), folder.holds());
     }
     text += "\nKeep a copy of all of it: what is lost cannot be made again.";
     text

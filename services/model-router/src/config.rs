@@ -27,6 +27,8 @@ pub struct Config {
     pub audit: PeerSettings,
     /// Folder of its store.
     pub data: PathBuf,
+    /// Routers that may share that folder.
+    pub data_slots: u16,
     /// Events that may wait for the audit service.
     pub outbox_events_max: i64,
     /// What counts as local.
@@ -75,6 +77,14 @@ impl Config {
         let edge = table.table("edge", EdgeSettings::read);
         let audit = table.table("audit", PeerSettings::read);
         let data = table.required("data", "Folder of the store; made by the first start.");
+        let data_slots = table.number(
+            "data_slots",
+            1..=64,
+            1,
+            "Routers that may share data. With more than one, each keeps its store in the first of the folders \
+             replica-0, replica-1, … there that no other has, and delivers what was left in those that nobody has. One: \
+             the store lies in data itself.",
+        );
         let outbox_events_max = table.number(
             "outbox_events_max",
             1..=1_000_000,
@@ -96,6 +106,7 @@ impl Config {
             edge: edge?,
             audit: audit?,
             data: data?,
+            data_slots,
             outbox_events_max,
             local_networks,
             cloud_proxy,

@@ -31,6 +31,7 @@ pub mod schedule;
 
 mod service;
 pub mod tokens;
+mod slots;
 pub mod upstream;
 
 use std::error::Error;
@@ -42,7 +43,6 @@ use bulkhead_edge::{Edge, Readiness, Tasks, peer};
 use bulkhead_exit::Obstacle;
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_outbox::{Limit, Outbox};
-use bulkhead_sqlite::Store;
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,7 @@ pub use config::Config;
 use catalog::Catalog;
 use record::{CALLS_MAX, Recorder};
 use service::Service;
+use slots::Slots;
 
 /// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
 pub const NAME: &str = "model-router";
@@ -77,10 +78,12 @@ pub async fn serve(
     let catalog = Arc::new(Catalog::new(&config, Instant::now())?);
     metrics::observe(&catalog);
     let edge = Edge::bind(config.edge).await?;
-    let store = Store::open(&config.data.join(STORE_FILE), &MIGRATIONS).await.map_err(Obstacle::from)?;
+    let slots = Slots::new(config.data, config.data_slots);
+    let store = slots.claim().await.map_err(Obstacle::from)?;
     // Room above the announced limit for the calls that are open when it is reached.
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
+    tasks.spawn("left-events", slots.deliver_left(audit.clone(), tasks.stopping()));
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
     let recorder =
         Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct ServiceArguments {
     /// Configuration file with a table named like the service.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_CONFIG")]
     pub config: PathBuf,
     /// Read the configuration and the files that it names, say "ok" or all mistakes, and exit with 0 or 78. Nothing
     /// is bound, and nothing is written.

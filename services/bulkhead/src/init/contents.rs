@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::folders::{Folder, Volumes};
 use crate::certs::ServiceFiles;
@@ -26,6 +26,10 @@ const SIMULATOR: &str = "http://provider-simulator:7105";
 const CONTAINER_NETWORKS: [&str; 5] =
     ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 
+/// The line of the configuration about routers that share a folder, and how many may do so in containers.
+const ONE_SLOT: &str = "# data_slots = 1 ";
+const SLOTS: u16 = 16;
+
 /// Hands out of a staged data folder what belongs into `folder`.
 pub(super) fn fill(volumes: &Volumes, folder: Folder, staged: &Layout) -> anyhow::Result<()> {
     let given = volumes.layout(folder);
@@ -40,7 +44,7 @@ pub(super) fn fill(volumes: &Volumes, folder: Folder, staged: &Layout) -> anyhow
                 write_simulated(&given, &part(&all, service)?)?;
             }
         }
-        Folder::People => write_new(&given.config(), &published(), 0o644)?,
+        Folder::People | Folder::Agent => write_new(&given.config(), &published(), 0o644)?,
         Folder::Identities | Folder::Authority => {}
     }
     Ok(())
@@ -76,6 +80,7 @@ fn files(folder: Folder, staged: &Layout) -> Vec<PathBuf> {
             let tokens = ["agent", "approver", "operator", "auditor"].map(|holder| staged.token(holder));
             tokens.into_iter().chain([authority, public(&log_key)]).collect()
         }
+        Folder::Agent => vec![staged.token("agent"), authority],
         Folder::Authority => vec![staged.certificates().join("ca.key"), authority],
     }
 }
@@ -110,14 +115,17 @@ fn configuration() -> anyhow::Result<String> {
         workspace: WORKSPACE.into(),
         scheme: "https",
     };
-    text(&view, |service| {
+    let written = text(&view, |service| {
         let port = DEFAULT_PORT_BASE + service.port_offset();
         Ok(Site {
             listen: format!("0.0.0.0:{port}"),
             called: format!("{}:{port}", service.name()),
             data: STORE.into(),
         })
-    })
+    })?;
+    // Replicas of the router share a volume.
+    ensure!(written.contains(ONE_SLOT), "the configuration does not say {ONE_SLOT}");
+    Ok(written.replace(ONE_SLOT, &format!("data_slots = {SLOTS} ")))
 }
 
 fn write_simulated(given: &Layout, router: &str) -> anyhow::Result<()> {
@@ -131,14 +139,12 @@ fn write_simulated(given: &Layout, router: &str) -> anyhow::Result<()> {
     write_new(&given.simulated_config(), &format!("{header}{}", toml::to_string(&file)?), 0o644)
 }
 
-/// Where commands on this machine reach what docker-compose.yml publishes. The router has no fixed port, since there
-/// may be several.
+/// Where commands on this machine reach what docker-compose.yml publishes.
 fn published() -> String {
     let mut text = String::from(
-        "# Where `bulkhead --data` finds the services that docker-compose.yml publishes on this machine. The port of\n\
-         # the model-router is the engine's choice: `docker compose port model-router 7101`.\n",
+        "# Where `bulkhead --data` finds the services, by the ports that docker-compose.yml publishes on this machine.\n",
     );
-    for service in [Service::ToolExecutor, Service::Approval, Service::Audit] {
+    for service in Service::ALL {
         let port = DEFAULT_PORT_BASE + service.port_offset();
         text += &format!("\n[{}.edge]\nlisten = \"127.0.0.1:{port}\"\ntls = {{}}\n", service.name());
     }

@@ -12,6 +12,9 @@ use crate::up::{Layout, private_folder};
 
 /// There from before the first file until after the last of all folders.
 const UNFINISHED: &str = "unfinished";
+/// In the folder of the authority: the names of all folders that were made, a line each. Tells a folder that is lost
+/// from one that a later release adds.
+const MADE: &str = "folders";
 
 /// One folder, which is one volume of docker-compose.yml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +25,14 @@ pub(super) enum Folder {
     Identities,
     /// Tokens of people and agents.
     People,
+    /// The agent's token alone.
+    Agent,
     /// What signs certificates.
     Authority,
 }
 
 impl Folder {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Service(Service::Audit),
         Self::Service(Service::Approval),
         Self::Service(Service::ToolExecutor),
@@ -35,13 +40,17 @@ impl Folder {
         Self::Identities,
         Self::People,
         Self::Authority,
+        Self::Agent,
     ];
+    /// So many of them the first release made, which kept no list.
+    const FIRST: usize = 7;
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Service(service) => service.name(),
             Self::Identities => "identities",
             Self::People => "people",
+            Self::Agent => "agent",
             Self::Authority => "authority",
         }
     }
@@ -57,6 +66,7 @@ impl Folder {
             }
             Self::Identities => "hashes of all tokens, and what their holders may do",
             Self::People => "tokens of agent, approver, operator and auditor; for no service",
+            Self::Agent => "the agent's token alone, for a client in the network of the services",
             Self::Authority => "the key that signs certificates; only `bulkhead init` needs it",
         }
     }
@@ -65,20 +75,24 @@ impl Folder {
 /// What is found in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Not made yet, by what is on record.
+    New,
     Empty,
     Unfinished,
     Complete,
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Everything is here.
     Nothing,
     /// Nothing was ever finished: make all of it.
     Found,
-    /// All was written; only the marks of the run that wrote it are left.
-    Finish,
+    /// All of these was written; only the marks of the run that wrote it are left.
+    Finish(Vec<Folder>),
+    /// A release before this one did not have these.
+    Add(Vec<Folder>),
 }
 
 /// Where the folders are.
@@ -104,8 +118,27 @@ impl Volumes {
     /// # Errors
     /// When a folder is lost whose keys the others rely on, or cannot be looked at.
     pub(super) fn plan(&self) -> anyhow::Result<Plan> {
-        let look = |folder| Ok((folder, self.state(folder)?));
+        let made = self.made()?;
+        let look = |folder: Folder| {
+            let state = self.state(folder)?;
+            let known = made.iter().any(|name| name == folder.name());
+            Ok((folder, if known || state == State::Complete { state } else { State::New }))
+        };
         decide(&Folder::ALL.into_iter().map(look).collect::<anyhow::Result<Vec<_>>>()?)
+    }
+
+    /// The folders that were made, by what is on record.
+    fn made(&self) -> anyhow::Result<Vec<String>> {
+        let path = self.path(Folder::Authority).join(MADE);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Folder::ALL.iter().take(Folder::FIRST).map(|folder| folder.name().to_owned()).collect())
+            }
+            text => {
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(text.lines().map(str::to_owned).collect())
+            }
+        }
     }
 
     fn state(&self, folder: Folder) -> anyhow::Result<State> {
@@ -123,25 +156,33 @@ impl Volumes {
         Ok(if entries.next().is_some() { State::Complete } else { State::Empty })
     }
 
-    /// Marks every folder before anything is made. What a run that was cut short has left goes.
-    pub(super) fn begin(&self) -> anyhow::Result<()> {
-        for folder in Folder::ALL {
-            let path = self.path(folder);
+    /// Marks folders before anything is made in one of them. What a run that was cut short has left goes.
+    pub(super) fn begin(&self, folders: &[Folder]) -> anyhow::Result<()> {
+        for folder in folders {
+            let path = self.path(*folder);
             private_folder(&path)?;
             write_new(&path.join(UNFINISHED), "`bulkhead init` was cut short; run it again.\n", 0o600)?;
         }
         Ok(())
     }
 
-    /// Takes the marks away, once all is on disk.
-    pub(super) fn finish(&self) -> anyhow::Result<()> {
-        for folder in Folder::ALL {
-            let mark = self.path(folder).join(UNFINISHED);
+    /// Puts folders on record and takes their marks away, once all is on disk.
+    pub(super) fn finish(&self, folders: &[Folder]) -> anyhow::Result<()> {
+        let (mut made, authority) = (self.made()?, self.path(Folder::Authority));
+        made.extend(folders.iter().map(|folder| folder.name().to_owned()));
+        made.sort();
+        made.dedup();
+        let aside = authority.join(MADE).with_added_extension("new");
+        write_new(&aside, &(made.join("\n") + "\n"), 0o644)?;
+        fs::rename(&aside, authority.join(MADE)).context("cannot record which folders were made")?;
+        sync(&authority)?;
+        for folder in folders {
+            let mark = self.path(*folder).join(UNFINISHED);
             match fs::remove_file(&mark) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 removed => removed.with_context(|| format!("cannot remove {}", mark.display()))?,
             }
-            sync(&self.path(folder))?;
+            sync(&self.path(*folder))?;
         }
         Ok(())
     }
@@ -154,24 +195,30 @@ fn sync(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Marks are set in all folders before anything is made, and taken away only when all is: so a folder that is
-/// complete says that every other one was.
+/// complete says that every other one was, unless it is newer than that.
 fn decide(found: &[(Folder, State)]) -> anyhow::Result<Plan> {
-    let names = |wanted| {
-        let names = found.iter().filter(|(_, state)| *state == wanted).map(|(folder, _)| folder.name());
-        names.collect::<Vec<_>>()
+    let those = |wanted| {
+        let those = found.iter().filter(|(_, state)| *state == wanted).map(|(folder, _)| *folder);
+        those.collect::<Vec<_>>()
     };
-    let [empty, unfinished, complete] = [State::Empty, State::Unfinished, State::Complete].map(names);
-    match (complete.is_empty(), empty.is_empty(), unfinished.is_empty()) {
-        (true, _, _) => Ok(Plan::Found),
-        (false, true, true) => Ok(Plan::Nothing),
-        (false, true, false) => Ok(Plan::Finish),
-        (false, false, _) => bail!(
+    let [new, empty, unfinished, complete] =
+        [State::New, State::Empty, State::Unfinished, State::Complete].map(those);
+    match (complete.is_empty(), empty.is_empty(), unfinished.is_empty(), new.is_empty()) {
+        (true, _, _, _) => Ok(Plan::Found),
+        (false, true, true, true) => Ok(Plan::Nothing),
+        (false, true, true, false) => Ok(Plan::Add(new)),
+        (false, true, false, _) => Ok(Plan::Finish(unfinished)),
+        (false, false, _, _) => bail!(
             "{} lost what {} still rely on; nothing was changed. Restore it from its copy; or remove all of them, \
              stores included, to begin anew with other keys",
-            empty.join(", "),
-            complete.join(", "),
+            named(&empty),
+            named(&complete),
         ),
     }
+}
+
+fn named(folders: &[Folder]) -> String {
+    folders.iter().map(|folder| folder.name()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -197,14 +244,31 @@ mod tests {
             (0, 0, Plan::Found),
             (0, 3, Plan::Found),
             (0, all, Plan::Found),
-            (2, all - 2, Plan::Finish),
+            (2, all - 2, Plan::Finish(Folder::ALL[2..].to_vec())),
             (all, 0, Plan::Nothing),
         ] {
             assert_eq!(plan(complete, unfinished).expect("a plan"), expected, "{complete} {unfinished}");
         }
         for (complete, unfinished) in [(1, 0), (all - 1, 0), (2, 2)] {
             let refused = plan(complete, unfinished).expect_err("a folder is lost").to_string();
-            assert!(refused.contains("authority lost what audit"), "{refused}");
+            assert!(refused.contains("agent lost what audit"), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_a_later_release_adds_is_not_lost() {
+        let old = |state: State| Folder::ALL.map(|folder| (folder, state));
+        let with = |state, last| {
+            let mut found = old(state);
+            found[Folder::FIRST].1 = last;
+            decide(&found).expect("a plan")
+        };
+        assert_eq!(with(State::Complete, State::New), Plan::Add(vec![Folder::Agent]));
+        assert_eq!(with(State::Empty, State::New), Plan::Found);
+        assert_eq!(with(State::Unfinished, State::New), Plan::Found);
+        // First what was begun, and at the next look what is new.
+        let mut found = old(State::Unfinished);
+        (found[0].1, found[Folder::FIRST].1) = (State::Complete, State::New);
+        assert_eq!(decide(&found).expect("a plan"), Plan::Finish(Folder::ALL[1..Folder::FIRST].to_vec()));
     }
 }

@@ -51,7 +51,8 @@ fn each_folder_holds_what_its_service_needs_and_nothing_of_another() {
         "identities/identities.toml",
         "people/tokens/agent people/tokens/approver people/tokens/operator people/tokens/auditor",
         "people/certs/ca.crt people/keys/log.pub people/bulkhead.toml",
-        "authority/certs/ca.crt authority/certs/ca.key",
+        "agent/tokens/agent agent/certs/ca.crt agent/bulkhead.toml",
+        "authority/certs/ca.crt authority/certs/ca.key authority/folders",
     ]
     .iter()
     .flat_map(|line| line.split(' ').map(str::to_owned))
@@ -76,13 +77,17 @@ fn secrets_are_for_their_owner_alone_and_stand_in_no_other_file() {
         name.ends_with(".key")
             || name.ends_with(".token")
             || name.starts_with("people/tokens/")
+            || name.starts_with("agent/tokens/")
             || name.starts_with("identities/")
     };
     for (name, (mode, text)) in &found {
         assert_eq!(*mode, if secret(name) { 0o600 } else { 0o644 }, "{name}");
         let elsewhere =
             found.iter().filter(|(other, (_, content))| *other != name && content.contains(text.trim()));
-        assert!(!secret(name) || name.ends_with("simulated-models.key") || elsewhere.count() == 0, "{name}");
+        // The agent's token lies beside those of people, too.
+        let copies = usize::from(name.ends_with("/tokens/agent"));
+        let known = name.ends_with("simulated-models.key") || elsewhere.count() == copies;
+        assert!(!secret(name) || known, "{name}");
     }
 }
 
@@ -99,7 +104,7 @@ fn a_second_run_changes_nothing_and_says_so() {
 fn a_run_that_was_cut_short_is_begun_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let volumes = Volumes::at(folder.path().to_owned());
-    volumes.begin().expect("begun");
+    volumes.begin(&Folder::ALL).expect("begun");
     let (_staging, layout) = staging().expect("staged");
     furnish(&layout, Some(&[])).expect("furnished");
     contents::fill(&volumes, Folder::Service(crate::serve::Service::Approval), &layout).expect("filled");
@@ -119,6 +124,32 @@ fn a_lost_folder_is_named_and_nothing_is_made_in_its_place() {
     let refused = make(&volumes, &[]).expect_err("a folder is lost").to_string();
     assert!(refused.starts_with("approval lost what audit"), "{refused}");
     assert_eq!(files(folder.path()), before);
+}
+
+#[test]
+fn an_installation_of_an_earlier_release_gets_what_is_new_and_keeps_the_rest() {
+    let (folder, volumes) = made();
+    let whole = files(folder.path());
+    let agent = volumes.path(Folder::Agent);
+    let earlier = || {
+        std::fs::remove_dir_all(&agent).expect("removed");
+        std::fs::remove_file(volumes.path(Folder::Authority).join("folders")).expect("removed");
+    };
+    earlier();
+    let said = make(&volumes, &[]).expect("made");
+    assert!(said.contains("this release adds") && !said.contains("authority"), "{said}");
+    assert_eq!(files(folder.path()), whole);
+
+    // The same after a run that was cut short.
+    earlier();
+    volumes.begin(&[Folder::Agent]).expect("begun");
+    make(&volumes, &[]).expect("made");
+    assert_eq!(files(folder.path()), whole);
+
+    // From then on it can be lost.
+    std::fs::remove_dir_all(&agent).expect("removed");
+    let refused = make(&volumes, &[]).expect_err("a folder is lost").to_string();
+    assert!(refused.starts_with("agent lost what"), "{refused}");
 }
 
 #[test]

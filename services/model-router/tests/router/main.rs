@@ -9,3 +9,4 @@ mod local;
 mod money;
 mod openai;
 mod recorded;
+mod slots;
