@@ -71,6 +71,16 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &["route", "local_only", "attempts"],
     },
     Reason {
+        name: "STREAM_BROKEN",
+        codes: &[Code::Unavailable],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "the model failed after something of its answer was given, and the route lets nothing follow; the \
+                  stream's last message holds what was given",
+        advice: "discard what came, and send the same request after the delay",
+        metadata: &["route", "local_only", "attempts"],
+    },
+    Reason {
         name: "TOO_MANY_CALLS",
         codes: &[Code::ResourceExhausted],
         happened: Happened::No,

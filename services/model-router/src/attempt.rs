@@ -8,7 +8,7 @@ use crate::chat::Usage;
 use crate::failure::{Failure, Persistence};
 
 /// One request to one model, over.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attempt {
     /// Name of the configured model.
     pub model: String,
@@ -20,6 +20,8 @@ pub struct Attempt {
     pub start: Timestamp,
     /// How long it took.
     pub latency: Duration,
+    /// Until the first token came; none where nothing was streamed.
+    pub first_token: Option<Duration>,
     /// The model was asked again because its answer was not what was asked for.
     pub repair: bool,
     /// As the provider counted; none: not known.

@@ -11,6 +11,7 @@ use bulkhead_edge::{EdgeSettings, PeerSettings, Secret};
 use ipnet::IpNet;
 
 use crate::health::HealthPolicy;
+use crate::listener::Recovery;
 use crate::network::LocalNetworks;
 use crate::proxy::ProxyUrl;
 use crate::schedule::Policy;
@@ -69,6 +70,8 @@ pub struct RouteConfig {
     pub name: String,
     /// Places in [`Config::models`], first choice first.
     pub chain: Vec<usize>,
+    /// What becomes of a stream whose model fails after its first token.
+    pub recovery: Recovery,
 }
 
 impl Config {
@@ -207,8 +210,15 @@ impl RouteConfig {
     fn read(table: &mut Table<'_>, models: &[String], seen: &mut Vec<String>) -> Option<Self> {
         let name = name(table, seen, "What requests call the route; unique.");
         let wanted = table.required::<Vec<String>>("chain", "Names of models, first choice first.");
+        let recovery = table.choice_or(
+            "stream_recovery",
+            ("restart", Recovery::Restart),
+            [("continue", Recovery::Continue), ("fail", Recovery::Fail)],
+            "What becomes of a stream whose model fails after its first token: the next model begins anew and the caller is \
+             told what to discard, or goes on from what there is, or the stream fails. Beginning anew: no answer is of two minds.",
+        );
         let chain = chain(table, &wanted?, models);
-        Some(Self { name: name?, chain })
+        Some(Self { name: name?, chain, recovery: recovery? })
     }
 }
 

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::clearance;
 use crate::plan::Needs;
-use crate::service::Service;
+use crate::service::{Messages, Service};
 
 /// The service's routes, without the edge.
 pub(crate) fn routes(service: Service) -> Routes {
@@ -49,6 +49,15 @@ impl ModelRouterService for Grpc {
         let call = Call::of(&request)?;
         let command = convert::command(request.into_inner(), &self.service.catalog)?;
         Ok(Response::new(self.service.generate(&call, command).await?))
+    }
+
+    async fn stream_generate(
+        &self,
+        request: Request<pb::StreamGenerateRequest>,
+    ) -> Result<Response<Messages>, Status> {
+        let call = Call::of(&request)?;
+        let command = convert::stream_command(request.into_inner(), &self.service.catalog)?;
+        Ok(Response::new(self.service.stream(&call, command).await?))
     }
 
     async fn explain_route(

@@ -19,6 +19,7 @@ pub mod failure;
 mod generate;
 mod grpc;
 pub mod health;
+mod listener;
 mod metrics;
 pub mod network;
 pub mod output;
@@ -30,8 +31,8 @@ mod record;
 pub mod schedule;
 
 mod service;
-pub mod tokens;
 mod slots;
+pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;
@@ -87,7 +88,7 @@ pub async fn serve(
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
     let recorder =
         Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
-    let service = Service { catalog, recorder, replay: Memory::default() };
+    let service = Service { catalog, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;

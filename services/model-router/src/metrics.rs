@@ -1,20 +1,23 @@
 //! What the router counts, as docs/metrics.md lists it. Attributes are names from the configuration.
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bulkhead_telemetry::metrics::{self, Counter, Histogram, KeyValue};
 
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
-use crate::chat::Usage;
-use crate::failure::Failure;
 use crate::health::Circuit;
 use crate::upstream::Target;
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     let description = "Time of one request to a model, by provider, model and error.";
     metrics::seconds("gen_ai.client.operation.duration", description)
+});
+
+static FIRST_TOKEN: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let description = "From a request to a model to the first token of its stream, by provider and model.";
+    metrics::seconds("gen_ai.client.operation.time_to_first_chunk", description)
 });
 
 /// Up to 2^20 tokens told apart: the largest context windows.
@@ -56,17 +59,20 @@ pub(crate) fn attempted(attempt: &Attempt) {
 }
 
 /// The same as the GenAI conventions want it told.
-pub(crate) fn called(target: &Target, took: Duration, usage: Option<Usage>, failure: Option<&Failure>) {
+pub(crate) fn called(target: &Target, attempt: &Attempt) {
     let mut attributes = vec![
         KeyValue::new("gen_ai.operation.name", "chat"),
         KeyValue::new("gen_ai.provider.name", target.adapter.name),
         KeyValue::new("gen_ai.request.model", target.provider_model.clone()),
     ];
-    if let Some(failure) = failure {
+    if let Some(first_token) = attempt.first_token {
+        FIRST_TOKEN.record(first_token.as_secs_f64(), &attributes);
+    }
+    if let Some(failure) = &attempt.failure {
         attributes.push(KeyValue::new("error.type", failure.kind.as_str()));
     }
-    DURATION.record(took.as_secs_f64(), &attributes);
-    let Some(usage) = usage else { return };
+    DURATION.record(attempt.latency.as_secs_f64(), &attributes);
+    let Some(usage) = attempt.usage else { return };
     for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
         attributes.truncate(3);
         attributes.push(KeyValue::new("gen_ai.token.type", kind));

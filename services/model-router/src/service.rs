@@ -1,4 +1,6 @@
-//! Generate, from the checked request to the recorded answer.
+//! Generate, plain and as a stream, from the checked request to the recorded answer.
+
+mod stream;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,9 +21,12 @@ use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
 use crate::grpc::convert;
+use crate::listener::Recovery;
 use crate::output::Rules;
 use crate::plan::Needs;
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
+
+pub(crate) use stream::Messages;
 
 /// A checked request.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub(crate) struct Command {
     pub(crate) rules: Arc<Rules>,
     pub(crate) sensitivity: Vec<Sensitivity>,
     pub(crate) context: RunContext,
+    /// Of a stream, in place of the route's: a door that cannot say what is void.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// Why there is no answer.
@@ -60,6 +67,7 @@ pub(crate) struct Service {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) recorder: Recorder,
     pub(crate) replay: Memory<pb::GenerateResponse>,
+    pub(crate) streams: Memory<pb::StreamCompleted>,
 }
 
 impl Service {
@@ -92,14 +100,7 @@ impl Service {
         let mut record = self.open(call, &command).await?;
         let clearance = clearance::clear(command.prompt, &command.sensitivity);
         let deadline = Instant::now() + call.remaining();
-        let run = Run {
-            catalog: &self.catalog,
-            clearance: &clearance,
-            rules: &rules,
-            deadline,
-            record: &mut record,
-            flaw: None,
-        };
+        let mut run = Run::new(&self.catalog, &clearance, &rules, deadline, &mut record);
         let result = run.follow(&route).await;
         let called = !record.attempts().is_empty();
         let closed = record.close(&ending(&result)).await;

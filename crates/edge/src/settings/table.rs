@@ -143,11 +143,38 @@ impl<'a> Table<'a> {
             self.missing(key, &kind);
         }
         let word = word.right();
-        self.ask(key, kind.clone(), Presence::Required, meaning, word.as_ref());
-        let word = word?;
+        self.ask(key, kind, Presence::Required, meaning, word.as_ref());
+        self.chosen(key, &word?, &words, values)
+    }
+
+    /// The same, where the first word stands for what is not said.
+    pub fn choice_or<T>(
+        &mut self,
+        key: &'static str,
+        default: (&'static str, T),
+        others: impl IntoIterator<Item = (&'static str, T)>,
+        meaning: &'static str,
+    ) -> Option<T> {
+        let (words, values): (Vec<_>, Vec<_>) = std::iter::once(default).chain(others).unzip();
+        let kind = format!("one of {}", words.join(", "));
+        let default = words.first().copied().unwrap_or_default().to_owned();
+        let presence = Presence::Default(default.show());
+        let word = self.take::<String>(key).right().unwrap_or(default);
+        self.ask(key, kind, presence, meaning, Some(&word));
+        self.chosen(key, &word, &words, values)
+    }
+
+    fn chosen<T>(
+        &mut self,
+        key: &'static str,
+        word: &str,
+        words: &[&'static str],
+        values: Vec<T>,
+    ) -> Option<T> {
         let Some(place) = words.iter().position(|known| *known == word) else {
+            let kind = format!("one of {}", words.join(", "));
             let hint =
-                nearest(&word, &words).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                nearest(word, words).map_or_else(String::new, |near| format!("; did you mean {near}?"));
             self.mistake(key, format!("must be {kind}{hint}"));
             return None;
         };

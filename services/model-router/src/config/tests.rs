@@ -46,7 +46,10 @@ fn load(path: &Path) -> Result<Config, Mistakes> {
 #[test]
 fn a_good_configuration_is_read() {
     let config = read(GOOD).expect("reads");
-    assert_eq!(config.routes, [RouteConfig { name: "default".into(), chain: vec![0, 1] }]);
+    assert_eq!(
+        config.routes,
+        [RouteConfig { name: "default".into(), chain: vec![0, 1], recovery: Recovery::Restart }]
+    );
     assert_eq!(config.models[0].target.key, Some(Secret::new("sk-ant-secret")));
     assert_eq!(config.retry.patience, Duration::from_secs(10));
     assert!(!format!("{config:?}").contains("sk-ant-secret"));

@@ -2,22 +2,23 @@
 
 mod choices;
 mod read;
+pub(crate) mod stream;
 
 use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 
 use crate::attempt::Attempt;
-use crate::chat::{Answer, Block, StopReason, Usage};
+use crate::chat::{Answer, Block, StopReason, Thinking, ToolUse, Usage};
 use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
 use crate::price;
 
-pub(crate) use read::{command, question};
+pub(crate) use read::{command, question, stream_command};
 
 /// The answer of a model, with what it took.
 pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::GenerateResponse {
-    let Answered { model, answer, structured_json } = answered;
+    let Answered { model, answer, structured_json, continued: _told_in_streams } = answered;
     let Answer { blocks, stop_reason, usage, .. } = answer;
     let stop_reason = match stop_reason {
         StopReason::EndTurn => pb::StopReason::EndTurn,
@@ -26,17 +27,19 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
         StopReason::Refusal => pb::StopReason::Refusal,
         StopReason::StopSequence => pb::StopReason::StopSequence,
     };
-    let content = blocks.into_iter().map(block).collect();
     pb::GenerateResponse {
-        message: Some(pb::Message { role: pb::Role::Assistant.into(), content }),
+        message: Some(message(blocks)),
         stop_reason: stop_reason.into(),
         usage: Some(counted(usage)),
         model,
         attempts: attempts.iter().map(attempt).collect(),
         structured_json,
         cost_usd_micros: price::total(attempts.iter().map(|attempt| attempt.cost_usd_micros)),
-        ..pb::GenerateResponse::default()
     }
+}
+
+fn message(blocks: Vec<Block>) -> pb::Message {
+    pb::Message { role: pb::Role::Assistant.into(), content: blocks.into_iter().map(block).collect() }
 }
 
 fn counted(usage: Usage) -> pb::Usage {
@@ -75,22 +78,25 @@ fn block(block: Block) -> pb::ContentBlock {
     use pb::content_block::Block as Wire;
     let block = match block {
         Block::Text(text) => Wire::Text(text),
-        Block::ToolUse(call) => Wire::ToolUse(pb::ToolUse {
-            tool_use_id: call.id,
-            name: call.name,
-            input_json: serde_json::Value::Object(call.input).to_string(),
-        }),
+        Block::ToolUse(call) => Wire::ToolUse(tool_use(call)),
         Block::ToolResult(result) => Wire::ToolResult(pb::ToolResultBlock {
             tool_use_id: result.id,
             content: result.content,
             is_error: result.is_error,
             ..pb::ToolResultBlock::default()
         }),
-        Block::Thinking(thinking) => {
-            Wire::Thinking(pb::Thinking { text: thinking.text, signature: thinking.signature })
-        }
+        Block::Thinking(thinking) => Wire::Thinking(self::thinking(thinking)),
     };
     pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }
+}
+
+fn tool_use(call: ToolUse) -> pb::ToolUse {
+    let input_json = serde_json::Value::Object(call.input).to_string();
+    pb::ToolUse { tool_use_id: call.id, name: call.name, input_json }
+}
+
+fn thinking(thinking: Thinking) -> pb::Thinking {
+    pb::Thinking { text: thinking.text, signature: thinking.signature }
 }
 
 fn attempt(attempt: &Attempt) -> pb::Attempt {
@@ -105,6 +111,7 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         waited: Some(wire::duration(attempt.waited)),
         start_time: Some(wire::timestamp(attempt.start)),
         latency: Some(wire::duration(attempt.latency)),
+        time_to_first_token: attempt.first_token.map(wire::duration),
         repair: attempt.repair,
         usage: attempt.usage.map(counted),
         cost_usd_micros: attempt.cost_usd_micros,

@@ -57,6 +57,9 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
                 .retry_after(retry_after)
         }
         Unanswered::NotExpressible { excluded } => not_expressible(&excluded),
+        Unanswered::Broken(failure) => Fault::new(Code::Unavailable, "STREAM_BROKEN")
+            .saying(format!("the model failed in the middle of its answer: {}", failure.message))
+            .retry_after(failure.server_delay.unwrap_or_default().max(STORE_RETRY_DELAY)),
         Unanswered::OutputInvalid(flaw) => output_invalid(&flaw),
         Unanswered::Rejected => {
             let said = attempts.last().and_then(|attempt| attempt.failure.as_ref());

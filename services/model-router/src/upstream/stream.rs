@@ -63,7 +63,7 @@ pub(super) async fn open(
     prompt: &Prompt,
     brief: Brief,
 ) -> Result<Streaming, Failure> {
-    let mut clock = Clock::start(target, brief.timeout);
+    let mut clock = Clock::start(target, &brief);
     let exchange = Exchange { http, target, prompt, brief };
     let response = clock.within(0, exchange.send(exchange.streamed_body())).await??;
     let http_status = response.status().as_u16();
@@ -220,9 +220,11 @@ struct Limits {
 }
 
 impl Clock {
-    fn start(target: &Target, total: Duration) -> Self {
+    fn start(target: &Target, brief: &Brief) -> Self {
         let now = Instant::now();
-        let limits = Limits { first_token: target.first_token_timeout, total };
+        let first_token = target.first_token_timeout.min(brief.first_token_timeout);
+        let total = brief.timeout;
+        let limits = Limits { first_token, total };
         Self {
             first_token: now + limits.first_token,
             end: now + total,

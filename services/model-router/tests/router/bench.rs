@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) model: &'static str,
     /// Wire format of `primary` and `fallback`.
     pub(crate) cloud_provider: &'static str,
+    /// More keys of every route.
+    pub(crate) route: &'static str,
     /// Base URL of the models called `local`.
     pub(crate) local_url: Option<String>,
     /// Base URL of the model called `primary`.
@@ -55,6 +57,7 @@ impl Default for Plan {
             settings: "retry_base_ms = 10",
             model: "",
             cloud_provider: "anthropic",
+            route: "",
             local_url: None,
             primary_url: None,
         }
@@ -191,9 +194,9 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
     write("token", "router-token\n");
     write("key", KEY);
     let folder = folder.display();
-    let Plan { settings, model, cloud_provider, .. } = plan;
+    let Plan { settings, model, cloud_provider, route, .. } = plan;
     // Where the provider's own base URL ends.
-    let version = if *cloud_provider == "anthropic" { "" } else { "/v1" };
+    let version = if cloud_provider.starts_with("openai") { "/v1" } else { "" };
     let cloud = |name: &str, url: &str| {
         format!(
             "[[model-router.model]]\nname = \"{name}\"\nprovider = \"{cloud_provider}\"\nbase_url = \"{url}{version}\"\n\
@@ -207,9 +210,9 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
          [model-router.audit]\nendpoint = \"{audit}\"\ntoken_file = \"{folder}/token\"\n{}{}\
          [[model-router.model]]\nname = \"local\"\nprovider = \"ollama\"\nbase_url = \"{local_url}\"\n\
          provider_model = \"local\"\nlocal = true\n{model}\n\
-         [[model-router.route]]\nname = \"default\"\nchain = [\"primary\", \"fallback\", \"local\"]\n\
-         [[model-router.route]]\nname = \"cloud\"\nchain = [\"primary\", \"fallback\"]\n\
-         [[model-router.route]]\nname = \"short\"\nchain = [\"primary\"]\n",
+         [[model-router.route]]\nname = \"default\"\nchain = [\"primary\", \"fallback\", \"local\"]\n{route}\n\
+         [[model-router.route]]\nname = \"cloud\"\nchain = [\"primary\", \"fallback\"]\n{route}\n\
+         [[model-router.route]]\nname = \"short\"\nchain = [\"primary\"]\n{route}\n",
         cloud("primary", plan.primary_url.as_deref().unwrap_or(simulator)),
         cloud("fallback", simulator),
     );
@@ -289,6 +292,36 @@ impl Bench {
         self.client.clone().generate(request).await.map(Response::into_inner)
     }
 
+    /// Listens to the end; an error before the first message is the status of what was heard.
+    pub(crate) async fn stream(&self, request: pb::GenerateRequest) -> Heard {
+        let mut heard = Heard::default();
+        match self.open_stream(request).await {
+            Err(status) => heard.status = Some(status),
+            Ok(mut messages) => loop {
+                let next = tokio::time::timeout(PATIENCE, messages.message()).await.expect("goes on or ends");
+                match next {
+                    Ok(Some(message)) => heard.hear(message),
+                    Ok(None) => break,
+                    Err(status) => {
+                        heard.status = Some(status);
+                        break;
+                    }
+                }
+            },
+        }
+        heard
+    }
+
+    pub(crate) async fn open_stream(
+        &self,
+        request: pb::GenerateRequest,
+    ) -> Result<Streaming<pb::StreamGenerateResponse>, Status> {
+        let request_id = request.request_id.clone();
+        let generate = Some(pb::GenerateRequest { request_id: String::new(), ..request });
+        let request = pb::StreamGenerateRequest { generate, request_id };
+        self.client.clone().stream_generate(request).await.map(Response::into_inner)
+    }
+
     pub(crate) async fn explain(&self, route: &str, context: Option<RunContext>) -> pb::ExplainRouteResponse {
         let request =
             pb::ExplainRouteRequest { route: route.into(), context, ..pb::ExplainRouteRequest::default() };
@@ -346,6 +379,60 @@ impl Bench {
         };
         tokio::time::timeout(PATIENCE, arrived).await.expect("an event arrives")
     }
+}
+
+/// What a client has that keeps the text and discards what it is told to discard.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// What holds.
+    pub(crate) text: String,
+    pub(crate) thinking: String,
+    pub(crate) calls: Vec<pb::ToolUse>,
+    /// Models as they were asked; `model+` where one went on.
+    pub(crate) asked: Vec<String>,
+    pub(crate) resets: Vec<pb::AttemptReset>,
+    pub(crate) completed: Option<pb::StreamCompleted>,
+    pub(crate) failed: Option<pb::StreamFailed>,
+    pub(crate) status: Option<Status>,
+}
+
+impl Heard {
+    fn hear(&mut self, message: pb::StreamGenerateResponse) {
+        use pb::stream_generate_response::Event;
+        assert!(self.completed.is_none() && self.failed.is_none(), "nothing comes after the end");
+        self.text.push_str(&message.text);
+        match message.event {
+            None => assert!(!message.text.is_empty(), "a message says something"),
+            Some(Event::AttemptStarted(started)) => {
+                let mark = if started.continues { "+" } else { "" };
+                self.asked.push(format!("{}{mark}", started.model));
+            }
+            Some(Event::AttemptReset(reset)) => {
+                self.text.truncate(usize::try_from(reset.text_bytes_kept).expect("an offset"));
+                self.thinking.clear();
+                assert!(self.calls.is_empty(), "no call is taken back");
+                self.resets.push(reset);
+            }
+            Some(Event::Thinking(thinking)) => self.thinking.push_str(&thinking.text),
+            Some(Event::ToolUse(call)) => self.calls.push(call),
+            Some(Event::Completed(completed)) => self.completed = Some(completed),
+            Some(Event::Failed(failed)) => self.failed = Some(failed),
+        }
+    }
+
+    pub(crate) fn answer(&self) -> &pb::GenerateResponse {
+        assert!(self.completed.is_some(), "it failed: {self:?}");
+        self.completed.as_ref().and_then(|completed| completed.response.as_ref()).expect("an answer")
+    }
+}
+
+pub(crate) fn text_of(message: Option<&pb::Message>) -> String {
+    let blocks = message.map(|message| message.content.as_slice()).unwrap_or_default();
+    let texts = blocks.iter().filter_map(|content| match &content.block {
+        Some(pb::content_block::Block::Text(text)) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// `RESET primary`, in order; an empty kind for the answer.

@@ -10,3 +10,4 @@ mod money;
 mod openai;
 mod recorded;
 mod slots;
+mod streams;

@@ -16,7 +16,7 @@ fn priced() -> Plan {
 
 /// An answer with this usage.
 fn counting(input_tokens: u64, output_tokens: u64) -> Step {
-    let usage = Some(Usage { input_tokens, output_tokens });
+    let usage = Some(Usage { input_tokens, output_tokens, ..Usage::default() });
     Reply { text: Some("Done.".into()), usage, ..Reply::default() }.into()
 }
 

@@ -9,6 +9,7 @@ use bulkhead_idempotency::PayloadDigest;
 use bulkhead_proto::common::v1 as common;
 use bulkhead_proto::router::v1 as pb;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::choices;
 use crate::catalog::Catalog;
@@ -42,20 +43,54 @@ pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Catalog) -> Re
     let mut violations = Violations::new();
     let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
     let payload = PayloadDigest::of(&request);
-    let route = route(&request.route, catalog, &mut violations);
-    let context = wire::read_context(request.context.clone(), &mut violations);
-    let asked = asked(request, &mut violations);
-    let sensitivity = sensitivity(&context);
-    let command = request_id.zip(route).zip(asked).map(|((request_id, route), asked)| Command {
-        request_id,
-        payload,
-        route,
-        prompt: asked.prompt,
-        rules: Arc::new(asked.rules),
-        sensitivity,
-        context,
-    });
-    violations.finish(command)
+    let parts = parts(request, catalog, &mut violations);
+    violations.finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(request_id, payload)))
+}
+
+/// A StreamGenerate request.
+pub(crate) fn stream_command(
+    mut request: pb::StreamGenerateRequest,
+    catalog: &Catalog,
+) -> Result<Command, Fault> {
+    let mut violations = Violations::new();
+    let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
+    let payload = PayloadDigest::of(&request);
+    let generate = request.generate.unwrap_or_default();
+    let mut inner = Violations::new();
+    let is_unnamed = generate.request_id.is_empty();
+    inner.require(is_unnamed, "request_id", "must be empty: the id of a stream stands beside it");
+    let parts = parts(generate, catalog, &mut inner);
+    violations.add_within("generate", inner);
+    violations.finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(request_id, payload)))
+}
+
+/// A request without its id.
+struct Parts {
+    route: RouteConfig,
+    asked: Asked,
+    context: common::RunContext,
+}
+
+impl Parts {
+    fn command(self, request_id: Uuid, payload: PayloadDigest) -> Command {
+        Command {
+            request_id,
+            payload,
+            route: self.route,
+            prompt: self.asked.prompt,
+            rules: Arc::new(self.asked.rules),
+            sensitivity: sensitivity(&self.context),
+            context: self.context,
+            recovery: None,
+        }
+    }
+}
+
+fn parts(request: pb::GenerateRequest, catalog: &Catalog, violations: &mut Violations) -> Option<Parts> {
+    let route = route(&request.route, catalog, violations);
+    let context = wire::read_context(request.context.clone(), violations);
+    let asked = asked(request, violations);
+    Some(Parts { route: route?, asked: asked?, context })
 }
 
 /// What is to be explained.
@@ -80,15 +115,11 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     violations.require(request.route.is_empty(), "route", right);
     violations.require(request.context.is_none(), "context", right);
     let mut inner = Violations::new();
-    let route = route(&generate.route, catalog, &mut inner);
-    let context = wire::read_context(generate.context.clone(), &mut inner);
-    let asked = asked(generate, &mut inner);
+    let parts = parts(generate, catalog, &mut inner);
     violations.add_within("generate", inner);
-    let sensitivity = sensitivity(&context);
-    let question = route.zip(asked);
-    violations.finish(question.map(|(route, asked)| Question {
+    violations.finish(parts.map(|Parts { route, asked, context }| Question {
         route,
-        sensitivity,
+        sensitivity: sensitivity(&context),
         prompt: Some(asked.prompt),
     }))
 }

@@ -1,0 +1,229 @@
+//! One request on its way through a route.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::asking::{Attempting, Checked, Failed};
+use super::{Answered, Unanswered, earliest, exhausted, plan};
+use crate::budget::Paid;
+use crate::catalog::Catalog;
+use crate::chat::Block;
+use crate::clearance::Clearance;
+use crate::config::RouteConfig;
+use crate::failure::{Failure, Kind};
+use crate::health::Turn;
+use crate::listener::{self, Listener, Sequel};
+use crate::output::{Flaw, Rules};
+use crate::plan::Planned;
+use crate::record::CallRecord;
+use crate::schedule::{GiveUp, Next, Repairs, Situation};
+
+/// One request on its way through a route.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) clearance: &'a Clearance,
+    pub(super) rules: &'a Rules,
+    pub(super) record: &'a mut CallRecord,
+    /// Who hears the answer as it is produced; nobody, when only the whole is wanted.
+    pub(super) listener: Option<Listener>,
+    deadline: Instant,
+    /// What the next model is given: the request, or that with what of its answer is there already.
+    base: Cow<'a, Clearance>,
+    /// Of the last answer that was not what was asked for.
+    flaw: Option<Flaw>,
+}
+
+/// What one model did with a request so far.
+#[derive(Debug, Default)]
+struct Tally {
+    attempts: u32,
+    repairs: u32,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        clearance: &'a Clearance,
+        rules: &'a Rules,
+        deadline: Instant,
+        record: &'a mut CallRecord,
+    ) -> Self {
+        let base = Cow::Borrowed(clearance);
+        Self { catalog, clearance, rules, record, listener: None, deadline, base, flaw: None }
+    }
+
+    /// The same for one who listens.
+    pub(crate) fn heard_by(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// Tries the planned models in order until one answers.
+    pub(crate) async fn follow(&mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
+        let plan = plan(self.catalog, route, self.clearance.needs())?;
+        for (at, planned) in plan.planned.iter().enumerate() {
+            let models_left = plan.planned.len() - at;
+            if let ControlFlow::Break(end) = self.try_model(planned, models_left).await {
+                return end;
+            }
+        }
+        Err(self.unanswered(route))
+    }
+
+    /// What was given to whoever listens and still holds.
+    pub(crate) fn given(&self) -> Vec<Block> {
+        self.listener.as_ref().map(|listener| listener.given().to_vec()).unwrap_or_default()
+    }
+
+    async fn try_model(
+        &mut self,
+        planned: &Planned,
+        models_left: usize,
+    ) -> ControlFlow<Result<Answered, Unanswered>> {
+        let mut asked = self.base.clone();
+        let (mut pause, mut retry, mut tally) = (Duration::ZERO, None, Tally::default());
+        while let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await {
+            let repair = tally.repairs > 0;
+            let attempting = Attempting { index: planned.index, asked: &asked, waited, models_left, repair };
+            let failed = match self.attempt(attempting, turn).await {
+                Ok(checked) => return ControlFlow::Break(Ok(self.answered(planned, checked))),
+                Err(failed) => failed,
+            };
+            tally.attempts += 1;
+            let next = self.next(planned, &tally, &failed);
+            warn(planned, &tally, &failed.failure, &next);
+            let sequel = self.sequel(failed.flaw.is_some());
+            let Failed { failure, flaw, .. } = failed;
+            if sequel == Sequel::Nothing {
+                let why = flaw.map_or(Unanswered::Broken(failure), Unanswered::OutputInvalid);
+                return ControlFlow::Break(Err(why));
+            }
+            asked = self.base.clone();
+            match next {
+                Next::RetryAfter(wait, paid) => (pause, retry) = (wait, Some(paid)),
+                Next::Repair => {
+                    tally = Tally { attempts: tally.attempts - 1, repairs: tally.repairs + 1 };
+                    pause = Duration::ZERO;
+                    asked = Cow::Owned(asked.with(flaw.iter().flat_map(Flaw::repair).collect()));
+                }
+                Next::NextModel => {
+                    self.flaw = flaw.or_else(|| self.flaw.take());
+                    break;
+                }
+                Next::GiveUp(GiveUp::Rejected) => return ControlFlow::Break(Err(Unanswered::Rejected)),
+                Next::GiveUp(GiveUp::Deadline) => return ControlFlow::Break(Err(Unanswered::Deadline)),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn answered(&self, planned: &Planned, checked: Checked) -> Answered {
+        Answered {
+            model: planned.name.clone(),
+            answer: checked.answer,
+            structured_json: checked.structured_json,
+            continued: self.listener.as_ref().is_some_and(Listener::continues),
+        }
+    }
+
+    /// What may follow for whoever listens, and what the next attempt is given.
+    fn sequel(&mut self, is_flawed: bool) -> Sequel {
+        let Some(listener) = &mut self.listener else { return Sequel::Anew };
+        let failed = self.record.attempts().last().cloned().unwrap_or_default();
+        let sequel = listener.broke(failed, is_flawed);
+        self.base = match sequel {
+            Sequel::GoOn => Cow::Owned(self.clearance.with(listener::go_on(listener.kept()))),
+            Sequel::Anew | Sequel::Nothing => Cow::Borrowed(self.clearance),
+        };
+        sequel
+    }
+
+    /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
+    /// that is too late, or it was marked in the meantime.
+    async fn take_turn(
+        &self,
+        planned: &Planned,
+        retry: Option<Paid>,
+        pause: Duration,
+    ) -> Option<(Turn<'a>, Duration)> {
+        let began = Instant::now();
+        let mut pause = pause;
+        loop {
+            let now = Instant::now();
+            let held =
+                self.catalog.judge(planned.index, self.clearance.needs(), now).inspect_err(|excluded| {
+                    tracing::info!(
+                        model = planned.name,
+                        reason = excluded.reason.as_str(),
+                        "a model is skipped"
+                    );
+                });
+            let held = held.ok()?;
+            if pause.is_zero() && !held.is_zero() {
+                // Whoever waits for the same moment must not come in the same moment.
+                pause = held + self.catalog.policy().base.mul_f64(rand::random());
+            }
+            let due = held.max(pause.saturating_sub(now.duration_since(began)));
+            if due.is_zero() || bulkhead_failpoint::active("router.skip_delay") {
+                let turn = self.catalog.health().begin(planned.index, retry, now)?;
+                return Some((turn, began.elapsed()));
+            }
+            if due >= self.remaining() {
+                tracing::info!(model = planned.name, due_ms = %due.as_millis(), "no time to wait for a model");
+                return None;
+            }
+            tokio::time::sleep(due).await;
+        }
+    }
+
+    fn next(&self, planned: &Planned, tally: &Tally, failed: &Failed) -> Next {
+        let repairs = Repairs { made: tally.repairs, max: self.rules.repairs_max };
+        let situation = Situation {
+            failure: &failed.failure,
+            attempts: tally.attempts,
+            attempts_max: planned.attempts_max,
+            repairs: failed.flaw.is_some().then_some(repairs),
+            remaining: self.remaining(),
+            random: rand::random(),
+        };
+        let pay = || self.catalog.health().pay_retry(planned.index, Instant::now());
+        self.catalog.policy().next(&situation, pay)
+    }
+
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What the end of the chain means.
+    fn unanswered(&mut self, route: &RouteConfig) -> Unanswered {
+        if self.remaining().is_zero() {
+            return Unanswered::Deadline;
+        }
+        let mut failures =
+            self.record.attempts().iter().filter_map(|attempt| attempt.failure.as_ref()).peekable();
+        if failures.peek().is_some() && failures.all(|failure| failure.kind == Kind::ContextLength) {
+            return Unanswered::Rejected;
+        }
+        if let Some(flaw) = self.flaw.take() {
+            return Unanswered::OutputInvalid(flaw);
+        }
+        let now = Instant::now();
+        let plan = self.catalog.plan(route, self.clearance.needs(), now);
+        let soonest = plan.planned.iter().map(|planned| planned.wait).min();
+        let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));
+        exhausted(plan.excluded, retry_after)
+    }
+}
+
+fn warn(planned: &Planned, tally: &Tally, failure: &Failure, next: &Next) {
+    tracing::warn!(
+        model = planned.name,
+        attempt = tally.attempts + tally.repairs,
+        error_kind = failure.kind.as_str(),
+        http_status = failure.http_status,
+        error = failure.message,
+        ?next,
+        "an attempt failed"
+    );
+}
