@@ -235,3 +235,6 @@ impl Clock {
 fn silence(http_status: u16, what: String) -> Failure {
     Failure { http_status, ..Failure::without_response(Kind::Silence, what) }
 }
+
+#[cfg(test)]
+mod tests;
