@@ -205,8 +205,12 @@ mod tests {
 pub(crate) mod samples {
     //! One conversation with everything in it, shared by the golden tests.
 
+    use super::stream::{Heard, Listener};
     use super::*;
-    use crate::chat::{Block, Object, Role, Tool, ToolChoice, ToolChoiceMode, ToolResult, ToolUse, Turn};
+    use crate::chat::{
+        Block, Delta, Object, Role, Tool, ToolChoice, ToolChoiceMode, ToolResult, ToolUse, Turn, Usage,
+        append,
+    };
     use serde_json::json;
 
     pub(crate) fn object(value: Value) -> Object {
@@ -260,4 +264,58 @@ pub(crate) mod samples {
 
     pub(crate) const PARAMETERS: Parameters<'_> =
         Parameters { provider_model: "model-x", max_output_tokens: 100, attempt_id: "a1" };
+
+    /// What became of a stream.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Told {
+        pub(crate) deltas: Vec<Delta>,
+        pub(crate) usage: Option<Usage>,
+        pub(crate) end: Result<Answer, Kind>,
+    }
+
+    /// Reads a stream that comes in pieces of so many bytes, and holds the answer against its pieces.
+    pub(crate) fn listen(adapter: &Adapter, stream: &[u8], piece_bytes: usize) -> Told {
+        let mut listener = Listener::new(adapter, &conversation(), &PARAMETERS);
+        let mut told = Told { deltas: Vec::new(), usage: None, end: Err(Kind::Reset) };
+        let mut pieces = stream.chunks(piece_bytes);
+        loop {
+            let heard = listener.hear();
+            told.deltas.extend(listener.take());
+            told.usage = listener.usage_so_far();
+            match heard {
+                Ok(None) => match pieces.next() {
+                    Some(piece) => listener.push(piece),
+                    None => listener.end(),
+                },
+                Ok(Some(Heard::Nothing | Heard::Content)) => {}
+                Ok(Some(Heard::End)) => break,
+                Err(broken) => {
+                    told.end = Err(broken.kind(adapter));
+                    return told;
+                }
+            }
+        }
+        told.end = listener.finish().map_err(|malformed| malformed.kind());
+        if let Ok(answer) = &told.end {
+            let mut blocks = Vec::new();
+            for delta in told.deltas.clone() {
+                append(&mut blocks, delta);
+            }
+            assert_eq!(blocks, answer.blocks, "the pieces put together are the answer");
+        }
+        told
+    }
+
+    /// As [`listen`], and the same in whatever pieces it comes.
+    pub(crate) fn told(adapter: &Adapter, stream: &str) -> Told {
+        let told = listen(adapter, stream.as_bytes(), 1);
+        for piece_bytes in [2, 7, 64, stream.len().max(1)] {
+            assert_eq!(
+                listen(adapter, stream.as_bytes(), piece_bytes),
+                told,
+                "pieces of {piece_bytes} bytes"
+            );
+        }
+        told
+    }
 }

@@ -8,8 +8,9 @@ use std::fmt::Debug;
 use serde_json::Value;
 
 use super::sse::Event;
-use super::{ANSWER_BYTES_MAX, DecodeError, Limits, Malformed, ndjson, sse};
-use crate::chat::{Answer, Delta, Usage};
+use super::{ANSWER_BYTES_MAX, Adapter, DecodeError, Limits, Malformed, Parameters, ndjson, sse};
+use crate::chat::{Answer, Delta, Prompt, Usage};
+use crate::failure::Kind;
 
 /// Of a stream: an event may hold a whole answer, and around each token stand a few hundred bytes of envelope.
 pub(crate) const LIMITS: Limits =
@@ -91,31 +92,95 @@ pub(crate) enum Framing {
     Ndjson,
 }
 
+/// Listens to one stream: bytes in, pieces of the answer out.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    frames: Frames,
+    reader: Box<dyn Reader>,
+    /// Nothing more will be pushed.
+    is_at_end: bool,
+}
+
+impl Listener {
+    pub(crate) fn new(adapter: &Adapter, prompt: &Prompt, parameters: &Parameters<'_>) -> Self {
+        let frames = match adapter.framing {
+            Framing::Sse => Frames::Sse(sse::Decoder::new(LIMITS)),
+            Framing::Ndjson => Frames::Ndjson(ndjson::Decoder::new(LIMITS)),
+        };
+        Self { frames, reader: (adapter.reader)(prompt, parameters), is_at_end: false }
+    }
+
+    /// Takes the next bytes; hear everything before the next.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.frames.push(bytes);
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn end(&mut self) {
+        self.is_at_end = true;
+    }
+
+    /// Hears the next event; none until more is pushed.
+    ///
+    /// # Errors
+    /// [`Broken`]; where the bytes ended before the answer did, as a cut.
+    pub(crate) fn hear(&mut self) -> Result<Option<Heard>, Broken> {
+        let event = match self.frames.event().map_err(Malformed::from)? {
+            None if self.is_at_end => self.frames.rest().map_err(Malformed::from)?,
+            event => event,
+        };
+        match event {
+            Some(event) => self.reader.hear(&event).map(Some),
+            None if self.is_at_end => Err(Malformed::cut().into()),
+            None => Ok(None),
+        }
+    }
+
+    /// The pieces since the last time.
+    pub(crate) fn take(&mut self) -> Vec<Delta> {
+        self.reader.take()
+    }
+
+    /// See [`Reader::usage_so_far`].
+    pub(crate) fn usage_so_far(&self) -> Option<Usage> {
+        self.reader.usage_so_far()
+    }
+
+    /// The answer, once [`Heard::End`] was heard.
+    pub(crate) fn finish(self) -> Result<Answer, Malformed> {
+        self.reader.finish()
+    }
+}
+
+impl Broken {
+    /// As a failure. An error that stands in the stream means what it had meant as an answer of its own.
+    pub(crate) fn kind(&self, adapter: &Adapter) -> Kind {
+        match self {
+            Self::Malformed(malformed) => malformed.kind(),
+            Self::Told { status, body } => {
+                let said = (adapter.message)(body).unwrap_or_default();
+                (adapter.failure)(Kind::of_status(*status), said)
+            }
+        }
+    }
+}
+
 /// Cuts one stream into events.
 #[derive(Debug)]
-pub(crate) enum Frames {
+enum Frames {
     Sse(sse::Decoder),
     Ndjson(ndjson::Decoder),
 }
 
 impl Frames {
-    pub(crate) fn new(framing: Framing) -> Self {
-        match framing {
-            Framing::Sse => Self::Sse(sse::Decoder::new(LIMITS)),
-            Framing::Ndjson => Self::Ndjson(ndjson::Decoder::new(LIMITS)),
-        }
-    }
-
-    /// Takes the next piece; ask for events until there are none before the next.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
         match self {
             Self::Sse(decoder) => decoder.push(bytes),
             Self::Ndjson(decoder) => decoder.push(bytes),
         }
     }
 
-    /// The next event; none until more is pushed.
-    pub(crate) fn event(&mut self) -> Result<Option<Event>, DecodeError> {
+    fn event(&mut self) -> Result<Option<Event>, DecodeError> {
         match self {
             Self::Sse(decoder) => decoder.event(),
             Self::Ndjson(decoder) => Ok(decoder.line()?.map(unnamed)),
@@ -123,7 +188,7 @@ impl Frames {
     }
 
     /// The last event, where the stream's end is the end of it too.
-    pub(crate) fn rest(&mut self) -> Result<Option<Event>, DecodeError> {
+    fn rest(&mut self) -> Result<Option<Event>, DecodeError> {
         match self {
             Self::Sse(_) => Ok(None),
             Self::Ndjson(decoder) => Ok(decoder.rest()?.map(unnamed)),

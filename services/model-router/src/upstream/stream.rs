@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use super::wire::{Exchange, read_body, transport};
 use super::{Brief, Target};
 use crate::chat::{Answer, Delta, Prompt, Usage};
-use crate::failure::{Failure, Kind};
-use crate::provider::stream::{Broken, Frames, Framing, Heard, Reader};
+use crate::failure::{Failure, Kind, message};
+use crate::provider::stream::{Broken, Framing, Heard, Listener};
 use crate::provider::{Adapter, Malformed};
 
 /// What comes next of a stream.
@@ -50,10 +50,7 @@ enum State {
 #[derive(Debug)]
 struct Reading {
     response: Response,
-    frames: Frames,
-    reader: Box<dyn Reader>,
-    /// The connection gave all that it had.
-    is_at_end: bool,
+    listener: Listener,
 }
 
 /// Sends the prompt and waits for the beginning of an answer.
@@ -63,7 +60,7 @@ pub(super) async fn open(
     prompt: &Prompt,
     brief: Brief,
 ) -> Result<Streaming, Failure> {
-    let mut clock = Clock::start(target, &brief);
+    let clock = Clock::start(target, &brief);
     let exchange = Exchange { http, target, prompt, brief };
     let response = clock.within(0, exchange.send(exchange.streamed_body())).await??;
     let http_status = response.status().as_u16();
@@ -81,9 +78,8 @@ pub(super) async fn open(
         streaming.usage = Some(answer.usage);
         streaming.state = State::Read(answer);
     } else {
-        let reader = (adapter.reader)(prompt, &exchange.parameters());
-        let frames = Frames::new(adapter.framing);
-        streaming.state = State::Reading(Reading { response, frames, reader, is_at_end: false });
+        let listener = Listener::new(adapter, prompt, &exchange.parameters());
+        streaming.state = State::Reading(Reading { response, listener });
     }
     Ok(streaming)
 }
@@ -122,42 +118,38 @@ impl Streaming {
         self.usage
     }
 
-    /// Hears the next event, or gives the answer that was read.
+    /// Hears the next event, or waits for one, or gives the answer that was read.
     async fn read(&mut self) -> Result<Option<Answer>, Failure> {
         let State::Reading(reading) = &mut self.state else { return self.take_answer().map(Some) };
-        let heard = match reading.event() {
-            Ok(Some(event)) => reading.reader.hear(&event),
-            Ok(None) if reading.is_at_end => Err(Malformed::cut().into()),
-            Ok(None) => {
-                let bytes = self.clock.within(self.http_status, reading.response.chunk()).await?;
-                let bytes =
-                    bytes.map_err(|error| Failure { http_status: self.http_status, ..transport(&error) })?;
-                match bytes {
-                    Some(bytes) => reading.frames.push(&bytes),
-                    None => reading.is_at_end = true,
-                }
-                return Ok(None);
-            }
-            Err(malformed) => Err(malformed.into()),
-        };
-        self.usage = reading.reader.usage_so_far();
-        let heard = heard.map_err(|broken| self.failure(broken))?;
-        if heard != Heard::Nothing {
-            self.clock.token();
-        }
-        if let State::Reading(reading) = &mut self.state {
-            self.ready.extend(reading.reader.take());
-        }
-        if heard == Heard::End {
-            self.close()?;
+        let heard = reading.listener.hear();
+        self.usage = reading.listener.usage_so_far();
+        self.ready.extend(reading.listener.take());
+        match heard {
+            Ok(None) => self.wait().await?,
+            Ok(Some(Heard::Nothing)) => {}
+            Ok(Some(Heard::Content)) => self.clock.has_token = true,
+            Ok(Some(Heard::End)) => self.close()?,
+            Err(broken) => return Err(self.failure(&broken)),
         }
         Ok(None)
+    }
+
+    /// Waits for more bytes, or for the end of them.
+    async fn wait(&mut self) -> Result<(), Failure> {
+        let State::Reading(reading) = &mut self.state else { return Ok(()) };
+        let http_status = self.http_status;
+        let bytes = self.clock.within(http_status, reading.response.chunk()).await?;
+        match bytes.map_err(|error| Failure { http_status, ..transport(&error) })? {
+            Some(bytes) => reading.listener.push(&bytes),
+            None => reading.listener.end(),
+        }
+        Ok(())
     }
 
     /// The provider said its last word: the connection is of no more use.
     fn close(&mut self) -> Result<(), Failure> {
         if let State::Reading(reading) = std::mem::replace(&mut self.state, State::Over) {
-            let answer = reading.reader.finish().map_err(|malformed| self.malformed(&malformed))?;
+            let answer = reading.listener.finish().map_err(|malformed| self.malformed(&malformed))?;
             self.usage = Some(answer.usage);
             self.state = State::Read(answer);
         }
@@ -171,11 +163,13 @@ impl Streaming {
         }
     }
 
-    fn failure(&self, broken: Broken) -> Failure {
+    fn failure(&self, broken: &Broken) -> Failure {
         match broken {
-            Broken::Malformed(malformed) => self.malformed(&malformed),
-            Broken::Told { status, body } => {
-                Failure { http_status: self.http_status, ..told(self.adapter, status, &body) }
+            Broken::Malformed(malformed) => self.malformed(malformed),
+            Broken::Told { body, .. } => {
+                let kind = broken.kind(self.adapter);
+                let failure = Failure::without_response(kind, message::sentence_in_stream(kind, body));
+                Failure { http_status: self.http_status, ..failure }
             }
         }
     }
@@ -186,28 +180,13 @@ impl Streaming {
     }
 }
 
-impl Reading {
-    fn event(&mut self) -> Result<Option<crate::provider::sse::Event>, Malformed> {
-        match self.frames.event()? {
-            None if self.is_at_end => Ok(self.frames.rest()?),
-            event => Ok(event),
-        }
-    }
-}
-
-/// An error that stands in the stream means what it had meant as an answer of its own.
-fn told(adapter: &Adapter, status: u16, body: &serde_json::Value) -> Failure {
-    let said = (adapter.message)(body).unwrap_or_default();
-    let kind = (adapter.failure)(Kind::of_status(status), said);
-    Failure::without_response(kind, crate::failure::message::sentence_in_stream(kind, body))
-}
-
 /// Bounds the silence of one exchange.
 #[derive(Debug)]
 struct Clock {
     first_token: Instant,
     end: Instant,
     idle: Duration,
+    /// The model has begun to answer.
     has_token: bool,
     limits: Limits,
 }
@@ -234,14 +213,9 @@ impl Clock {
         }
     }
 
-    /// The model has begun to answer.
-    fn token(&mut self) {
-        self.has_token = true;
-    }
-
     /// Waits for the server at most as long as it may be silent now. Time in which nobody waits does not count against
     /// the server, but for the exchange as a whole.
-    async fn within<T>(&mut self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
+    async fn within<T>(&self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
         let (until, what) = if self.has_token {
             (Instant::now() + self.idle, format!("nothing came for {} ms", self.idle.as_millis()))
         } else {
@@ -263,3 +237,6 @@ impl Clock {
 fn silence(http_status: u16, what: String) -> Failure {
     Failure { http_status, ..Failure::without_response(Kind::Silence, what) }
 }
+
+#[cfg(test)]
+mod tests;
