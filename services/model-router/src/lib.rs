@@ -19,6 +19,7 @@ pub mod failure;
 mod generate;
 mod grpc;
 pub mod health;
+pub mod limit;
 mod metrics;
 pub mod network;
 pub mod output;
