@@ -61,6 +61,8 @@ pub(crate) enum Unanswered {
     NotExpressible { excluded: Vec<Excluded> },
     /// Models answered, and never what was asked for; what was wrong with the last answer.
     OutputInvalid(Flaw),
+    /// It does not fit into any model that may see it; nothing was sent.
+    TooLong { excluded: Vec<Excluded> },
     /// The request itself is wrong, or too long for every model.
     Rejected,
     /// Every model was tried or left out.
@@ -70,6 +72,18 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
+    /// Whether nothing was sent because of what the request is.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::NoLocalModel { .. } | Self::NotExpressible { .. } | Self::TooLong { .. } => true,
+            Self::LocalModelsDown { .. }
+            | Self::OutputInvalid(_)
+            | Self::Rejected
+            | Self::Exhausted { .. }
+            | Self::Deadline => false,
+        }
+    }
+
     /// The stable reason of the contract.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -77,7 +91,7 @@ impl Unanswered {
             Self::LocalModelsDown { .. } => "LOCAL_MODELS_DOWN",
             Self::NotExpressible { .. } => "REQUEST_NOT_EXPRESSIBLE",
             Self::OutputInvalid(_) => "OUTPUT_INVALID",
-            Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
+            Self::TooLong { .. } | Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
             Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
             Self::Deadline => "DEADLINE_EXCEEDED",
         }
@@ -106,6 +120,9 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> 
     if is_inexpressible(&plan.excluded) {
         return Err(Unanswered::NotExpressible { excluded: plan.excluded });
     }
+    if is_too_long(&plan.excluded) {
+        return Err(Unanswered::TooLong { excluded: plan.excluded });
+    }
     let retry_after = earliest(&plan.excluded, now);
     match retry_after {
         None if local_only => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
@@ -120,6 +137,14 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> 
 fn is_inexpressible(excluded: &[Excluded]) -> bool {
     let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal).peekable();
     cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
+}
+
+/// Whether no model that may see the request will ever take it, and for some it is too long.
+fn is_too_long(excluded: &[Excluded]) -> bool {
+    let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal);
+    cleared.clone().any(|excluded| excluded.reason == Reason::ContextLength)
+        && cleared
+            .all(|excluded| matches!(excluded.reason, Reason::ContextLength | Reason::NotExpressible(_)))
 }
 
 impl<'a> Run<'a> {

@@ -31,8 +31,8 @@ mod record;
 pub mod schedule;
 
 mod service;
-pub mod tokens;
 mod slots;
+pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;

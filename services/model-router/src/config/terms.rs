@@ -22,7 +22,7 @@ impl Terms {
             context_window_tokens: table.optional_number(
                 "context_window_tokens",
                 1..=1_000_000_000,
-                "Prompt and answer together, for those who ask ListModels.",
+                "Prompt and answer together. With it, a request that surely does not fit is not sent; none: its provider says so.",
             ),
             output_tokens_max: table.optional_number(
                 "output_tokens_max",

@@ -35,7 +35,6 @@ pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::Generate
         attempts: attempts.iter().map(attempt).collect(),
         structured_json,
         cost_usd_micros: price::total(attempts.iter().map(|attempt| attempt.cost_usd_micros)),
-        ..pb::GenerateResponse::default()
     }
 }
 
