@@ -68,7 +68,7 @@ pub(super) const REASONS: &[Reason] = &[
         retry: Retry::AfterChange,
         meaning: "the provider called the request itself wrong, or it is too long for every model",
         advice: "correct what the violation says, or send less",
-        metadata: &["route", "local_only", "attempts"],
+        metadata: &["route", "local_only", "attempts", "excluded"],
     },
     Reason {
         name: "STREAM_BROKEN",

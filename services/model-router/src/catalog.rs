@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, ModelConfig, RouteConfig, Terms};
 use crate::health::{Health, ModelState};
-use crate::plan::{self, Candidate, Excluded, Needs, Plan};
+use crate::plan::{self, Candidate, Excluded, Needs, Overlong, Plan};
 use crate::schedule::Policy;
 use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
 
@@ -106,7 +106,10 @@ impl Catalog {
         let (name, local, attempts_max) = (entry.name.clone(), entry.local, entry.attempts_max);
         let adapter = entry.upstream.target().adapter;
         let inexpressible = needs.prompt.map(adapter.inexpressible).unwrap_or_default();
-        Some(Candidate { index, name, local, attempts_max, inexpressible, state })
+        let window = entry.terms.context_window_tokens;
+        let overlong = window.filter(|window| needs.size.tokens_min() > *window);
+        let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });
+        Some(Candidate { index, name, local, attempts_max, inexpressible, overlong, state })
     }
 }
 

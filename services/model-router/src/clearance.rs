@@ -32,9 +32,10 @@
 //! ```compile_fail,E0451
 //! use bulkhead_model_router::chat::Prompt;
 //! use bulkhead_model_router::clearance::{Anywhere, Cleared};
+//! use bulkhead_model_router::tokens::Size;
 //!
 //! fn forge(prompt: Prompt) -> Cleared<Anywhere> {
-//!     Cleared { prompt, scope: std::marker::PhantomData }
+//!     Cleared { size: Size::of(&prompt), prompt, scope: std::marker::PhantomData }
 //! }
 //! ```
 
@@ -42,6 +43,7 @@ use std::marker::PhantomData;
 
 use crate::chat::{Prompt, Turn};
 use crate::plan::Needs;
+use crate::tokens::Size;
 
 /// A category that keeps a request on local models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,14 +86,19 @@ pub struct LocalOnly;
 #[derive(Debug, Clone)]
 pub struct Cleared<S> {
     prompt: Prompt,
+    size: Size,
     scope: PhantomData<S>,
 }
 
 impl<S> Cleared<S> {
+    fn new(prompt: Prompt) -> Self {
+        Self { size: Size::of(&prompt), prompt, scope: PhantomData }
+    }
+
     fn with(&self, turns: Vec<Turn>) -> Self {
         let mut prompt = self.prompt.clone();
         prompt.turns.extend(turns);
-        Self { prompt, scope: PhantomData }
+        Self::new(prompt)
     }
 
     /// The prompt, for the adapters that write it down for a model.
@@ -138,9 +145,9 @@ pub fn decide(sensitivity: &[Sensitivity]) -> Decision {
 #[must_use]
 pub fn clear(prompt: Prompt, sensitivity: &[Sensitivity]) -> Clearance {
     if decide(sensitivity).local_only {
-        Clearance::LocalOnly(Cleared { prompt, scope: PhantomData })
+        Clearance::LocalOnly(Cleared::new(prompt))
     } else {
-        Clearance::Anywhere(Cleared { prompt, scope: PhantomData })
+        Clearance::Anywhere(Cleared::new(prompt))
     }
 }
 
@@ -164,11 +171,11 @@ impl Clearance {
     /// What the request asks of a model.
     #[must_use]
     pub fn needs(&self) -> Needs<'_> {
-        let prompt = match self {
-            Self::Anywhere(cleared) => cleared.prompt(),
-            Self::LocalOnly(cleared) => cleared.prompt(),
+        let (prompt, size) = match self {
+            Self::Anywhere(cleared) => (cleared.prompt(), cleared.size),
+            Self::LocalOnly(cleared) => (cleared.prompt(), cleared.size),
         };
-        Needs { local_only: self.is_local_only(), prompt: Some(prompt) }
+        Needs { local_only: self.is_local_only(), prompt: Some(prompt), size }
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum Unanswered {
     Broken(Failure),
     /// Models answered, and never what was asked for; what was wrong with the last answer.
     OutputInvalid(Flaw),
+    /// It does not fit into any model that may see it; nothing was sent.
+    TooLong { excluded: Vec<Excluded> },
     /// The request itself is wrong, or too long for every model.
     Rejected,
     /// Every model was tried or left out.
@@ -52,6 +54,19 @@ pub(crate) enum Unanswered {
 }
 
 impl Unanswered {
+    /// Whether nothing was sent because of what the request is.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::NoLocalModel { .. } | Self::NotExpressible { .. } | Self::TooLong { .. } => true,
+            Self::LocalModelsDown { .. }
+            | Self::Broken(_)
+            | Self::OutputInvalid(_)
+            | Self::Rejected
+            | Self::Exhausted { .. }
+            | Self::Deadline => false,
+        }
+    }
+
     /// The stable reason of the contract.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -60,7 +75,7 @@ impl Unanswered {
             Self::NotExpressible { .. } => "REQUEST_NOT_EXPRESSIBLE",
             Self::Broken(_) => "STREAM_BROKEN",
             Self::OutputInvalid(_) => "OUTPUT_INVALID",
-            Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
+            Self::TooLong { .. } | Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
             Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
             Self::Deadline => "DEADLINE_EXCEEDED",
         }
@@ -78,6 +93,9 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> 
     if is_inexpressible(&plan.excluded) {
         return Err(Unanswered::NotExpressible { excluded: plan.excluded });
     }
+    if is_too_long(&plan.excluded) {
+        return Err(Unanswered::TooLong { excluded: plan.excluded });
+    }
     let retry_after = earliest(&plan.excluded, now);
     match retry_after {
         None if local_only => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
@@ -92,6 +110,14 @@ pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> 
 fn is_inexpressible(excluded: &[Excluded]) -> bool {
     let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal).peekable();
     cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
+}
+
+/// Whether no model that may see the request will ever take it, and for some it is too long.
+fn is_too_long(excluded: &[Excluded]) -> bool {
+    let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal);
+    cleared.clone().any(|excluded| excluded.reason == Reason::ContextLength)
+        && cleared
+            .all(|excluded| matches!(excluded.reason, Reason::ContextLength | Reason::NotExpressible(_)))
 }
 
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {

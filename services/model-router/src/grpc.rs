@@ -68,9 +68,9 @@ impl ModelRouterService for Grpc {
         let question = convert::question(request.into_inner(), &self.service.catalog)?;
         let decision = clearance::decide(&question.sensitivity);
         let now = Instant::now();
-        let needs = Needs { local_only: decision.local_only, prompt: question.prompt.as_ref() };
+        let needs = Needs::new(decision.local_only, question.prompt.as_ref());
         let plan = self.service.catalog.plan(&question.route, needs, now);
-        Ok(Response::new(explain::explanation(decision, plan, now)))
+        Ok(Response::new(explain::explanation(decision, plan, needs.size.prompt_tokens, now)))
     }
 
     async fn list_models(

@@ -19,6 +19,7 @@ pub mod failure;
 mod generate;
 mod grpc;
 pub mod health;
+pub mod limit;
 mod listener;
 mod metrics;
 pub mod network;

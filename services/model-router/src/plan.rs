@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::chat::Prompt;
 use crate::health::{Block, ModelState};
+use crate::tokens::Size;
 
 /// What a request asks of a model.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,25 @@ pub struct Needs<'p> {
     pub local_only: bool,
     /// The request; none where only its route is known.
     pub prompt: Option<&'p Prompt>,
+    /// How much it is, by estimate.
+    pub size: Size,
+}
+
+impl<'p> Needs<'p> {
+    /// Of a request, or of one of which only the route is known.
+    #[must_use]
+    pub fn new(local_only: bool, prompt: Option<&'p Prompt>) -> Self {
+        Self { local_only, prompt, size: prompt.map(Size::of).unwrap_or_default() }
+    }
+}
+
+/// A request that surely does not fit a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overlong {
+    /// How much it is, by estimate.
+    pub size: Size,
+    /// What the model has for prompt and answer.
+    pub window_tokens: u64,
 }
 
 /// A model of a chain as the plan sees it.
@@ -28,6 +48,8 @@ pub struct Candidate {
     pub attempts_max: u32,
     /// Fields that the request sets and the model's provider has no words for.
     pub inexpressible: Vec<&'static str>,
+    /// The request surely does not fit.
+    pub overlong: Option<Overlong>,
     /// What is known of it.
     pub state: ModelState,
 }
@@ -76,6 +98,8 @@ pub enum Reason {
     NotLocal,
     /// The request sets fields that the model's provider has no words for.
     NotExpressible(Vec<&'static str>),
+    /// The request surely does not fit into it.
+    ContextLength,
     /// It failed in a way that will last, or too often.
     MarkedUnusable,
     /// Its server asked for a wait beyond our patience.
@@ -89,6 +113,7 @@ impl Reason {
         match self {
             Self::NotLocal => "NOT_LOCAL",
             Self::NotExpressible(_) => "NOT_EXPRESSIBLE",
+            Self::ContextLength => "CONTEXT_LENGTH",
             Self::MarkedUnusable => "MARKED_UNUSABLE",
             Self::DelayedByServer => "DELAYED_BY_SERVER",
         }
@@ -134,6 +159,9 @@ pub fn judge(
         let detail = format!("its provider has no words for {}", fields.join(", "));
         return excluded(Reason::NotExpressible(fields), None, detail);
     }
+    if let Some(overlong) = candidate.overlong {
+        return excluded(Reason::ContextLength, None, too_long(overlong));
+    }
     if let Some(block) = candidate.state.block(now) {
         return excluded(Reason::MarkedUnusable, Some(block.until()), explain(block, now));
     }
@@ -147,6 +175,13 @@ pub fn judge(
         return excluded(Reason::DelayedByServer, Some(now + wait), detail);
     }
     Ok(wait)
+}
+
+fn too_long(Overlong { size, window_tokens }: Overlong) -> String {
+    let prompt = format!("the prompt has some {} tokens", size.prompt_tokens);
+    let answer =
+        size.answer_tokens_max.map_or_else(String::new, |max| format!(" and the answer may have {max}"));
+    format!("{prompt}{answer}; its context window has {window_tokens}")
 }
 
 fn explain(block: Block, now: Instant) -> String {
@@ -179,6 +214,7 @@ mod tests {
             local,
             attempts_max: 3,
             inexpressible: vec![],
+            overlong: None,
             state: ModelState::new(now),
         }
     }
@@ -224,6 +260,19 @@ mod tests {
         assert_eq!(summary(&plan), (vec!["fallback", "local"], vec![("primary", "NOT_EXPRESSIBLE")]));
         assert_eq!(plan.excluded[0].detail, "its provider has no words for seed, stop_sequences");
         assert_eq!(plan.excluded[0].until, None, "waiting does not help");
+    }
+
+    #[test]
+    fn a_model_that_the_request_surely_does_not_fit_is_left_out() {
+        let now = Instant::now();
+        let mut chain = chain(now);
+        let size = Size { prompt_tokens: 30_000, answer_tokens_max: Some(500) };
+        chain[0].overlong = Some(Overlong { size, window_tokens: 8_192 });
+        let plan = plan(&chain, false, PATIENCE, now);
+        assert_eq!(summary(&plan), (vec!["fallback", "local"], vec![("primary", "CONTEXT_LENGTH")]));
+        let told =
+            "the prompt has some 30000 tokens and the answer may have 500; its context window has 8192";
+        assert_eq!((plan.excluded[0].detail.as_str(), plan.excluded[0].until), (told, None));
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub struct Price {
     pub input_usd_micros: u64,
     /// Of the answer.
     pub output_usd_micros: u64,
+    /// Of the part of a prompt that came from the provider's cache; none: as the rest of the prompt.
+    pub cache_read_usd_micros: Option<u64>,
+    /// Of the part of a prompt that was written to the provider's cache; none: as the rest of the prompt.
+    pub cache_creation_usd_micros: Option<u64>,
 }
 
 impl Price {
@@ -29,8 +33,15 @@ impl Price {
     #[must_use]
     pub fn cost_usd_micros(&self, usage: Usage) -> u64 {
         let part = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        let parts = part(usage.input_tokens, self.input_usd_micros)
-            .saturating_add(part(usage.output_tokens, self.output_usd_micros));
+        let (read, created) = (usage.cache_read_input_tokens, usage.cache_creation_input_tokens);
+        let uncached = usage.input_tokens.saturating_sub(read).saturating_sub(created);
+        let parts = [
+            part(uncached, self.input_usd_micros),
+            part(read, self.cache_read_usd_micros.unwrap_or(self.input_usd_micros)),
+            part(created, self.cache_creation_usd_micros.unwrap_or(self.input_usd_micros)),
+            part(usage.output_tokens, self.output_usd_micros),
+        ];
+        let parts = parts.into_iter().fold(0, u128::saturating_add);
         let cost = u64::try_from(parts.div_ceil(TOKENS_PRICED)).unwrap_or(u64::MAX);
         cost.min(COST_USD_MICROS_MAX)
     }
@@ -48,7 +59,12 @@ mod tests {
     use super::*;
 
     fn cost(price: [u64; 2], tokens: [u64; 2]) -> u64 {
-        let price = Price { input_usd_micros: price[0], output_usd_micros: price[1] };
+        let price = Price {
+            input_usd_micros: price[0],
+            output_usd_micros: price[1],
+            cache_read_usd_micros: None,
+            cache_creation_usd_micros: None,
+        };
         let usage = Usage { input_tokens: tokens[0], output_tokens: tokens[1], ..Usage::default() };
         price.cost_usd_micros(usage)
     }
@@ -70,6 +86,34 @@ mod tests {
         for (price, tokens, expected) in cases {
             assert_eq!(cost(price, tokens), expected, "{price:?} {tokens:?}");
         }
+    }
+
+    #[test]
+    fn cached_parts_of_a_prompt_have_prices_of_their_own() {
+        let usage = Usage {
+            input_tokens: 1_000,
+            cache_read_input_tokens: 600,
+            cache_creation_input_tokens: 300,
+            ..Usage::default()
+        };
+        let plain = Price {
+            input_usd_micros: 1_000_000,
+            output_usd_micros: 0,
+            cache_read_usd_micros: None,
+            cache_creation_usd_micros: None,
+        };
+        let cases = [
+            (None, None, 1_000),
+            (Some(100_000), None, 100 + 60 + 300),
+            (Some(100_000), Some(1_250_000), 100 + 60 + 375),
+            (Some(0), Some(0), 100),
+        ];
+        for (cache_read_usd_micros, cache_creation_usd_micros, expected) in cases {
+            let price = Price { cache_read_usd_micros, cache_creation_usd_micros, ..plain };
+            assert_eq!(price.cost_usd_micros(usage), expected, "{price:?}");
+        }
+        let more_cached_than_there_is = Usage { input_tokens: 10, ..usage };
+        assert_eq!(plain.cost_usd_micros(more_cached_than_there_is), 900);
     }
 
     #[test]

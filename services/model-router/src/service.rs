@@ -131,7 +131,7 @@ impl Service {
     /// The plan and nothing else: no model is called and nothing is written.
     fn dry_run(&self, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
         let local_only = clearance::decide(&command.sensitivity).local_only;
-        let needs = Needs { local_only, prompt: Some(&command.prompt) };
+        let needs = Needs::new(local_only, Some(&command.prompt));
         let plan = generate::plan(&self.catalog, &command.route, needs);
         let plan = plan.map_err(|why| GenerateError::Unanswered {
             route: command.route.name.clone(),
@@ -153,7 +153,7 @@ fn ending(result: &Result<Answered, Unanswered>) -> Ending {
             error: "",
         },
         Err(why) => {
-            let refused = matches!(why, Unanswered::NoLocalModel { .. } | Unanswered::NotExpressible { .. });
+            let refused = why.is_refusal();
             let outcome = if refused { "refused" } else { "failed" };
             Ending { outcome, error: why.reason(), ..Ending::default() }
         }

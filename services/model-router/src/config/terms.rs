@@ -22,7 +22,7 @@ impl Terms {
             context_window_tokens: table.optional_number(
                 "context_window_tokens",
                 1..=1_000_000_000,
-                "Prompt and answer together, for those who ask ListModels.",
+                "Prompt and answer together. With it, a request that surely does not fit is not sent; none: its provider says so.",
             ),
             output_tokens_max: table.optional_number(
                 "output_tokens_max",
@@ -44,13 +44,28 @@ fn price(table: &mut Table<'_>) -> Option<Price> {
         "output_price_usd_micros",
         "Price of a million tokens of answer, in millionths of a US dollar. Goes with the one of the prompt.",
     );
+    let cache_read_usd_micros = read(
+        "cache_read_price_usd_micros",
+        "Price of a million tokens of prompt that came from the provider's cache; none: that of the prompt.",
+    );
+    let cache_creation_usd_micros = read(
+        "cache_creation_price_usd_micros",
+        "Price of a million tokens of prompt that were written to the provider's cache; none: that of the prompt.",
+    );
     for (key, other) in [
         ("input_price_usd_micros", "output_price_usd_micros"),
         ("output_price_usd_micros", "input_price_usd_micros"),
+        ("cache_read_price_usd_micros", "input_price_usd_micros"),
+        ("cache_creation_price_usd_micros", "input_price_usd_micros"),
     ] {
         if table.has(key) && !table.has(other) {
             table.mistake(key, format!("needs {other} beside it; a free one is 0"));
         }
     }
-    Some(Price { input_usd_micros: input?, output_usd_micros: output? })
+    Some(Price {
+        input_usd_micros: input?,
+        output_usd_micros: output?,
+        cache_read_usd_micros,
+        cache_creation_usd_micros,
+    })
 }

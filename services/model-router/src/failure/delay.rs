@@ -32,7 +32,7 @@ pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     millis().and_then(span).or_else(|| seconds().and_then(span)).or_else(date).or_else(resets)
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -50,7 +50,7 @@ fn span(seconds: f64) -> Option<Duration> {
 }
 
 /// Zero when it is past already.
-fn until(time: Timestamp, now: Timestamp) -> Duration {
+pub(crate) fn until(time: Timestamp, now: Timestamp) -> Duration {
     let left = Duration::try_from(time.duration_since(now)).unwrap_or(Duration::ZERO);
     left.min(DELAY_MAX)
 }
@@ -68,7 +68,7 @@ fn reset_after(headers: &HeaderMap, limit: &str) -> Option<Duration> {
 }
 
 /// A span as Go writes it: `1h2m3.5s`, `120ms`.
-fn go_span(text: &str) -> Option<Duration> {
+pub(crate) fn go_span(text: &str) -> Option<Duration> {
     let (mut rest, mut seconds) = (text, 0.0);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;

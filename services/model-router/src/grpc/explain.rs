@@ -11,7 +11,12 @@ use crate::clearance::Decision;
 use crate::plan::{Excluded, Needs, Plan};
 
 /// The plan, and the rules behind it.
-pub(super) fn explanation(decision: Decision, plan: Plan, now: Instant) -> pb::ExplainRouteResponse {
+pub(super) fn explanation(
+    decision: Decision,
+    plan: Plan,
+    input_tokens: u64,
+    now: Instant,
+) -> pb::ExplainRouteResponse {
     let waits = plan.planned.iter().filter(|planned| !planned.wait.is_zero()).map(|planned| {
         let wait = planned.wait.as_millis();
         format!(
@@ -33,6 +38,7 @@ pub(super) fn explanation(decision: Decision, plan: Plan, now: Instant) -> pb::E
             })
             .collect(),
         excluded: plan.excluded.into_iter().map(|excluded| left_out(excluded, now)).collect(),
+        input_tokens,
         ..pb::ExplainRouteResponse::default()
     }
 }
@@ -56,8 +62,7 @@ pub(super) fn models(catalog: &Catalog, now: Instant, wall: Timestamp) -> Vec<pb
 }
 
 fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Timestamp) -> pb::Model {
-    let (unusable_reason, until) = match catalog.judge(index, Needs { local_only: false, prompt: None }, now)
-    {
+    let (unusable_reason, until) = match catalog.judge(index, Needs::new(false, None), now) {
         Ok(wait) if wait.is_zero() => (String::new(), None),
         Ok(wait) => {
             ("its server asked not to be called yet; requests wait for it".to_owned(), Some(now + wait))

@@ -61,6 +61,12 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
             .saying(format!("the model failed in the middle of its answer: {}", failure.message))
             .retry_after(failure.server_delay.unwrap_or_default().max(STORE_RETRY_DELAY)),
         Unanswered::OutputInvalid(flaw) => output_invalid(&flaw),
+        Unanswered::TooLong { excluded } => Fault::new(Code::InvalidArgument, "REQUEST_REJECTED_BY_MODEL")
+            .saying(
+                "the request is too long for every model of the route that may see it; it was sent nowhere",
+            )
+            .violation("messages", details(&excluded))
+            .with("excluded", left_out(&excluded)),
         Unanswered::Rejected => {
             let said = attempts.last().and_then(|attempt| attempt.failure.as_ref());
             let said = said.map_or("", |failure| failure.message.as_str());
@@ -139,5 +145,11 @@ fn summary(attempts: &[Attempt]) -> String {
 
 fn left_out(excluded: &[Excluded]) -> String {
     let lines = excluded.iter().map(|excluded| format!("{}: {}", excluded.name, excluded.reason.as_str()));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// Why each model was left out, for a person.
+fn details(excluded: &[Excluded]) -> String {
+    let lines = excluded.iter().map(|excluded| format!("{}: {}", excluded.name, excluded.detail));
     lines.collect::<Vec<_>>().join("; ")
 }

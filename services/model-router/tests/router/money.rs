@@ -3,8 +3,9 @@
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Reply, Script, Step, Usage};
 use serde_json::{Value, json};
+use tonic::Code;
 
-use crate::bench::{Plan, attributes, bench, request};
+use crate::bench::{Plan, attributes, bench, metadata, reason, request};
 
 /// Prices of every model: three dollars for a million tokens of prompt, fifteen for as many of an answer.
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
@@ -59,4 +60,28 @@ async fn models_are_listed_with_their_sizes_and_prices() {
         assert_eq!(prices, (Some(3_000_000), Some(15_000_000)));
         assert_eq!((model.context_window_tokens, model.output_tokens_max), (200_000, 64_000));
     }
+}
+
+/// A prompt of some hundred thousand tokens, and a route with a small model before a large one.
+#[tokio::test]
+async fn a_model_that_is_too_small_is_not_sent_the_request() {
+    let bench = bench(Plan { model: "context_window_tokens = 10000", ..Plan::default() }).await;
+    let mut asked = request();
+    asked.system = "What was said in the meeting, word for word. ".repeat(10_000);
+    let error = bench.generate(asked.clone()).await.expect_err("too long for all");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::InvalidArgument, "REQUEST_REJECTED_BY_MODEL"));
+    assert_eq!(
+        metadata(&error, "excluded"),
+        "primary: CONTEXT_LENGTH; fallback: CONTEXT_LENGTH; local: CONTEXT_LENGTH"
+    );
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+    let event = bench.event(&asked.request_id).await;
+    assert_eq!(event.outcome, "refused");
+    assert_eq!(attributes(&event)["error"], "REQUEST_REJECTED_BY_MODEL");
+
+    let explained = pb::ExplainRouteRequest { generate: Some(asked), ..pb::ExplainRouteRequest::default() };
+    let explained = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
+    assert_eq!(explained.excluded[0].reason, "CONTEXT_LENGTH");
+    assert!(explained.input_tokens > 50_000, "{}", explained.input_tokens);
+    bench.generate(request()).await.expect("a short one fits");
 }
