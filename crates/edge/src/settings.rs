@@ -26,7 +26,7 @@ pub use knob::{Knob, Presence};
 pub use mistakes::{Mistake, Mistakes};
 pub use secret::Secret;
 pub use table::Table;
-pub use value::{Setting, Wrong};
+pub use value::{OneOrMore, Setting, Wrong};
 
 use source::Source;
 use table::Place;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::balance::Draw;
 use crate::config::{Config, ModelConfig, RouteConfig, Terms};
 use crate::health::{Health, ModelState};
 use crate::plan::{self, Candidate, Excluded, Needs, Overlong, Plan};
@@ -28,6 +29,8 @@ pub struct Entry {
     pub request_timeout: Duration,
     /// Attempts that one request may make.
     pub attempts_max: u32,
+    /// Its share of the requests of a tier.
+    pub weight: u32,
     /// Its size and its prices.
     pub terms: Terms,
     /// Where it is.
@@ -83,9 +86,11 @@ impl Catalog {
 
     /// The plan for a route, now. ExplainRoute prints it, Generate follows it.
     #[must_use]
-    pub fn plan(&self, route: &RouteConfig, needs: Needs<'_>, now: Instant) -> Plan {
-        let chain: Vec<Candidate> =
-            route.chain.iter().filter_map(|index| self.candidate(*index, needs, now)).collect();
+    pub fn plan(&self, route: &RouteConfig, needs: Needs<'_>, draw: Draw<'_>, now: Instant) -> Plan {
+        let tier = |models: &Vec<usize>| {
+            models.iter().filter_map(|index| self.candidate(*index, needs, now)).collect::<Vec<_>>()
+        };
+        let chain = plan::chain(route.tiers.iter().map(tier).collect(), route.balance, draw);
         plan::plan(&chain, needs.local_only, self.policy.patience, now)
     }
 
@@ -103,13 +108,14 @@ impl Catalog {
     fn candidate(&self, index: usize, needs: Needs<'_>, now: Instant) -> Option<Candidate> {
         let entry = self.models.get(index)?;
         let state: ModelState = self.health.state(index, now);
-        let (name, local, attempts_max) = (entry.name.clone(), entry.local, entry.attempts_max);
+        let (name, local) = (entry.name.clone(), entry.local);
+        let (attempts_max, weight) = (entry.attempts_max, entry.weight);
         let adapter = entry.upstream.target().adapter;
         let inexpressible = needs.prompt.map(adapter.inexpressible).unwrap_or_default();
         let window = entry.terms.context_window_tokens;
         let overlong = window.filter(|window| needs.size.tokens_min() > *window);
         let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });
-        Some(Candidate { index, name, local, attempts_max, inexpressible, overlong, state })
+        Some(Candidate { index, name, local, attempts_max, weight, inexpressible, overlong, state })
     }
 }
 
@@ -125,6 +131,7 @@ fn entry(model: &ModelConfig, config: &Config) -> Result<Entry, UpstreamError> {
         local: model.local,
         request_timeout: model.request_timeout,
         attempts_max: model.attempts_max,
+        weight: model.weight,
         terms: model.terms,
         upstream,
     })

@@ -1,6 +1,7 @@
 //! The table `[model-router]` of the configuration.
 
 mod model;
+mod route;
 mod terms;
 
 use std::path::PathBuf;
@@ -10,13 +11,14 @@ use bulkhead_edge::settings::Table;
 use bulkhead_edge::{EdgeSettings, PeerSettings, Secret};
 use ipnet::IpNet;
 
+use crate::circuit::CircuitPolicy;
 use crate::health::HealthPolicy;
-use crate::listener::Recovery;
 use crate::network::LocalNetworks;
 use crate::proxy::ProxyUrl;
 use crate::schedule::Policy;
 use crate::upstream::Target;
 
+pub use route::{Fallbacks, RouteConfig, Timeouts};
 pub use terms::Terms;
 
 /// A checked configuration.
@@ -57,21 +59,12 @@ pub struct ModelConfig {
     pub target: Target,
     /// How long one attempt may take.
     pub request_timeout: Duration,
+    /// Its share of the requests of a tier.
+    pub weight: u32,
     /// Attempts that one request may make.
     pub attempts_max: u32,
     /// Its size and its prices.
     pub terms: Terms,
-}
-
-/// An ordered chain of models.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteConfig {
-    /// Unique.
-    pub name: String,
-    /// Places in [`Config::models`], first choice first.
-    pub chain: Vec<usize>,
-    /// What becomes of a stream whose model fails after its first token.
-    pub recovery: Recovery,
 }
 
 impl Config {
@@ -153,6 +146,13 @@ fn health(table: &mut Table<'_>) -> HealthPolicy {
         15_000,
         "How long an open circuit rests until it is probed. A quarter of a minute, about a restart of a local model.",
     );
+    let open_max = table.milliseconds(
+        "circuit_open_max_ms",
+        1..=86_400_000,
+        300_000,
+        "Up to this it rests twice as long after each probe that fails. Five minutes: an outage of hours costs few probes, \
+         and its end is noticed soon.",
+    );
     HealthPolicy {
         unusable: table.milliseconds(
             "unusable_ms",
@@ -161,13 +161,16 @@ fn health(table: &mut Table<'_>) -> HealthPolicy {
             "How long a model rests after 401, 402, 403 or 404. A minute: a corrected key is noticed soon, a wrong one \
              is not tried all the time.",
         ),
-        circuit_failures: table.number(
-            "circuit_failures",
-            1..=1_000,
-            5,
-            "Failures in a row that open a model's circuit. Five: more than one request alone makes.",
-        ),
-        circuit_open,
+        circuit: CircuitPolicy {
+            failures: table.number(
+                "circuit_failures",
+                1..=1_000,
+                5,
+                "Failures of one class in a row that open a model's circuit. Five: more than one request alone makes.",
+            ),
+            open: circuit_open,
+            open_max: open_max.max(circuit_open),
+        },
         probe: circuit_open,
     }
 }
@@ -203,41 +206,6 @@ fn proxy(table: &mut Table<'_>) -> Option<ProxyUrl> {
         table.mistake("cloud_proxy", "must be a URL such as http://proxy.example:3128");
     }
     url
-}
-
-impl RouteConfig {
-    /// Reads one `[[model-router.route]]`; `seen` are the names of the routes before it.
-    fn read(table: &mut Table<'_>, models: &[String], seen: &mut Vec<String>) -> Option<Self> {
-        let name = name(table, seen, "What requests call the route; unique.");
-        let wanted = table.required::<Vec<String>>("chain", "Names of models, first choice first.");
-        let recovery = table.choice_or(
-            "stream_recovery",
-            ("restart", Recovery::Restart),
-            [("continue", Recovery::Continue), ("fail", Recovery::Fail)],
-            "What becomes of a stream whose model fails after its first token: the next model begins anew and the caller is \
-             told what to discard, or goes on from what there is, or the stream fails. Beginning anew: no answer is of two minds.",
-        );
-        let chain = chain(table, &wanted?, models);
-        Some(Self { name: name?, chain, recovery: recovery? })
-    }
-}
-
-fn chain(table: &mut Table<'_>, wanted: &[String], models: &[String]) -> Vec<usize> {
-    if wanted.is_empty() {
-        table.mistake("chain", "must name at least one model");
-    }
-    let mut places = Vec::new();
-    for name in wanted {
-        match models.iter().position(|model| model == name) {
-            None => table.mistake("chain", format!("{name:?} is no model; there are {}", models.join(", "))),
-            Some(place) if places.contains(&place) => {
-                let hint = "use attempts_max for more attempts";
-                table.mistake("chain", format!("{name:?} is there twice; {hint}"));
-            }
-            Some(place) => places.push(place),
-        }
-    }
-    places
 }
 
 /// A name is unique and short, so that it fits into metadata and logs. `seen` gets every name, right or wrong.

@@ -5,6 +5,8 @@ pub mod message;
 
 use std::time::Duration;
 
+use crate::circuit::FailureClass;
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -41,6 +43,8 @@ pub enum Kind {
     Malformed,
     /// The answer keeps the format and cannot be used: what a model writes after a prompt that leads it there.
     Unfit,
+    /// The model declined, and the route lets another one be asked.
+    Refusal,
     /// 401.
     Unauthenticated,
     /// 402, or credit that ran out.
@@ -114,6 +118,7 @@ impl Kind {
             Self::Connect | Self::NotLocal => "CONNECT",
             Self::Reset => "RESET",
             Self::Malformed | Self::Unfit => "MALFORMED",
+            Self::Refusal => "REFUSAL",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Quota => "QUOTA",
             Self::Forbidden | Self::NotCleared => "FORBIDDEN",
@@ -136,7 +141,7 @@ impl Kind {
             // A model that talks nonsense twice in a row will do so a third time.
             Self::Malformed | Self::Unfit => Course::Retry { retries_max: Some(1) },
             // Silence has cost the whole limit already; another model is the better use of what is left.
-            Self::Silence | Self::ContextLength | Self::NotCleared => Course::NextModel,
+            Self::Silence | Self::ContextLength | Self::NotCleared | Self::Refusal => Course::NextModel,
             Self::NotLocal | Self::Unauthenticated | Self::Quota | Self::Forbidden | Self::ModelNotFound => {
                 Course::MarkAndNext
             }
@@ -157,6 +162,7 @@ impl Kind {
             | Self::Malformed
             | Self::Unfit => Persistence::Transient,
             Self::NotLocal
+            | Self::Refusal
             | Self::Unauthenticated
             | Self::Quota
             | Self::Forbidden
@@ -167,21 +173,27 @@ impl Kind {
         }
     }
 
-    /// Whether it counts towards the model's circuit: a rate limit is no sign of ill health, a bad request is
-    /// not the model's fault, and an unfit answer may be the prompt's, which shall not take the model from
-    /// all others.
+    /// The circuit of the model that it counts towards. A rate limit is no sign of ill health, a bad request is not the
+    /// model's fault, and an unfit answer may be the prompt's, which shall not take the model from all others.
     #[must_use]
-    pub fn is_ill_health(self) -> bool {
-        matches!(
-            self,
-            Self::Overloaded
-                | Self::ServerError
-                | Self::ServerTimeout
-                | Self::Silence
-                | Self::Connect
-                | Self::Reset
-                | Self::Malformed
-        )
+    pub fn class(self) -> Option<FailureClass> {
+        match self {
+            Self::Connect => Some(FailureClass::Unreachable),
+            Self::ServerError | Self::Reset | Self::Malformed => Some(FailureClass::Failing),
+            Self::Overloaded => Some(FailureClass::Overloaded),
+            Self::ServerTimeout | Self::Silence => Some(FailureClass::Silent),
+            Self::RateLimited
+            | Self::NotLocal
+            | Self::Unfit
+            | Self::Refusal
+            | Self::Unauthenticated
+            | Self::Quota
+            | Self::Forbidden
+            | Self::NotCleared
+            | Self::ModelNotFound
+            | Self::InvalidRequest
+            | Self::ContextLength => None,
+        }
     }
 }
 
@@ -228,11 +240,11 @@ mod tests {
     #[test]
     fn a_rate_limit_or_a_bad_request_opens_no_circuit() {
         for status in [400, 401, 402, 403, 404, 422, 429] {
-            assert!(!Kind::of_status(status).is_ill_health(), "{status}");
+            assert!(Kind::of_status(status).class().is_none(), "{status}");
         }
-        assert!(!Kind::Unfit.is_ill_health(), "a prompt can bring it about");
+        assert!(Kind::Unfit.class().is_none(), "a prompt can bring it about");
         for status in [408, 500, 503, 504, 529] {
-            assert!(Kind::of_status(status).is_ill_health(), "{status}");
+            assert!(Kind::of_status(status).class().is_some(), "{status}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod telling;
 
 use std::time::{Duration, Instant};
 
+use crate::balance::Draw;
 use crate::catalog::Catalog;
 use crate::chat::Answer;
 use crate::config::RouteConfig;
@@ -83,10 +84,19 @@ impl Unanswered {
 }
 
 /// The plan that a request would follow now; it names at least one model.
-pub(crate) fn plan(catalog: &Catalog, route: &RouteConfig, needs: Needs<'_>) -> Result<Plan, Unanswered> {
+pub(crate) fn plan(
+    catalog: &Catalog,
+    route: &RouteConfig,
+    needs: Needs<'_>,
+    draw: Draw<'_>,
+) -> Result<Plan, Unanswered> {
     let now = Instant::now();
     let local_only = needs.local_only;
-    let plan = catalog.plan(route, needs, now);
+    let plan = catalog.plan(route, needs, draw, now);
+    let is_overlong = |excluded: &Excluded| excluded.reason == Reason::ContextLength;
+    if !route.fallbacks.on_context_length && plan.excluded.iter().any(is_overlong) {
+        return Err(Unanswered::TooLong { excluded: plan.excluded });
+    }
     if !plan.planned.is_empty() {
         return Ok(plan);
     }

@@ -15,6 +15,7 @@ use bulkhead_proto::router::v1::session_service_server::{SessionService, Session
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use crate::balance::Draw;
 use crate::clearance;
 use crate::plan::Needs;
 use crate::service::{Messages, Service};
@@ -69,7 +70,7 @@ impl ModelRouterService for Grpc {
         let decision = clearance::decide(&question.sensitivity);
         let now = Instant::now();
         let needs = Needs::new(decision.local_only, question.prompt.as_ref());
-        let plan = self.service.catalog.plan(&question.route, needs, now);
+        let plan = self.service.catalog.plan(&question.route, needs, Draw::new(&question.session), now);
         Ok(Response::new(explain::explanation(decision, plan, needs.size.prompt_tokens, now)))
     }
 

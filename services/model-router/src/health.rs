@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Paid};
+use crate::circuit::{CircuitPolicy, Circuits, FailureClass};
 use crate::failure::{Course, Failure, Kind};
 
 /// The longest that one answer keeps a model from everybody: after that one request may ask again, and is told
@@ -16,10 +17,8 @@ pub const SHARED_DELAY_MAX: Duration = Duration::from_secs(10 * 60);
 pub struct HealthPolicy {
     /// After 401, 402, 403, 404.
     pub unusable: Duration,
-    /// Failures in a row, the model's own fault, that open the circuit.
-    pub circuit_failures: u32,
-    /// How long an open circuit stays open before one probe.
-    pub circuit_open: Duration,
+    /// When a circuit opens and for how long.
+    pub circuit: CircuitPolicy,
     /// How long a probe may take before another is allowed.
     pub probe: Duration,
 }
@@ -29,10 +28,10 @@ pub struct HealthPolicy {
 pub struct ModelState {
     delayed_until: Option<Instant>,
     marked: Option<(Kind, Instant)>,
-    failures: u32,
-    open_until: Option<Instant>,
+    circuits: Circuits,
     probe_until: Option<Instant>,
     budget: Budget,
+    in_flight: u32,
 }
 
 /// Where the circuit of a model stands, for those who watch.
@@ -69,8 +68,8 @@ impl Circuit {
 pub enum Block {
     /// It answered that it will not do.
     Marked(Kind, Instant),
-    /// It failed too often in a row.
-    CircuitOpen(Instant),
+    /// It failed too often in a row, in this way.
+    CircuitOpen(FailureClass, Instant),
     /// Somebody else is finding out whether it is back.
     Probed(Instant),
 }
@@ -80,7 +79,7 @@ impl Block {
     #[must_use]
     pub fn until(self) -> Instant {
         match self {
-            Self::Marked(_, until) | Self::CircuitOpen(until) | Self::Probed(until) => until,
+            Self::Marked(_, until) | Self::CircuitOpen(_, until) | Self::Probed(until) => until,
         }
     }
 }
@@ -92,11 +91,23 @@ impl ModelState {
         Self {
             delayed_until: None,
             marked: None,
-            failures: 0,
-            open_until: None,
+            circuits: Circuits::default(),
             probe_until: None,
             budget: Budget::new(now),
+            in_flight: 0,
         }
+    }
+
+    /// The circuits of its classes of failure.
+    #[must_use]
+    pub fn circuits(&self) -> &Circuits {
+        &self.circuits
+    }
+
+    /// Attempts that are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
     }
 
     /// Why it is not to be touched now.
@@ -104,9 +115,10 @@ impl ModelState {
     pub fn block(&self, now: Instant) -> Option<Block> {
         let marked =
             self.marked.filter(|(_, until)| now < *until).map(|(kind, until)| Block::Marked(kind, until));
-        let open = || self.open_until.filter(|until| now < *until).map(Block::CircuitOpen);
+        let open = self.circuits.open(now).map(|(class, until)| Block::CircuitOpen(class, until));
         let probed = || self.probe_until.filter(|until| now < *until).map(Block::Probed);
-        marked.or_else(open).or_else(probed)
+        // The longest known rest wins.
+        marked.into_iter().chain(open).max_by_key(|block| block.until()).or_else(probed)
     }
 
     /// Where its circuit stands.
@@ -114,9 +126,9 @@ impl ModelState {
     pub fn circuit(&self, now: Instant) -> Circuit {
         match self.block(now) {
             Some(Block::Marked(..)) => Circuit::Marked,
-            Some(Block::CircuitOpen(_)) => Circuit::Open,
+            Some(Block::CircuitOpen(..)) => Circuit::Open,
             Some(Block::Probed(_)) => Circuit::HalfOpen,
-            None if self.open_until.is_some() => Circuit::HalfOpen,
+            None if self.circuits.is_tripped() => Circuit::HalfOpen,
             None => Circuit::Closed,
         }
     }
@@ -134,21 +146,22 @@ impl ModelState {
             Some(Paid { .. }) => {}
             None => self.budget.deposit(now),
         }
-        let probe = self.open_until.map(|_| now + policy.probe);
+        self.in_flight = self.in_flight.saturating_add(1);
+        let probe = self.circuits.is_tripped().then(|| now + policy.probe);
         self.probe_until = probe.or(self.probe_until);
         probe
     }
 
-    /// The probe that lasts until then is over, whatever it found. Another's stays.
-    pub fn release(&mut self, probe: Instant) {
-        self.probe_until = self.probe_until.filter(|until| *until != probe);
+    /// An attempt is over, whatever it found, and with it the probe that it was. Another's stays.
+    pub fn ended(&mut self, probe: Option<Instant>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.probe_until = self.probe_until.filter(|until| Some(*until) != probe);
     }
 
     /// An attempt was answered: whatever was wrong is over.
     pub fn answered(&mut self) {
         self.marked = None;
-        self.failures = 0;
-        self.open_until = None;
+        self.circuits.answered();
         self.probe_until = None;
     }
 
@@ -163,11 +176,8 @@ impl ModelState {
             Course::MarkAndNext => self.marked = Some((failure.kind, now + policy.unusable)),
             Course::NextModel | Course::EndRequest => {}
         }
-        if failure.kind.is_ill_health() {
-            self.failures = self.failures.saturating_add(1);
-            if self.failures >= policy.circuit_failures {
-                self.open_until = Some(now + policy.circuit_open);
-            }
+        if let Some(class) = failure.kind.class() {
+            self.circuits.failed(class, now, &policy.circuit);
         }
     }
 }
@@ -243,9 +253,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let Some(probe) = self.probe {
-            self.health.change(self.model, |state, _| state.release(probe));
-        }
+        self.health.change(self.model, |state, _| state.ended(self.probe));
     }
 }
 
@@ -255,12 +263,10 @@ mod tests {
 
     use super::*;
 
-    const POLICY: HealthPolicy = HealthPolicy {
-        unusable: Duration::from_secs(60),
-        circuit_failures: 3,
-        circuit_open: Duration::from_secs(15),
-        probe: Duration::from_secs(30),
-    };
+    const CIRCUIT: CircuitPolicy =
+        CircuitPolicy { failures: 3, open: Duration::from_secs(15), open_max: Duration::from_secs(60) };
+    const POLICY: HealthPolicy =
+        HealthPolicy { unusable: Duration::from_secs(60), circuit: CIRCUIT, probe: Duration::from_secs(30) };
 
     fn failure(kind: Kind) -> Failure {
         Failure::without_response(kind, "")
@@ -282,9 +288,9 @@ mod tests {
         let now = Instant::now();
         let mut state = ModelState::new(now);
         assert_eq!(state.circuit(now), Circuit::Closed);
-        (0..POLICY.circuit_failures).for_each(|_| state.failed(&failure(Kind::ServerError), now, &POLICY));
+        (0..CIRCUIT.failures).for_each(|_| state.failed(&failure(Kind::ServerError), now, &POLICY));
         assert_eq!(state.circuit(now), Circuit::Open);
-        let later = now + POLICY.circuit_open;
+        let later = now + CIRCUIT.open;
         assert_eq!(state.circuit(later), Circuit::HalfOpen, "the next request is the probe");
         state.begin(None, later, &POLICY);
         assert_eq!(state.circuit(later), Circuit::HalfOpen);
@@ -335,15 +341,18 @@ mod tests {
             assert_eq!(state.block(now), None);
             state.failed(&failure(Kind::ServerError), now, &POLICY);
         }
-        assert_eq!(state.block(now), Some(Block::CircuitOpen(now + POLICY.circuit_open)));
+        assert_eq!(state.block(now), Some(Block::CircuitOpen(FailureClass::Failing, now + CIRCUIT.open)));
 
-        let later = now + POLICY.circuit_open;
+        let later = now + CIRCUIT.open;
         assert_eq!(state.block(later), None);
         assert_eq!(state.begin(None, later, &POLICY), Some(later + POLICY.probe));
         assert_eq!(state.block(later), Some(Block::Probed(later + POLICY.probe)));
         let mut failed = state;
         failed.failed(&failure(Kind::ServerError), later, &POLICY);
-        assert_eq!(failed.block(later), Some(Block::CircuitOpen(later + POLICY.circuit_open)));
+        assert_eq!(
+            failed.block(later),
+            Some(Block::CircuitOpen(FailureClass::Failing, later + CIRCUIT.open * 2))
+        );
         state.answered();
         assert_eq!(state.block(later), None);
     }
@@ -365,7 +374,7 @@ mod tests {
         let health = Health::new(1, POLICY, now);
         open(&health, now);
         assert!(health.begin(0, None, now).is_none());
-        let later = now + POLICY.circuit_open;
+        let later = now + CIRCUIT.open;
         let probe = health.begin(0, None, later);
         assert!(probe.is_some());
         assert!(health.begin(0, None, later).is_none());
@@ -382,7 +391,7 @@ mod tests {
         let now = Instant::now();
         let health = Health::new(1, POLICY, now);
         open(&health, now);
-        let later = now + POLICY.circuit_open;
+        let later = now + CIRCUIT.open;
         drop(health.begin(0, None, later).expect("the probe"));
         health.begin(0, None, later).expect("again").failed(&failure(Kind::RateLimited), later);
         health.begin(0, None, later).expect("a rate limit is no answer").answered();
@@ -395,7 +404,7 @@ mod tests {
         let health = Health::new(1, POLICY, now);
         let slow = health.begin(0, None, now).expect("a turn");
         open(&health, now);
-        let later = now + POLICY.circuit_open;
+        let later = now + CIRCUIT.open;
         let _probe = health.begin(0, None, later).expect("the probe");
         slow.failed(&failure(Kind::RateLimited), later);
         assert!(health.begin(0, None, later).is_none(), "it is still being found out");

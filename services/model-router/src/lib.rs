@@ -10,9 +10,11 @@
 //! - each call leaves an audit event before its answer goes out, which holds no prompt and no answer.
 
 pub mod attempt;
+pub mod balance;
 pub mod budget;
 pub mod catalog;
 pub mod chat;
+pub mod circuit;
 pub mod clearance;
 pub mod config;
 pub mod failure;

@@ -114,6 +114,20 @@ impl Listener {
         }
     }
 
+    /// Gives an answer that was heard before, whole: of a model that declined, when nobody gave a better one.
+    pub(crate) async fn again(&mut self, model: &str, blocks: &[Block]) {
+        self.begin(model).await;
+        for delta in blocks.iter().cloned().filter_map(Delta::of) {
+            self.hear(delta).await;
+        }
+        self.whole(blocks).await;
+    }
+
+    /// Whether another model may still begin anew.
+    pub(crate) fn may_begin_anew(&self) -> bool {
+        sequel(self.recovery, &self.given, true) == Sequel::Anew
+    }
+
     /// An attempt failed. `is_flawed`: it came to its end, and the answer is not what was asked for.
     pub(crate) fn broke(&mut self, failed: Attempt, is_flawed: bool) -> Sequel {
         let sequel = sequel(self.recovery, &self.given, is_flawed);

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::balance::{self, Balance, Draw, Member};
 use crate::chat::Prompt;
 use crate::health::{Block, ModelState};
 use crate::tokens::Size;
@@ -46,6 +47,8 @@ pub struct Candidate {
     pub local: bool,
     /// Attempts that one request may make.
     pub attempts_max: u32,
+    /// Its share of the requests of its tier.
+    pub weight: u32,
     /// Fields that the request sets and the model's provider has no words for.
     pub inexpressible: Vec<&'static str>,
     /// The request surely does not fit.
@@ -120,6 +123,22 @@ impl Reason {
     }
 }
 
+/// Puts the models of each tier in order.
+#[must_use]
+pub fn chain(tiers: Vec<Vec<Candidate>>, balance: Balance, draw: Draw<'_>) -> Vec<Candidate> {
+    tiers.into_iter().flat_map(|tier| in_order(&tier, balance, draw)).collect()
+}
+
+fn in_order(tier: &[Candidate], balance: Balance, draw: Draw<'_>) -> Vec<Candidate> {
+    let members = tier.iter().map(|candidate| Member {
+        name: &candidate.name,
+        weight: candidate.weight,
+        in_flight: candidate.state.in_flight(),
+    });
+    let places = balance::order(&members.collect::<Vec<_>>(), balance, draw);
+    places.into_iter().filter_map(|place| tier.get(place).cloned()).collect()
+}
+
 /// Sorts a chain.
 #[must_use]
 pub fn plan(chain: &[Candidate], local_only: bool, patience: Duration, now: Instant) -> Plan {
@@ -163,7 +182,9 @@ pub fn judge(
         return excluded(Reason::ContextLength, None, too_long(overlong));
     }
     if let Some(block) = candidate.state.block(now) {
-        return excluded(Reason::MarkedUnusable, Some(block.until()), explain(block, now));
+        // Its server may want to be left alone for longer than that.
+        let until = block.until().max(now + candidate.state.delay(now));
+        return excluded(Reason::MarkedUnusable, Some(until), explain(block, now));
     }
     let wait = candidate.state.delay(now);
     if wait > patience {
@@ -188,7 +209,9 @@ fn explain(block: Block, now: Instant) -> String {
     let left = block.until().saturating_duration_since(now).as_millis();
     match block {
         Block::Marked(kind, _) => format!("it answered {}; tried again in {left} ms", kind.as_str()),
-        Block::CircuitOpen(_) => format!("it failed too often in a row; probed in {left} ms"),
+        Block::CircuitOpen(class, _) => {
+            format!("it failed too often in a row ({}); probed in {left} ms", class.as_str())
+        }
         Block::Probed(_) => "another request is finding out whether it is back".to_owned(),
     }
 }
@@ -196,14 +219,18 @@ fn explain(block: Block, now: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::CircuitPolicy;
     use crate::failure::{Failure, Kind};
     use crate::health::HealthPolicy;
 
     const PATIENCE: Duration = Duration::from_secs(10);
     const HEALTH: HealthPolicy = HealthPolicy {
         unusable: Duration::from_secs(60),
-        circuit_failures: 5,
-        circuit_open: Duration::from_secs(15),
+        circuit: CircuitPolicy {
+            failures: 5,
+            open: Duration::from_secs(15),
+            open_max: Duration::from_secs(60),
+        },
         probe: Duration::from_secs(30),
     };
 
@@ -213,6 +240,7 @@ mod tests {
             name: name.into(),
             local,
             attempts_max: 3,
+            weight: 1,
             inexpressible: vec![],
             overlong: None,
             state: ModelState::new(now),

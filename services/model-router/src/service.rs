@@ -15,6 +15,7 @@ use prost::Message as _;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
+use crate::balance::Draw;
 use crate::catalog::Catalog;
 use crate::chat::Prompt;
 use crate::clearance::{self, Sensitivity};
@@ -97,11 +98,13 @@ impl Service {
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
         let (route, rules) = (command.route.clone(), command.rules.clone());
+        let session = command.context.session_id.clone();
         let mut record = self.open(call, &command).await?;
         let clearance = clearance::clear(command.prompt, &command.sensitivity);
         let deadline = Instant::now() + call.remaining();
-        let mut run = Run::new(&self.catalog, &clearance, &rules, deadline, &mut record);
-        let result = run.follow(&route).await;
+        let mut run =
+            Run::new(&self.catalog, &route, &clearance, &rules, deadline, &mut record).of_session(&session);
+        let result = run.follow().await;
         let called = !record.attempts().is_empty();
         let closed = record.close(&ending(&result)).await;
         let attempts =
@@ -132,7 +135,8 @@ impl Service {
     fn dry_run(&self, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
         let local_only = clearance::decide(&command.sensitivity).local_only;
         let needs = Needs::new(local_only, Some(&command.prompt));
-        let plan = generate::plan(&self.catalog, &command.route, needs);
+        let plan =
+            generate::plan(&self.catalog, &command.route, needs, Draw::new(&command.context.session_id));
         let plan = plan.map_err(|why| GenerateError::Unanswered {
             route: command.route.name.clone(),
             local_only,

@@ -49,8 +49,10 @@ pub struct Target {
 pub struct Brief {
     /// How long the attempt may take in all.
     pub timeout: Duration,
-    /// How long a stream may take until its first token; the model's own limit holds beside it.
+    /// How long a stream may take until its first token.
     pub first_token_timeout: Duration,
+    /// How long a stream that has begun may be silent.
+    pub idle_timeout: Duration,
     /// Unique to the attempt.
     pub attempt_id: String,
 }

@@ -128,6 +128,29 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
+/// A value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOrMore<T>(pub Vec<T>);
+
+impl<T: Setting> Setting for OneOrMore<T> {
+    const KIND: &'static str = T::KIND;
+
+    fn take(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        if value.as_array().is_some() {
+            Vec::take(value).map(Self)
+        } else {
+            T::take(value).map(|one| Self(vec![one]))
+        }
+    }
+
+    fn show(&self) -> String {
+        match self.0.as_slice() {
+            [one] => one.show(),
+            _ => self.0.show(),
+        }
+    }
+}
+
 /// Numbers say what they are by their range, which the table checks.
 macro_rules! whole_numbers {
     ($($number:ty),*) => {$(

@@ -69,6 +69,7 @@ impl ModelConfig {
         let attempts_max =
             table.number("attempts_max", 1..=10, 3, "Attempts of one request. The first, and two retries.");
         let terms = Terms::read(table);
+        let weight = table.number("weight", 1..=1_000, 1, "Its share of the requests of a tier. All alike.");
         check_key(table, adapter);
         if provider_model.as_ref().is_some_and(String::is_empty) {
             table.mistake("provider_model", "must be the provider's name for the model");
@@ -85,7 +86,7 @@ impl ModelConfig {
             first_token_timeout,
             idle_timeout,
         };
-        Some(Self { name: name?, local: place.local, target, request_timeout, attempts_max, terms })
+        Some(Self { name: name?, local: place.local, target, request_timeout, weight, attempts_max, terms })
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use bulkhead_edge::{Mistakes, Settings};
 
 use super::*;
+use crate::balance::Balance;
+use crate::listener::Recovery;
 
 const GOOD: &str = r#"
 [model-router]
@@ -48,7 +50,14 @@ fn a_good_configuration_is_read() {
     let config = read(GOOD).expect("reads");
     assert_eq!(
         config.routes,
-        [RouteConfig { name: "default".into(), chain: vec![0, 1], recovery: Recovery::Restart }]
+        [RouteConfig {
+            name: "default".into(),
+            tiers: vec![vec![0], vec![1]],
+            balance: Balance::Weighted,
+            recovery: Recovery::Restart,
+            fallbacks: Fallbacks { on_refusal: false, on_context_length: true },
+            timeouts: Timeouts::default(),
+        }]
     );
     assert_eq!(config.models[0].target.key, Some(Secret::new("sk-ant-secret")));
     assert_eq!(config.retry.patience, Duration::from_secs(10));

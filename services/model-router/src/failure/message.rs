@@ -68,6 +68,7 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::NotLocal => "the model's address is not local",
         Kind::Reset => "the connection ended before the answer",
         Kind::Malformed | Kind::Unfit => "the answer cannot be used",
+        Kind::Refusal => "the model declined",
         Kind::Unauthenticated => "the provider does not take the key",
         Kind::Quota => "the provider's quota or credit is used up",
         Kind::Forbidden => "the key may not use this model",

@@ -9,7 +9,7 @@ use super::run::Run;
 use super::telling::{chat_span, describe};
 use crate::attempt::Attempt;
 use crate::catalog::Entry;
-use crate::chat::{Answer, Block, Usage};
+use crate::chat::{Answer, Block, StopReason, Usage};
 use crate::clearance::Clearance;
 use crate::failure::{Failure, Kind};
 use crate::health::Turn;
@@ -43,11 +43,13 @@ pub(super) struct Failed {
     pub(super) flaw: Option<Flaw>,
     /// What the provider counted all the same.
     pub(super) usage: Option<Usage>,
+    /// The answer, where it declined and another model is asked all the same.
+    pub(super) refusal: Option<Box<Checked>>,
 }
 
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
-        Self { failure, flaw: None, usage: None }
+        Self { failure, flaw: None, usage: None, refusal: None }
     }
 }
 
@@ -66,15 +68,14 @@ impl<'a> Run<'a> {
     ) -> Result<Checked, Failed> {
         let Some(entry) = self.catalog.model(attempting.index) else { return Err(not_cleared().into()) };
         let target = entry.upstream.target();
-        let limit = if self.listener.is_some() { target.first_token_timeout } else { entry.request_timeout };
-        let slot = schedule::slot(limit, self.remaining(), attempting.models_left);
+        let slot = schedule::slot(self.limit(entry), self.remaining(), attempting.models_left);
         let span = chat_span(target);
         let started = Instant::now();
         self.record.begin(&entry.name, attempting.waited, bulkhead_edge::now());
         let said = self.ask(entry, attempting.asked, slot).instrument(span.clone()).await;
         note(turn, slot, &said.result);
         let result = match said.result {
-            Ok(answer) => self.check(answer).await,
+            Ok(answer) => self.check(answer, attempting.models_left > 1).await,
             Err(failed) => Err(failed),
         };
         describe(&span, &result);
@@ -102,14 +103,29 @@ impl<'a> Run<'a> {
     async fn ask(&mut self, entry: &Entry, asked: &Clearance, slot: Slot) -> Said {
         let attempt_id = Uuid::now_v7().simple().to_string();
         if self.listener.is_none() {
-            let brief = Brief { timeout: slot.timeout, first_token_timeout: slot.timeout, attempt_id };
+            let brief = self.brief(entry, slot.timeout, slot, attempt_id);
             let called = entry.upstream.call(asked, brief).await;
             let result = called.unwrap_or_else(|| Err(not_cleared())).map_err(Failed::from);
             return Said { result, first_token: None };
         }
         // Once it speaks, the caller's time is its only limit; that it goes on speaking is seen to below.
-        let brief = Brief { timeout: self.remaining(), first_token_timeout: slot.timeout, attempt_id };
+        let brief = self.brief(entry, self.remaining(), slot, attempt_id);
         self.hear(entry, asked, brief).await
+    }
+
+    /// How long a model may take until it answers, or says its first word: as the route says, else as it says itself.
+    fn limit(&self, entry: &Entry) -> Duration {
+        let timeouts = &self.route.timeouts;
+        if self.listener.is_some() {
+            timeouts.first_token.unwrap_or(entry.upstream.target().first_token_timeout)
+        } else {
+            timeouts.request.unwrap_or(entry.request_timeout)
+        }
+    }
+
+    fn brief(&self, entry: &Entry, timeout: Duration, slot: Slot, attempt_id: String) -> Brief {
+        let idle_timeout = self.route.timeouts.idle.unwrap_or(entry.upstream.target().idle_timeout);
+        Brief { timeout, first_token_timeout: slot.timeout, idle_timeout, attempt_id }
     }
 
     async fn hear(&mut self, entry: &Entry, asked: &Clearance, brief: Brief) -> Said {
@@ -138,12 +154,22 @@ impl<'a> Run<'a> {
         Said { result, first_token }
     }
 
+    /// Whether a refusal is asked of another model. What cannot be taken back is an answer.
+    fn passes_on(&self, answer: &Answer) -> bool {
+        answer.stop_reason == StopReason::Refusal
+            && self.route.fallbacks.on_refusal
+            && self.listener.as_ref().is_none_or(|listener| listener.may_begin_anew())
+    }
+
     /// An answer that is not what was asked for is a failed attempt that the model can be told of.
-    async fn check(&mut self, answer: Answer) -> Result<Checked, Failed> {
+    async fn check(&mut self, answer: Answer, is_another_left: bool) -> Result<Checked, Failed> {
         let kept = self.listener.as_ref().map(|listener| listener.kept()).unwrap_or_default();
         let answer = after(kept, answer);
         match self.rules.check(&answer) {
             Ok(structured_json) => {
+                if is_another_left && self.passes_on(&answer) {
+                    return Err(declined(Checked { answer, structured_json }));
+                }
                 if let Some(listener) = &mut self.listener {
                     listener.whole(&answer.blocks).await;
                 }
@@ -152,10 +178,18 @@ impl<'a> Run<'a> {
             Err(flaw) => {
                 let failure =
                     Failure { http_status: 200, ..Failure::without_response(Kind::Unfit, flaw.told) };
-                Err(Failed { failure, flaw: Some(flaw), usage: Some(answer.usage) })
+                Err(Failed { flaw: Some(flaw), usage: Some(answer.usage), ..failure.into() })
             }
         }
     }
+}
+
+/// A refusal, where the route lets another model be asked.
+fn declined(checked: Checked) -> Failed {
+    let failure =
+        Failure { http_status: 200, ..Failure::without_response(Kind::Refusal, "the model declined") };
+    let usage = Some(checked.answer.usage);
+    Failed { usage, refusal: Some(Box::new(checked)), ..failure.into() }
 }
 
 /// The answer of a model that went on from a text.
@@ -172,7 +206,7 @@ fn after(kept: String, answer: Answer) -> Answer {
 }
 
 fn broken(failure: Failure, stream: &Streaming) -> Failed {
-    Failed { failure, flaw: None, usage: stream.usage_so_far() }
+    Failed { usage: stream.usage_so_far(), ..failure.into() }
 }
 
 /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.

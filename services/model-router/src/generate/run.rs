@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::asking::{Attempting, Checked, Failed};
 use super::{Answered, Unanswered, earliest, exhausted, plan};
+use crate::balance::Draw;
 use crate::budget::Paid;
 use crate::catalog::Catalog;
 use crate::chat::Block;
@@ -23,6 +24,9 @@ use crate::schedule::{GiveUp, Next, Repairs, Situation};
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(super) catalog: &'a Catalog,
+    pub(super) route: &'a RouteConfig,
+    /// Whose it is, for models that are shared by session; empty: nobody's.
+    session: &'a str,
     pub(super) clearance: &'a Clearance,
     pub(super) rules: &'a Rules,
     pub(super) record: &'a mut CallRecord,
@@ -33,6 +37,8 @@ pub(crate) struct Run<'a> {
     base: Cow<'a, Clearance>,
     /// Of the last answer that was not what was asked for.
     flaw: Option<Flaw>,
+    /// The last refusal after which another model was asked.
+    refusal: Option<Answered>,
 }
 
 /// What one model did with a request so far.
@@ -45,13 +51,31 @@ struct Tally {
 impl<'a> Run<'a> {
     pub(crate) fn new(
         catalog: &'a Catalog,
+        route: &'a RouteConfig,
         clearance: &'a Clearance,
         rules: &'a Rules,
         deadline: Instant,
         record: &'a mut CallRecord,
     ) -> Self {
         let base = Cow::Borrowed(clearance);
-        Self { catalog, clearance, rules, record, listener: None, deadline, base, flaw: None }
+        Self {
+            catalog,
+            route,
+            session: "",
+            clearance,
+            rules,
+            record,
+            listener: None,
+            deadline,
+            base,
+            flaw: None,
+            refusal: None,
+        }
+    }
+
+    /// The same in a session.
+    pub(crate) fn of_session(self, session: &'a str) -> Self {
+        Self { session, ..self }
     }
 
     /// The same for one who listens.
@@ -60,15 +84,29 @@ impl<'a> Run<'a> {
     }
 
     /// Tries the planned models in order until one answers.
-    pub(crate) async fn follow(&mut self, route: &RouteConfig) -> Result<Answered, Unanswered> {
-        let plan = plan(self.catalog, route, self.clearance.needs())?;
+    pub(crate) async fn follow(&mut self) -> Result<Answered, Unanswered> {
+        let draw = Draw::new(self.session);
+        let plan = plan(self.catalog, self.route, self.clearance.needs(), draw)?;
         for (at, planned) in plan.planned.iter().enumerate() {
             let models_left = plan.planned.len() - at;
             if let ControlFlow::Break(end) = self.try_model(planned, models_left).await {
                 return end;
             }
         }
-        Err(self.unanswered(route))
+        // A refusal is an answer, if nobody gives a better one.
+        match self.refusal.take() {
+            Some(refusal) => {
+                self.tell_again(&refusal).await;
+                Ok(refusal)
+            }
+            None => Err(self.unanswered()),
+        }
+    }
+
+    async fn tell_again(&mut self, answered: &Answered) {
+        if let Some(listener) = &mut self.listener {
+            listener.again(&answered.model, &answered.answer.blocks).await;
+        }
     }
 
     /// What was given to whoever listens and still holds.
@@ -86,10 +124,13 @@ impl<'a> Run<'a> {
         while let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await {
             let repair = tally.repairs > 0;
             let attempting = Attempting { index: planned.index, asked: &asked, waited, models_left, repair };
-            let failed = match self.attempt(attempting, turn).await {
-                Ok(checked) => return ControlFlow::Break(Ok(self.answered(planned, checked))),
+            let mut failed = match self.attempt(attempting, turn).await {
+                Ok(checked) => return ControlFlow::Break(Ok(self.answered(&planned.name, checked))),
                 Err(failed) => failed,
             };
+            if let Some(refusal) = failed.refusal.take() {
+                self.refusal = Some(self.answered(&planned.name, *refusal));
+            }
             tally.attempts += 1;
             let next = self.next(planned, &tally, &failed);
             warn(planned, &tally, &failed.failure, &next);
@@ -118,9 +159,9 @@ impl<'a> Run<'a> {
         ControlFlow::Continue(())
     }
 
-    fn answered(&self, planned: &Planned, checked: Checked) -> Answered {
+    fn answered(&self, model: &str, checked: Checked) -> Answered {
         Answered {
-            model: planned.name.clone(),
+            model: model.to_owned(),
             answer: checked.answer,
             structured_json: checked.structured_json,
             continued: self.listener.as_ref().is_some_and(Listener::continues),
@@ -178,6 +219,9 @@ impl<'a> Run<'a> {
     }
 
     fn next(&self, planned: &Planned, tally: &Tally, failed: &Failed) -> Next {
+        if failed.failure.kind == Kind::ContextLength && !self.route.fallbacks.on_context_length {
+            return Next::GiveUp(GiveUp::Rejected);
+        }
         let repairs = Repairs { made: tally.repairs, max: self.rules.repairs_max };
         let situation = Situation {
             failure: &failed.failure,
@@ -196,7 +240,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the end of the chain means.
-    fn unanswered(&mut self, route: &RouteConfig) -> Unanswered {
+    fn unanswered(&mut self) -> Unanswered {
         if self.remaining().is_zero() {
             return Unanswered::Deadline;
         }
@@ -209,7 +253,8 @@ impl<'a> Run<'a> {
             return Unanswered::OutputInvalid(flaw);
         }
         let now = Instant::now();
-        let plan = self.catalog.plan(route, self.clearance.needs(), now);
+        let draw = Draw::new(self.session);
+        let plan = self.catalog.plan(self.route, self.clearance.needs(), draw, now);
         let soonest = plan.planned.iter().map(|planned| planned.wait).min();
         let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));
         exhausted(plan.excluded, retry_after)

@@ -7,7 +7,9 @@ use bulkhead_proto::router::v1 as pb;
 use jiff::Timestamp;
 
 use crate::catalog::{Catalog, Entry};
+use crate::circuit::FailureClass;
 use crate::clearance::Decision;
+use crate::health::ModelState;
 use crate::plan::{Excluded, Needs, Plan};
 
 /// The plan, and the rules behind it.
@@ -61,6 +63,26 @@ pub(super) fn models(catalog: &Catalog, now: Instant, wall: Timestamp) -> Vec<pb
     models
 }
 
+/// The circuits in which something happened since the last answer.
+fn circuits(state: &ModelState, now: Instant, wall: Timestamp) -> Vec<pb::Circuit> {
+    let told = FailureClass::ALL.into_iter().map(|class| (class, state.circuits().of(class)));
+    let told = told.filter(|(_, circuit)| circuit.failures > 0).map(|(class, circuit)| {
+        let open_until = circuit.open_until.filter(|until| now < *until);
+        let state = match (circuit.open_until, open_until) {
+            (None, _) => pb::CircuitState::Closed,
+            (Some(_), Some(_)) => pb::CircuitState::Open,
+            (Some(_), None) => pb::CircuitState::HalfOpen,
+        };
+        pb::Circuit {
+            failure_class: class.as_str().to_owned(),
+            state: state.into(),
+            failures: circuit.failures,
+            retry_time: open_until.map(|until| wire::timestamp(later(wall, until, now))),
+        }
+    });
+    told.collect()
+}
+
 fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Timestamp) -> pb::Model {
     let (unusable_reason, until) = match catalog.judge(index, Needs::new(false, None), now) {
         Ok(wait) if wait.is_zero() => (String::new(), None),
@@ -69,7 +91,7 @@ fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Tim
         }
         Err(excluded) => (format!("{}: {}", excluded.reason.as_str(), excluded.detail), excluded.until),
     };
-    let routes = catalog.routes().iter().filter(|route| route.chain.contains(&index));
+    let routes = catalog.routes().iter().filter(|route| route.models().any(|model| model == index));
     let mut routes: Vec<String> = routes.map(|route| route.name.clone()).collect();
     routes.sort();
     let target = entry.upstream.target();
@@ -82,6 +104,7 @@ fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Tim
         unusable_reason,
         retry_time: until.map(|until| wire::timestamp(later(wall, until, now))),
         routes,
+        circuits: circuits(&catalog.health().state(index, now), now, wall),
         context_window_tokens: entry.terms.context_window_tokens.unwrap_or(0),
         output_tokens_max: entry.terms.output_tokens_max.unwrap_or(0),
         input_price_usd_micros: entry.terms.price.map(|price| price.input_usd_micros),

@@ -74,11 +74,11 @@ impl Service {
         deadline: Instant,
         listener: Listener,
     ) -> End {
-        let Command { route, prompt, rules, sensitivity, .. } = command;
+        let Command { route, prompt, rules, sensitivity, context, .. } = command;
         let clearance = clearance::clear(prompt, &sensitivity);
-        let run = Run::new(&self.catalog, &clearance, &rules, deadline, &mut record);
-        let mut run = run.heard_by(listener);
-        let result = run.follow(&route).await;
+        let run = Run::new(&self.catalog, &route, &clearance, &rules, deadline, &mut record);
+        let mut run = run.of_session(&context.session_id).heard_by(listener);
+        let result = run.follow().await;
         let given = run.given();
         drop(run);
         let called = !record.attempts().is_empty();

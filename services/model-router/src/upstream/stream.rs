@@ -60,7 +60,7 @@ pub(super) async fn open(
     prompt: &Prompt,
     brief: Brief,
 ) -> Result<Streaming, Failure> {
-    let clock = Clock::start(target, &brief);
+    let clock = Clock::start(&brief);
     let exchange = Exchange { http, target, prompt, brief };
     let response = clock.within(0, exchange.send(exchange.streamed_body())).await??;
     let http_status = response.status().as_u16();
@@ -199,15 +199,13 @@ struct Limits {
 }
 
 impl Clock {
-    fn start(target: &Target, brief: &Brief) -> Self {
+    fn start(brief: &Brief) -> Self {
         let now = Instant::now();
-        let first_token = target.first_token_timeout.min(brief.first_token_timeout);
-        let total = brief.timeout;
-        let limits = Limits { first_token, total };
+        let limits = Limits { first_token: brief.first_token_timeout, total: brief.timeout };
         Self {
             first_token: now + limits.first_token,
-            end: now + total,
-            idle: target.idle_timeout,
+            end: now + brief.timeout,
+            idle: brief.idle_timeout,
             has_token: false,
             limits,
         }

@@ -9,5 +9,6 @@ mod local;
 mod money;
 mod openai;
 mod recorded;
+mod sharing;
 mod slots;
 mod streams;

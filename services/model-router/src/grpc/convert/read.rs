@@ -97,6 +97,7 @@ fn parts(request: pb::GenerateRequest, catalog: &Catalog, violations: &mut Viola
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) route: RouteConfig,
+    pub(crate) session: String,
     pub(crate) sensitivity: Vec<Sensitivity>,
     /// None where no content was given.
     pub(crate) prompt: Option<Prompt>,
@@ -109,7 +110,8 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
         let route = route(&request.route, catalog, &mut violations);
         let context = wire::read_context(request.context, &mut violations);
         let sensitivity = sensitivity(&context);
-        return violations.finish(route.map(|route| Question { route, sensitivity, prompt: None }));
+        let session = context.session_id;
+        return violations.finish(route.map(|route| Question { route, session, sensitivity, prompt: None }));
     };
     let right = "must be empty where generate is given, whose own counts";
     violations.require(request.route.is_empty(), "route", right);
@@ -120,6 +122,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     violations.finish(parts.map(|Parts { route, asked, context }| Question {
         route,
         sensitivity: sensitivity(&context),
+        session: context.session_id,
         prompt: Some(asked.prompt),
     }))
 }

@@ -53,7 +53,8 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
 
 impl Place {
     async fn open(&self) -> Result<Streaming, Failure> {
-        let brief = Brief { timeout: self.total, first_token_timeout: self.total, attempt_id: "a1".into() };
+        let Target { first_token_timeout, idle_timeout, .. } = *self.upstream.target();
+        let brief = Brief { timeout: self.total, first_token_timeout, idle_timeout, attempt_id: "a1".into() };
         let request = clear(conversation(), &[Sensitivity::Health]);
         self.upstream.stream(&request, brief).await.expect("cleared")
     }
@@ -313,7 +314,12 @@ async fn a_cloud_model_is_sent_nothing_that_must_stay_local() {
     let cloud = Upstream::Cloud(crate::upstream::CloudModel::new("m", target, None).expect("a model"));
     let request = clear(conversation(), &[Sensitivity::Health]);
     assert!(matches!(request, Clearance::LocalOnly(_)));
-    let brief = Brief { timeout: PATIENCE, first_token_timeout: PATIENCE, attempt_id: "a1".into() };
+    let brief = Brief {
+        timeout: PATIENCE,
+        first_token_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        attempt_id: "a1".into(),
+    };
     assert!(cloud.stream(&request, brief).await.is_none());
     let connection = tokio::time::timeout(GLANCE, place.listener.accept()).await;
     assert!(connection.is_err(), "somebody connected");
