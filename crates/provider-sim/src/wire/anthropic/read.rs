@@ -35,7 +35,7 @@ const FIELDS: [&str; 16] = [
 
 /// Reads a request as strictly as the provider does where clients go wrong.
 pub(crate) fn read(headers: &HeaderMap, body: &Value) -> Result<Question, Refused> {
-    if headers.get("x-api-key").is_none_or(|key| key.is_empty()) {
+    if !has_key(headers) {
         return Err(Refused::new(401, "x-api-key header is required"));
     }
     if headers.get("anthropic-version").is_none() {
@@ -65,6 +65,13 @@ pub(crate) fn read(headers: &HeaderMap, body: &Value) -> Result<Question, Refuse
         stop: stop(body)?,
         delivery: delivery(body)?,
     })
+}
+
+/// The key comes in the header that the provider documents, or as a bearer token, as its newer clients send it.
+fn has_key(headers: &HeaderMap) -> bool {
+    let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
+    headers.get("x-api-key").is_some_and(|key| !key.is_empty())
+        || bearer.is_some_and(|value| value.starts_with("Bearer "))
 }
 
 fn invalid(message: impl Into<String>) -> Refused {
@@ -147,6 +154,16 @@ mod tests {
             body[field] = value;
             assert_eq!(read(&headers(), &body).map_err(|refused| refused.status), Err(400), "{field}");
         }
+    }
+
+    #[test]
+    fn the_key_may_be_a_bearer_token() {
+        let mut headers = headers();
+        headers.remove("x-api-key");
+        let body = json!({ "model": "m", "max_tokens": 5, "messages": [{ "role": "user", "content": "x" }] });
+        assert_eq!(read(&headers, &body).map_err(|refused| refused.status), Err(401));
+        headers.insert("authorization", "Bearer k".parse().expect("a value"));
+        assert!(read(&headers, &body).is_ok());
     }
 
     #[test]
