@@ -1,6 +1,7 @@
 //! Sends a stream beat by beat, and keeps the record true while it does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use tokio_util::sync::CancellationToken;
@@ -8,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::control::Answered;
 use crate::pace::{Beat, Break};
 use crate::state::Receipt;
+
+/// Between two pings.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A body on its way. Dropped before its end, the request counts as abandoned: that is what the server does to it once
 /// the client has gone.
@@ -34,10 +38,7 @@ impl Courier {
     async fn next(mut self) -> Result<Option<(Bytes, Option<Self>)>, Break> {
         while let Some(beat) = self.beats.pop_front() {
             match beat {
-                Beat::Wait(time) => tokio::select! {
-                    () = tokio::time::sleep(time) => {}
-                    () = self.stopping.cancelled() => return Err(Break::Cut),
-                },
+                Beat::Wait(time) => self.wait(time).await?,
                 Beat::Send { bytes, is_piece } => {
                     if is_piece {
                         self.receipt.sent_piece();
@@ -46,6 +47,11 @@ impl Courier {
                         self.receipt.finish(self.outcome);
                         return Ok(Some((bytes, None)));
                     }
+                    return Ok(Some((bytes, Some(self))));
+                }
+                Beat::Repeat(bytes) => {
+                    self.wait(PING_INTERVAL).await?;
+                    self.beats.push_front(Beat::Repeat(bytes.clone()));
                     return Ok(Some((bytes, Some(self))));
                 }
                 Beat::Hang => {
@@ -62,5 +68,12 @@ impl Courier {
         }
         self.receipt.finish(self.outcome);
         Ok(None)
+    }
+
+    async fn wait(&self, time: Duration) -> Result<(), Break> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.stopping.cancelled() => Err(Break::Cut),
+        }
     }
 }

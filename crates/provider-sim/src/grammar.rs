@@ -56,6 +56,7 @@ fn broken(fault: &str, after_pieces: Option<usize>) -> Step {
         "cut" => StreamBreak::Cut,
         "reset" => StreamBreak::Reset,
         "stall" => StreamBreak::Stall,
+        "pings" => StreamBreak::Pings,
         "garbage" => StreamBreak::Garbage,
         "ended" => StreamBreak::Ended,
         "unterminated" => StreamBreak::Unterminated,

@@ -25,6 +25,7 @@
 //! | `sim-stream-cut-3` (any fault that follows) | the same after three pieces |
 //! | `sim-stream-reset` | the connection is reset halfway |
 //! | `sim-stream-stall` | nothing more comes after half of the answer |
+//! | `sim-stream-pings` | nothing more comes but pings, ten times a second |
 //! | `sim-stream-garbage` | bytes that are neither UTF-8 nor JSON in place of a piece; then all goes on |
 //! | `sim-stream-ended` | the body ends as a whole one does, halfway through the answer |
 //! | `sim-stream-unterminated` | only the last word is missing: `message_stop`, `[DONE]`, `"done":true` |

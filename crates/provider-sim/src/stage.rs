@@ -117,7 +117,11 @@ impl<'a> Stage<'a> {
             }
             (Delivery::Stream { .. }, _) => self.provider.frames(self.question, &answer, self.moment),
         };
-        let event = failed.map(|code| self.provider.event(&self.provider.error(code, None, self.moment)));
+        let event = match (failed, self.question.delivery) {
+            (Some(code), _) => self.provider.event(&self.provider.error(code, None, self.moment)),
+            (None, Delivery::Stream { .. }) => self.provider.ping(),
+            (None, Delivery::Plain) => b" ".to_vec(),
+        };
         let mishap = Mishap { how: fault.how, after_pieces: fault.after_pieces, event };
         Ok(self.send(beats(frames, pace, Some(mishap)), outcome(fault.how)))
     }
@@ -194,6 +198,7 @@ fn failing(how: StreamBreak, provider: Provider) -> Option<u16> {
         StreamBreak::Cut
         | StreamBreak::Reset
         | StreamBreak::Stall
+        | StreamBreak::Pings
         | StreamBreak::Garbage
         | StreamBreak::Ended
         | StreamBreak::Unterminated => None,
@@ -204,8 +209,8 @@ fn outcome(how: StreamBreak) -> Answered {
     match how {
         StreamBreak::Cut => Answered::Cut,
         StreamBreak::Reset => Answered::Reset,
-        // Nobody but the client ends a stall.
-        StreamBreak::Stall => Answered::Abandoned,
+        // Nobody but the client ends those.
+        StreamBreak::Stall | StreamBreak::Pings => Answered::Abandoned,
         StreamBreak::Garbage | StreamBreak::Ended | StreamBreak::Unterminated => Answered::Malformed,
         StreamBreak::Overloaded | StreamBreak::Error(_) => Answered::Failed,
     }

@@ -161,6 +161,9 @@ pub enum StreamBreak {
     Reset,
     /// Nothing more comes, and the connection stays open.
     Stall,
+    /// Nothing more comes but what keeps a connection alive and is no part of an answer, ten times a second: `ping`
+    /// events, comments, empty lines, or blanks in a plain answer.
+    Pings,
     /// In place of a piece come bytes that are neither UTF-8 nor JSON; then all goes on.
     Garbage,
     /// The body ends as a whole one does, in the middle of the answer.

@@ -223,6 +223,29 @@ async fn a_stream_whose_client_leaves_is_abandoned_at_once() {
 }
 
 #[tokio::test]
+async fn pings_come_until_the_client_leaves() {
+    let bench = bench().await;
+    for (format, streams, ping) in [
+        (Format::Anthropic, true, "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        (Format::OpenAi, true, ": keep-alive\n\n"),
+        (Format::Ollama, true, "\n"),
+        (Format::OpenAi, false, " "),
+    ] {
+        let model = format!("{format:?}-{streams}");
+        bench.always(&model, hello(StreamBreak::Pings)).await;
+        let mut response = bench.ask(format, &model, &json!({ "stream": streams })).await;
+        let mut text = String::new();
+        while !text.ends_with(&ping.repeat(2)) {
+            let bytes = response.chunk().await.expect("a chunk").expect("more");
+            text.push_str(std::str::from_utf8(&bytes).expect("text"));
+        }
+        assert_eq!(bench.recorded(&model).await.pieces_sent, 1);
+        drop(response);
+        bench.until(&model, |request| request.answered == Answered::Abandoned).await;
+    }
+}
+
+#[tokio::test]
 async fn streams_take_the_faults_of_plain_answers() {
     let bench = bench().await;
     for format in FORMATS {
