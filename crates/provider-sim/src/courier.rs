@@ -10,9 +10,6 @@ use crate::control::Answered;
 use crate::pace::{Beat, Break};
 use crate::state::Receipt;
 
-/// Between two pings.
-const PING_INTERVAL: Duration = Duration::from_millis(100);
-
 /// A body on its way. Dropped before its end, the request counts as abandoned: that is what the server does to it once
 /// the client has gone.
 pub(crate) struct Courier {
@@ -49,9 +46,12 @@ impl Courier {
                     }
                     return Ok(Some((bytes, Some(self))));
                 }
-                Beat::Repeat(bytes) => {
-                    self.wait(PING_INTERVAL).await?;
-                    self.beats.push_front(Beat::Repeat(bytes.clone()));
+                Beat::Repeat { bytes, every, is_piece } => {
+                    self.wait(every).await?;
+                    if is_piece {
+                        self.receipt.sent_piece();
+                    }
+                    self.beats.push_front(Beat::Repeat { bytes: bytes.clone(), every, is_piece });
                     return Ok(Some((bytes, Some(self))));
                 }
                 Beat::Hang => {
@@ -71,6 +71,12 @@ impl Courier {
     }
 
     async fn wait(&self, time: Duration) -> Result<(), Break> {
+        if self.stopping.is_cancelled() {
+            return Err(Break::Cut);
+        }
+        if time.is_zero() {
+            return Ok(());
+        }
         tokio::select! {
             () = tokio::time::sleep(time) => Ok(()),
             () = self.stopping.cancelled() => Err(Break::Cut),
