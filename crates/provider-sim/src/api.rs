@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Requests, Script};
-use crate::record::Arrival;
+use crate::record::{self, Arrival};
 use crate::stage::{self, Stage, Stopping};
 use crate::state::State;
 use crate::wire::{OLLAMA_VERSION, Provider};
@@ -110,18 +110,19 @@ async fn clear_requests(Shared(api): Shared<Api>) -> StatusCode {
 impl Api {
     /// Writes the request down, then does what the script says.
     async fn act(&self, provider: Provider, path: &str, headers: &HeaderMap, body: &[u8]) -> Response {
-        let json = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let question = provider.read(headers, &json);
+        let body_bytes = body.len();
+        let body = record::body(body);
+        let question = provider.read(headers, &body);
         let now = crate::clock::now();
         let model = question.as_ref().map_or("", |question| question.model.as_str());
-        let arrival = Arrival { time: now, model, path, headers, body };
+        let arrival = Arrival { time: now, model, path, headers, body, body_bytes };
         let question = match &question {
             Ok(question) => question,
             Err(refused) => {
-                return stage::refuse(provider, refused, self.state.receive_unusable(&arrival), now);
+                return stage::refuse(provider, refused, self.state.receive_unusable(arrival), now);
             }
         };
-        let (step, receipt) = self.state.receive(&arrival);
+        let (step, receipt) = self.state.receive(arrival);
         let stage = Stage::new(provider, question, receipt, now, &self.stopping);
         let acted = async {
             stage.wait(Duration::from_millis(step.delay_ms)).await?;

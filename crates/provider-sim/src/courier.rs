@@ -1,6 +1,7 @@
 //! Sends a stream beat by beat, and keeps the record true while it does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use tokio_util::sync::CancellationToken;
@@ -34,10 +35,7 @@ impl Courier {
     async fn next(mut self) -> Result<Option<(Bytes, Option<Self>)>, Break> {
         while let Some(beat) = self.beats.pop_front() {
             match beat {
-                Beat::Wait(time) => tokio::select! {
-                    () = tokio::time::sleep(time) => {}
-                    () = self.stopping.cancelled() => return Err(Break::Cut),
-                },
+                Beat::Wait(time) => self.wait(time).await?,
                 Beat::Send { bytes, is_piece } => {
                     if is_piece {
                         self.receipt.sent_piece();
@@ -46,6 +44,14 @@ impl Courier {
                         self.receipt.finish(self.outcome);
                         return Ok(Some((bytes, None)));
                     }
+                    return Ok(Some((bytes, Some(self))));
+                }
+                Beat::Repeat { bytes, every, is_piece } => {
+                    self.wait(every).await?;
+                    if is_piece {
+                        self.receipt.sent_piece();
+                    }
+                    self.beats.push_front(Beat::Repeat { bytes: bytes.clone(), every, is_piece });
                     return Ok(Some((bytes, Some(self))));
                 }
                 Beat::Hang => {
@@ -62,5 +68,18 @@ impl Courier {
         }
         self.receipt.finish(self.outcome);
         Ok(None)
+    }
+
+    async fn wait(&self, time: Duration) -> Result<(), Break> {
+        if self.stopping.is_cancelled() {
+            return Err(Break::Cut);
+        }
+        if time.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.stopping.cancelled() => Err(Break::Cut),
+        }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn script(model: &str) -> Script {
             Reply { first_after_ms: millis(delay).unwrap_or(0), ..Reply::default() }.into()
         }
         ["sim", "tool", fault] => miscalled(fault),
+        ["sim", "unstreamed"] => Action::Unstreamed(Reply::default()).into(),
         ["sim", "context"] => Action::ContextLength.into(),
         ["sim", "filter"] => stopped_by(StopReason::ContentFilter),
         ["sim", "slow", delay] => Step::default().after_ms(millis(delay).unwrap_or(0)),
@@ -56,6 +57,9 @@ fn broken(fault: &str, after_pieces: Option<usize>) -> Step {
         "cut" => StreamBreak::Cut,
         "reset" => StreamBreak::Reset,
         "stall" => StreamBreak::Stall,
+        "pings" => StreamBreak::Pings,
+        "endless" => StreamBreak::Endless,
+        "bloated" => StreamBreak::Bloated,
         "garbage" => StreamBreak::Garbage,
         "ended" => StreamBreak::Ended,
         "unterminated" => StreamBreak::Unterminated,

@@ -25,6 +25,10 @@
 //! | `sim-stream-cut-3` (any fault that follows) | the same after three pieces |
 //! | `sim-stream-reset` | the connection is reset halfway |
 //! | `sim-stream-stall` | nothing more comes after half of the answer |
+//! | `sim-stream-pings` | nothing more comes but pings, ten times a second |
+//! | `sim-stream-endless` | the last piece again and again, as fast as it is read |
+//! | `sim-stream-bloated` | an event that never ends |
+//! | `sim-unstreamed` | an answer in one piece, also to a request for a stream |
 //! | `sim-stream-garbage` | bytes that are neither UTF-8 nor JSON in place of a piece; then all goes on |
 //! | `sim-stream-ended` | the body ends as a whole one does, halfway through the answer |
 //! | `sim-stream-unterminated` | only the last word is missing: `message_stop`, `[DONE]`, `"done":true` |

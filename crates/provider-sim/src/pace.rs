@@ -12,6 +12,11 @@ use crate::wire::{Frame, Part};
 /// for one that is still incomplete.
 const GARBAGE: &[u8] = b"data: }{ \xff\xfe no event\n\n";
 
+/// Between two pings.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of an endless event that are sent together.
+const BLOAT_BYTES: usize = 4_096;
+
 /// Pauses of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
@@ -24,8 +29,8 @@ pub(crate) struct Pace {
 pub(crate) struct Mishap {
     pub(crate) how: StreamBreak,
     pub(crate) after_pieces: Option<usize>,
-    /// The event that tells of a failure, where the fault is one.
-    pub(crate) event: Option<Vec<u8>>,
+    /// The event that tells of a failure, or keeps the connection alive, where the fault is one.
+    pub(crate) event: Vec<u8>,
 }
 
 /// One thing to do.
@@ -38,6 +43,12 @@ pub(crate) enum Beat {
     },
     /// Silence on an open connection.
     Hang,
+    /// The same bytes again and again, until the client has enough of them.
+    Repeat {
+        bytes: Bytes,
+        every: Duration,
+        is_piece: bool,
+    },
     Break(Break),
 }
 
@@ -63,6 +74,20 @@ pub(crate) fn beats(frames: Vec<Frame>, pace: Pace, mishap: Option<Mishap>) -> V
         }
         StreamBreak::Reset => ending(paced(before, pace), Beat::Break(Break::Reset)),
         StreamBreak::Stall => ending(paced(before, pace), Beat::Hang),
+        StreamBreak::Pings => {
+            let bytes = mishap.event.into();
+            ending(paced(before, pace), Beat::Repeat { bytes, every: PING_INTERVAL, is_piece: false })
+        }
+        StreamBreak::Endless => {
+            let pieces = before.iter().rev().chain(&after);
+            let piece = pieces.into_iter().find(|frame| frame.part == Part::Piece);
+            let bytes = piece.map_or_else(Bytes::new, |frame| frame.bytes.clone().into());
+            ending(paced(before, pace), Beat::Repeat { bytes, every: pace.pause, is_piece: true })
+        }
+        StreamBreak::Bloated => {
+            let bytes = Bytes::from_static(&[b'x'; BLOAT_BYTES]);
+            ending(paced(before, pace), Beat::Repeat { bytes, every: Duration::ZERO, is_piece: false })
+        }
         StreamBreak::Garbage => {
             let replaced = usize::from(after.first().is_some_and(|frame| frame.part == Part::Piece));
             let garbage = Frame::around(GARBAGE.to_vec());
@@ -74,7 +99,7 @@ pub(crate) fn beats(frames: Vec<Frame>, pace: Pace, mishap: Option<Mishap>) -> V
             paced(frames.filter(|frame| frame.part != Part::Terminator).collect(), pace)
         }
         StreamBreak::Overloaded | StreamBreak::Error(_) => {
-            paced(before.into_iter().chain(mishap.event.map(Frame::around)).collect(), pace)
+            paced(before.into_iter().chain([Frame::around(mishap.event)]).collect(), pace)
         }
     }
 }
@@ -124,7 +149,7 @@ mod tests {
     }
 
     fn mishap(how: StreamBreak, after_pieces: Option<usize>) -> Option<Mishap> {
-        Some(Mishap { how, after_pieces, event: Some(b"!!".to_vec()) })
+        Some(Mishap { how, after_pieces, event: b"!!".to_vec() })
     }
 
     fn shown(beats: VecDeque<Beat>) -> String {
@@ -133,6 +158,8 @@ mod tests {
             Beat::Send { bytes, .. } if bytes == GARBAGE => "?".to_owned(),
             Beat::Send { bytes, .. } => String::from_utf8(bytes.to_vec()).expect("text"),
             Beat::Hang => "hang".to_owned(),
+            Beat::Repeat { bytes, .. } if bytes == [b'x'; BLOAT_BYTES].as_slice() => "x...".to_owned(),
+            Beat::Repeat { bytes, .. } => format!("{}...", String::from_utf8_lossy(&bytes)),
             Beat::Break(how) => format!("{how:?}"),
         };
         beats.into_iter().map(word).collect::<Vec<_>>().join(" ")
@@ -146,6 +173,10 @@ mod tests {
             (StreamBreak::Cut, Some(9), "(( aa bb cc dd ) Cut"),
             (StreamBreak::Reset, Some(1), "(( aa Reset"),
             (StreamBreak::Stall, Some(3), "(( aa bb cc hang"),
+            (StreamBreak::Pings, Some(2), "(( aa bb !!..."),
+            (StreamBreak::Endless, None, "(( aa bb bb..."),
+            (StreamBreak::Endless, Some(0), "(( aa..."),
+            (StreamBreak::Bloated, Some(1), "(( aa x..."),
             (StreamBreak::Garbage, Some(1), "(( aa ? cc dd )) .."),
             (StreamBreak::Garbage, Some(4), "(( aa bb cc dd ? )) .."),
             (StreamBreak::Ended, Some(4), "(( aa bb cc dd"),

@@ -23,7 +23,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) model: &'a str,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: Value,
+    pub(crate) body_bytes: usize,
 }
 
 /// Every request since the last reset, as far as the bounds allow.
@@ -36,7 +37,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Adds a request and returns its sequence number.
-    pub(crate) fn add(&mut self, arrival: &Arrival<'_>) -> u64 {
+    pub(crate) fn add(&mut self, arrival: Arrival<'_>) -> u64 {
         self.received += 1;
         let request = RecordedRequest {
             sequence: self.received,
@@ -44,13 +45,13 @@ impl Record {
             model: arrival.model.to_owned(),
             path: arrival.path.to_owned(),
             headers: shown(arrival.headers),
-            body: body(arrival.body),
+            body: arrival.body,
             pieces_sent: 0,
             answered: Answered::Pending,
             finished_at: None,
         };
-        self.bytes += arrival.body.len();
-        self.kept.push_back((arrival.body.len(), request));
+        self.bytes += arrival.body_bytes;
+        self.kept.push_back((arrival.body_bytes, request));
         while self.kept.len() > REQUESTS_MAX || (self.bytes > BODY_BYTES_MAX && self.kept.len() > 1) {
             let Some((bytes, _)) = self.kept.pop_front() else { break };
             self.bytes -= bytes;
@@ -97,7 +98,8 @@ impl Record {
     }
 }
 
-fn body(bytes: &[u8]) -> Value {
+/// A body as it is shown: JSON, or else a string.
+pub(crate) fn body(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_not_json| String::from_utf8_lossy(bytes).into())
 }
 
@@ -124,12 +126,13 @@ mod tests {
             ("x-api-key".parse().expect("a name"), HeaderValue::from_static("sk-secret")),
             ("accept".parse().expect("a name"), HeaderValue::from_static("*/*")),
         ]);
-        record.add(&Arrival {
+        record.add(Arrival {
             time: Timestamp::UNIX_EPOCH,
             model,
             path: "/v1/messages",
             headers: &headers,
-            body: br#"{"a":1}"#,
+            body: body(br#"{"a":1}"#),
+            body_bytes: 7,
         })
     }
 

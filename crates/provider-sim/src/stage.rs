@@ -59,6 +59,11 @@ impl<'a> Stage<'a> {
         match action {
             Action::Echo => self.reply(Reply::default()).await,
             Action::Reply(reply) => self.reply(reply).await,
+            Action::Unstreamed(reply) => {
+                self.wait(Duration::from_millis(reply.first_after_ms)).await?;
+                let answer = self.question.answer(reply);
+                Ok(self.deliver_whole(&answer))
+            }
             Action::Status(fault) => Ok(self.fail(&fault)),
             Action::Malformed(how) => self.garble(how).await,
             Action::StreamFault(fault) => self.spoil(fault).await,
@@ -84,16 +89,18 @@ impl<'a> Stage<'a> {
 
     fn deliver(self, answer: &Answer, pace: Pace) -> Response {
         match self.question.delivery {
-            Delivery::Plain => {
-                let response = Json(self.provider.answer(self.question, answer, self.moment)).into_response();
-                self.receipt.finish(Answered::Status(200));
-                with_request_id(response, self.provider, self.moment)
-            }
+            Delivery::Plain => self.deliver_whole(answer),
             Delivery::Stream { .. } => {
                 let frames = self.provider.frames(self.question, answer, self.moment);
                 self.send(beats(frames, pace, None), Answered::Status(200))
             }
         }
+    }
+
+    fn deliver_whole(self, answer: &Answer) -> Response {
+        let response = Json(self.provider.answer(self.question, answer, self.moment)).into_response();
+        self.receipt.finish(Answered::Status(200));
+        with_request_id(response, self.provider, self.moment)
     }
 
     /// The pauses of a stream. A plain answer waits here, as a whole.
@@ -117,7 +124,11 @@ impl<'a> Stage<'a> {
             }
             (Delivery::Stream { .. }, _) => self.provider.frames(self.question, &answer, self.moment),
         };
-        let event = failed.map(|code| self.provider.event(&self.provider.error(code, None, self.moment)));
+        let event = match (failed, self.question.delivery) {
+            (Some(code), _) => self.provider.event(&self.provider.error(code, None, self.moment)),
+            (None, Delivery::Stream { .. }) => self.provider.ping(),
+            (None, Delivery::Plain) => b" ".to_vec(),
+        };
         let mishap = Mishap { how: fault.how, after_pieces: fault.after_pieces, event };
         Ok(self.send(beats(frames, pace, Some(mishap)), outcome(fault.how)))
     }
@@ -194,6 +205,9 @@ fn failing(how: StreamBreak, provider: Provider) -> Option<u16> {
         StreamBreak::Cut
         | StreamBreak::Reset
         | StreamBreak::Stall
+        | StreamBreak::Pings
+        | StreamBreak::Endless
+        | StreamBreak::Bloated
         | StreamBreak::Garbage
         | StreamBreak::Ended
         | StreamBreak::Unterminated => None,
@@ -204,8 +218,10 @@ fn outcome(how: StreamBreak) -> Answered {
     match how {
         StreamBreak::Cut => Answered::Cut,
         StreamBreak::Reset => Answered::Reset,
-        // Nobody but the client ends a stall.
-        StreamBreak::Stall => Answered::Abandoned,
+        // Nobody but the client ends those.
+        StreamBreak::Stall | StreamBreak::Pings | StreamBreak::Endless | StreamBreak::Bloated => {
+            Answered::Abandoned
+        }
         StreamBreak::Garbage | StreamBreak::Ended | StreamBreak::Unterminated => Answered::Malformed,
         StreamBreak::Overloaded | StreamBreak::Error(_) => Answered::Failed,
     }

@@ -24,18 +24,20 @@ struct Inner {
 impl State {
     /// Writes the request down and picks what to do with it, in one step, so that the order of the record
     /// is the order of the script.
-    pub(crate) fn receive(&self, arrival: &Arrival<'_>) -> (Step, Receipt) {
+    pub(crate) fn receive(&self, arrival: Arrival<'_>) -> (Step, Receipt) {
         let mut inner = self.lock();
-        let sequence = inner.record.add(arrival);
+        let received_at = arrival.time;
         let step = inner.next_step(arrival.model);
-        let receipt = Receipt { state: self.clone(), sequence, received_at: arrival.time, finished: false };
+        let sequence = inner.record.add(arrival);
+        let receipt = Receipt { state: self.clone(), sequence, received_at, finished: false };
         (step, receipt)
     }
 
     /// Writes a request down that has no model to act as.
-    pub(crate) fn receive_unusable(&self, arrival: &Arrival<'_>) -> Receipt {
+    pub(crate) fn receive_unusable(&self, arrival: Arrival<'_>) -> Receipt {
+        let received_at = arrival.time;
         let sequence = self.lock().record.add(arrival);
-        Receipt { state: self.clone(), sequence, received_at: arrival.time, finished: false }
+        Receipt { state: self.clone(), sequence, received_at, finished: false }
     }
 
     pub(crate) fn set_script(&self, model: String, script: Script) {

@@ -12,7 +12,7 @@ mod schema;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use answer::{Answer, Call};
 pub(crate) use anthropic::request_id;
@@ -87,6 +87,15 @@ impl Provider {
             Self::Anthropic => frame::named_event(text(body, "type").unwrap_or("message"), body),
             Self::Ollama => frame::line(body),
             Self::OpenAi => frame::event(body),
+        }
+    }
+
+    /// Bytes that keep a stream alive and say nothing.
+    pub(crate) fn ping(self) -> Vec<u8> {
+        match self {
+            Self::Anthropic => self.event(&json!({ "type": "ping" })),
+            Self::Ollama => b"\n".to_vec(),
+            Self::OpenAi => b": keep-alive\n\n".to_vec(),
         }
     }
 

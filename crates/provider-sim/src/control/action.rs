@@ -15,6 +15,8 @@ pub enum Action {
     Echo,
     /// An answer.
     Reply(Reply),
+    /// An answer in one piece, also to a request for a stream, as some servers give it.
+    Unstreamed(Reply),
     /// An HTTP error in the provider's own shape.
     Status(StatusFault),
     /// A 200 that is no answer.
@@ -37,7 +39,7 @@ impl Action {
     /// The answer it has, whole or not.
     pub(crate) fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Reply(reply) => Some(reply),
+            Self::Reply(reply) | Self::Unstreamed(reply) => Some(reply),
             Self::StreamFault(fault) => Some(&fault.reply),
             Self::Echo
             | Self::Status(_)
@@ -161,6 +163,13 @@ pub enum StreamBreak {
     Reset,
     /// Nothing more comes, and the connection stays open.
     Stall,
+    /// Nothing more comes but what keeps a connection alive and is no part of an answer, ten times a second: `ping`
+    /// events, comments, empty lines, or blanks in a plain answer.
+    Pings,
+    /// The last piece comes again and again without end, as fast as it is read, or at the reply's pace.
+    Endless,
+    /// An event, or a line, comes that never ends.
+    Bloated,
     /// In place of a piece come bytes that are neither UTF-8 nor JSON; then all goes on.
     Garbage,
     /// The body ends as a whole one does, in the middle of the answer.

@@ -31,7 +31,8 @@ pub struct RecordedRequest {
     pub headers: BTreeMap<String, String>,
     /// The body; a string where it is not JSON.
     pub body: Value,
-    /// Pieces of text, thinking or tool arguments that were sent so far; 0 for a plain answer.
+    /// Pieces of text, thinking or tool arguments that were sent so far; 0 for a plain answer that is
+    /// whole.
     #[serde(default)]
     pub pieces_sent: u64,
     /// What became of it.

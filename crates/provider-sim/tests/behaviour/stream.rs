@@ -10,6 +10,9 @@ use serde_json::json;
 
 use crate::bench::{Bench, FORMATS, Format, bench};
 
+/// Looks at the record without a change between them, after which a stream counts as at rest.
+const RESTS: u32 = 20;
+
 /// What came before the body broke, and why it did.
 async fn broken(mut response: Response) -> (String, reqwest::Error) {
     let mut text = Vec::new();
@@ -219,6 +222,86 @@ async fn a_stream_whose_client_leaves_is_abandoned_at_once() {
         let reply = Reply { text: Some("Hello!".into()), pause_ms: 60_000, ..Reply::default() };
         bench.always(&model, reply).await;
         leaves(&bench, format, &model).await;
+    }
+}
+
+#[tokio::test]
+async fn pings_come_until_the_client_leaves() {
+    let bench = bench().await;
+    for (format, streams, ping) in [
+        (Format::Anthropic, true, "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        (Format::OpenAi, true, ": keep-alive\n\n"),
+        (Format::Ollama, true, "\n"),
+        (Format::OpenAi, false, " "),
+    ] {
+        let model = format!("{format:?}-{streams}");
+        bench.always(&model, hello(StreamBreak::Pings)).await;
+        let mut response = bench.ask(format, &model, &json!({ "stream": streams })).await;
+        let mut text = String::new();
+        while !text.ends_with(&ping.repeat(2)) {
+            let bytes = response.chunk().await.expect("a chunk").expect("more");
+            text.push_str(std::str::from_utf8(&bytes).expect("text"));
+        }
+        assert_eq!(bench.recorded(&model).await.pieces_sent, 1);
+        drop(response);
+        bench.until(&model, |request| request.answered == Answered::Abandoned).await;
+    }
+}
+
+/// Reads until what was read is enough.
+async fn read_until(response: &mut Response, is_enough: impl Fn(&str) -> bool) {
+    let mut text = String::new();
+    while !is_enough(&text) {
+        let bytes = response.chunk().await.expect("a chunk").expect("more");
+        text.push_str(std::str::from_utf8(&bytes).expect("text"));
+    }
+}
+
+#[tokio::test]
+async fn an_endless_stream_comes_no_faster_than_it_is_read() {
+    let bench = bench().await;
+    for format in FORMATS {
+        let model = format!("{format:?}");
+        bench.always(&model, hello(StreamBreak::Endless)).await;
+        let mut response = bench.stream(format, &model).await;
+        read_until(&mut response, |text| text.matches("Hel").count() > 100).await;
+        // What fits into the buffers of two sockets is sent; the rest waits until somebody reads.
+        let full = async {
+            let (mut before, mut rests) = (0, 0);
+            while rests < RESTS {
+                let sent = bench.recorded(&model).await.pieces_sent;
+                rests = if sent == before { rests + 1 } else { 0 };
+                before = sent;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), full).await.expect("it waits for its reader");
+        drop(response);
+        bench.until(&model, |request| request.answered == Answered::Abandoned).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bloated_event_never_ends() {
+    let bench = bench().await;
+    let much = "x".repeat(100_000);
+    for format in FORMATS {
+        let model = format!("{format:?}");
+        bench.always(&model, hello(StreamBreak::Bloated)).await;
+        let mut response = bench.stream(format, &model).await;
+        read_until(&mut response, |text| text.ends_with(&much)).await;
+        drop(response);
+        bench.until(&model, |request| request.answered == Answered::Abandoned).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_may_be_answered_in_one_piece() {
+    let bench = bench().await;
+    for format in FORMATS {
+        let response = bench.stream(format, "sim-unstreamed").await;
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let body: serde_json::Value = response.json().await.expect("json");
+        assert!(body.is_object(), "{body}");
     }
 }
 
