@@ -11,3 +11,4 @@ mod openai;
 mod recorded;
 mod slots;
 mod streams;
+mod thinking;
