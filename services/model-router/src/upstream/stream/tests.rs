@@ -51,10 +51,14 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
     Place { listener, upstream, total }
 }
 
+fn brief(timeout: Duration) -> Brief {
+    Brief { timeout, first_token_timeout: PATIENCE, attempt_id: "a1".into() }
+}
+
 impl Place {
     async fn open(&self) -> Result<Streaming, Failure> {
-        let brief = Brief { timeout: self.total, first_token_timeout: self.total, attempt_id: "a1".into() };
         let request = clear(conversation(), &[Sensitivity::Health]);
+        let brief = brief(self.total);
         self.upstream.stream(&request, brief).await.expect("cleared")
     }
 
@@ -250,6 +254,15 @@ async fn silence_is_bounded_at_every_moment() {
 }
 
 #[tokio::test]
+async fn the_sooner_of_the_models_and_the_requests_limit_holds() {
+    let place = place("openai", PATIENT).await;
+    let request = clear(conversation(), &[Sensitivity::Health]);
+    let hurried = Brief { first_token_timeout: GLANCE, ..brief(PATIENCE) };
+    let failure = place.upstream.stream(&request, hurried).await.expect("cleared").expect_err("too late");
+    assert_eq!((failure.kind, failure.message.as_str()), (Kind::Silence, "no token came within 50 ms"));
+}
+
+#[tokio::test]
 async fn a_server_that_shows_that_it_lives_is_not_silent() {
     let place = place("openai", [PATIENCE, SHORT, PATIENCE]).await;
     let (opened, (mut socket, _)) = tokio::join!(place.open(), async {
@@ -313,8 +326,7 @@ async fn a_cloud_model_is_sent_nothing_that_must_stay_local() {
     let cloud = Upstream::Cloud(crate::upstream::CloudModel::new("m", target, None).expect("a model"));
     let request = clear(conversation(), &[Sensitivity::Health]);
     assert!(matches!(request, Clearance::LocalOnly(_)));
-    let brief = Brief { timeout: PATIENCE, first_token_timeout: PATIENCE, attempt_id: "a1".into() };
-    assert!(cloud.stream(&request, brief).await.is_none());
+    assert!(cloud.stream(&request, brief(PATIENCE)).await.is_none());
     let connection = tokio::time::timeout(GLANCE, place.listener.accept()).await;
     assert!(connection.is_err(), "somebody connected");
 }
