@@ -11,6 +11,8 @@ mod ollama;
 mod openai;
 pub mod sse;
 pub(crate) mod stream;
+#[cfg(test)]
+mod translation;
 
 use bulkhead_edge::Secret;
 use http::HeaderMap;

@@ -319,6 +319,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_asked_for_by_one_word() {
+        let mut body = request(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        assert_eq!(body, expected);
+    }
+
+    #[test]
     fn nothing_is_sent_that_was_not_asked_for() {
         let prompt =
             Prompt { system: String::new(), tools: vec![], temperature: None, ..samples::conversation() };

@@ -272,6 +272,15 @@ mod tests {
         assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
     }
 
+    #[test]
+    fn a_stream_is_asked_for_by_one_word() {
+        let mut body = request(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        assert_eq!(body, expected);
+    }
+
     fn body() -> Value {
         json!({
             "model": "model-x", "created_at": "2026-05-09T12:00:00Z",

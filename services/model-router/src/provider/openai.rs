@@ -395,6 +395,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_asked_for_with_its_counts() {
+        let mut body = (OPENAI.request)(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        expected["stream_options"] = json!({ "include_usage": true });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
     fn a_turn_of_calls_alone_says_nothing() {
         let mut prompt = samples::conversation();
         prompt.turns[1].blocks.remove(0);
