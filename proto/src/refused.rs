@@ -148,11 +148,15 @@ mod tests {
         use pb::content_block::Block;
         let content = vec![block(Block::Text("hello".into())), block(Block::Image(pb::Image::default()))];
         let marked = pb::ContentBlock { untrusted: true, ..block(Block::Text("hello".into())) };
+        let parts = vec![block(Block::Text("hello".into())); 2];
+        let result =
+            block(Block::ToolResult(pb::ToolResultBlock { parts, ..pb::ToolResultBlock::default() }));
         let request = pb::GenerateRequest {
             request_id: "1".into(),
-            messages: vec![pb::Message { role: 1, content }, pb::Message { role: 2, content: vec![marked] }],
-            seed: Some(0),
-            stop_sequences: vec!["a".into(), "b".into()],
+            messages: vec![
+                pb::Message { role: 1, content },
+                pb::Message { role: 2, content: vec![marked, result] },
+            ],
             ..pb::GenerateRequest::default()
         };
         let mut found = set_fields(REQUEST, &request.encode_to_vec());
@@ -160,9 +164,8 @@ mod tests {
         let expected = [
             "messages[0].content[1].image",
             "messages[1].content[0].untrusted",
-            "seed",
-            "stop_sequences[0]",
-            "stop_sequences[1]",
+            "messages[1].content[1].tool_result.parts[0]",
+            "messages[1].content[1].tool_result.parts[1]",
         ];
         assert_eq!(found, expected);
     }
@@ -180,8 +183,8 @@ mod tests {
             ..pb::GenerateRequest::default()
         };
         assert!(set_fields(REQUEST, &request.encode_to_vec()).is_empty());
-        // `thinking_tokens_max: 0`, written out.
-        assert!(set_fields(REQUEST, &[14 << 3, 0]).is_empty());
+        // `messages: { content: { cache_breakpoint: false } }`, written out.
+        assert!(set_fields(REQUEST, &[4 << 3 | 2, 4, 2 << 3 | 2, 2, 7 << 3, 0]).is_empty());
     }
 
     #[test]

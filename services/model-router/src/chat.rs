@@ -30,6 +30,8 @@ pub struct Prompt {
     pub tool_choice: ToolChoice,
     /// What the answer's text has to be.
     pub response_format: ResponseFormat,
+    /// Tokens the model may think, part of the answer's; none: it does not, unless it always does.
+    pub thinking_tokens_max: Option<u32>,
 }
 
 impl fmt::Debug for Prompt {

@@ -13,6 +13,17 @@
 //! }
 //! ```
 //!
+//! Nor does a stream:
+//!
+//! ```compile_fail,E0308
+//! use bulkhead_model_router::clearance::{Cleared, LocalOnly};
+//! use bulkhead_model_router::upstream::{Brief, CloudModel};
+//!
+//! async fn leak(model: &CloudModel, request: &Cleared<LocalOnly>, brief: Brief) {
+//!     drop(model.stream(request, brief).await);
+//! }
+//! ```
+//!
 //! The same with a cloud clearance does, and so does a local model with either:
 //!
 //! ```

@@ -11,6 +11,8 @@ mod ollama;
 mod openai;
 pub mod sse;
 pub(crate) mod stream;
+#[cfg(test)]
+mod translation;
 
 use bulkhead_edge::Secret;
 use http::HeaderMap;
@@ -101,8 +103,11 @@ pub static ADAPTERS: [&Adapter; 4] =
 mod field {
     pub(super) const SEED: &str = "seed";
     pub(super) const STOP_SEQUENCES: &str = "stop_sequences";
+    pub(super) const TEMPERATURE: &str = "temperature";
+    pub(super) const THINKING_TOKENS_MAX: &str = "thinking_tokens_max";
     pub(super) const TOOL_CHOICE_MODE: &str = "tool_choice.mode";
     pub(super) const TOOL_CHOICE_SINGLE_CALL: &str = "tool_choice.single_call";
+    pub(super) const TOP_P: &str = "top_p";
 }
 
 /// The names of the fields that are set and cannot be expressed.
@@ -243,6 +248,7 @@ pub(crate) mod samples {
             stop_sequences: vec![],
             tool_choice: ToolChoice::default(),
             response_format: ResponseFormat::Text,
+            thinking_tokens_max: None,
         }
     }
 

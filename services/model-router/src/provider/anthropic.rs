@@ -36,6 +36,11 @@ pub(super) static ADAPTER: Adapter = Adapter {
 /// The provider's temperatures end here; ours go to 2 as those of others do.
 const TEMPERATURE_MAX: f64 = 1.0;
 
+/// The least that a model can be told to think, in tokens.
+const THINKING_TOKENS_MIN: u32 = 1_024;
+/// The least of `top_p` for a model that thinks.
+const TOP_P_THINKING_MIN: f64 = 0.95;
+
 /// Marks a signature as the encrypted form of thinking that the provider does not show, which goes back in a block of
 /// another type. No signature holds a colon: they are Base64.
 const REDACTED: &str = "redacted_thinking:";
@@ -51,10 +56,22 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// The provider takes no stop sequence of white space alone, and repeats no answer.
+/// The provider takes no stop sequence of white space alone, and repeats no answer. A model that thinks, thinks so much at
+/// least, chooses its tools itself, and samples as it likes
+/// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
 fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
     let blank = prompt.stop_sequences.iter().any(|sequence| sequence.trim().is_empty());
-    named([(prompt.seed.is_some(), field::SEED), (blank, field::STOP_SEQUENCES)])
+    let thinks = prompt.thinking_tokens_max.is_some();
+    let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
+    let little = prompt.thinking_tokens_max.is_some_and(|tokens| tokens < THINKING_TOKENS_MIN);
+    named([
+        (prompt.seed.is_some(), field::SEED),
+        (blank, field::STOP_SEQUENCES),
+        (little, field::THINKING_TOKENS_MAX),
+        (thinks && prompt.temperature.is_some_and(|value| value < TEMPERATURE_MAX), field::TEMPERATURE),
+        (thinks && prompt.top_p.is_some_and(|value| value < TOP_P_THINKING_MIN), field::TOP_P),
+        (thinks && forced, field::TOOL_CHOICE_MODE),
+    ])
 }
 
 fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
@@ -70,6 +87,11 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     }
     if let Some(temperature) = prompt.temperature {
         body["temperature"] = json!(temperature.min(TEMPERATURE_MAX));
+    }
+    if let Some(tokens) = prompt.thinking_tokens_max {
+        // Less than the whole answer. What then is too little, the provider says.
+        let tokens = tokens.min(parameters.max_output_tokens.saturating_sub(1));
+        body["thinking"] = json!({ "type": "enabled", "budget_tokens": tokens });
     }
     if let Some(top_p) = prompt.top_p {
         body["top_p"] = json!(top_p);
@@ -297,6 +319,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_asked_for_by_one_word() {
+        let mut body = request(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        assert_eq!(body, expected);
+    }
+
+    #[test]
     fn nothing_is_sent_that_was_not_asked_for() {
         let prompt =
             Prompt { system: String::new(), tools: vec![], temperature: None, ..samples::conversation() };
@@ -331,6 +362,78 @@ mod tests {
             let body = request(&Prompt { tool_choice, ..samples::conversation() }, &PARAMETERS);
             assert_eq!(body["tool_choice"]["type"], word);
         }
+    }
+
+    #[test]
+    fn thinking_is_asked_for_within_what_the_provider_takes() {
+        let prompt = Prompt {
+            thinking_tokens_max: Some(2_000),
+            temperature: None,
+            max_output_tokens: Some(4_000),
+            ..samples::conversation()
+        };
+        for (max_output_tokens, budget) in [(4_000, 2_000), (2_000, 1_999)] {
+            let body = request(&prompt, &Parameters { max_output_tokens, ..PARAMETERS });
+            assert_eq!(body["thinking"], json!({ "type": "enabled", "budget_tokens": budget }));
+        }
+        assert!(request(&samples::conversation(), &PARAMETERS).get("thinking").is_none());
+        assert_eq!(inexpressible(&prompt), [""; 0]);
+        let narrow = Prompt {
+            thinking_tokens_max: Some(1_023),
+            temperature: Some(0.5),
+            top_p: Some(0.5),
+            tool_choice: ToolChoice { mode: ToolChoiceMode::Required, single_call: false },
+            ..prompt
+        };
+        let lacking = ["thinking_tokens_max", "temperature", "top_p", "tool_choice.mode"];
+        assert_eq!(inexpressible(&narrow), lacking);
+    }
+
+    #[test]
+    fn thinking_goes_back_as_it_came_and_only_to_whom_it_came_from() {
+        let thinking = |text: &str, signature: &str| {
+            Block::Thinking(Thinking { text: text.into(), signature: signature.into() })
+        };
+        let mut prompt = samples::conversation();
+        let others = Turn { role: Role::Assistant, blocks: vec![thinking("theirs", "")] };
+        prompt.turns[1].blocks.splice(
+            0..0,
+            [thinking("Hm.", "EqQB=="), thinking("", &redacted("EmwK==")), thinking("theirs", "")],
+        );
+        prompt.turns.insert(1, others);
+        let body = request(&prompt, &PARAMETERS);
+        assert_eq!(body["messages"].as_array().map(Vec::len), Some(3), "a turn without a word is none");
+        let content = body["messages"][1]["content"].as_array().expect("blocks");
+        assert_eq!(content.len(), 4);
+        assert_eq!(content[0], json!({ "type": "thinking", "thinking": "Hm.", "signature": "EqQB==" }));
+        assert_eq!(content[1], json!({ "type": "redacted_thinking", "data": "EmwK==" }));
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_prompts() {
+        let mut body = body();
+        body["usage"] = json!({
+            "input_tokens": 12, "output_tokens": 5,
+            "cache_read_input_tokens": 500, "cache_creation_input_tokens": 30,
+        });
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        let usage = Usage {
+            input_tokens: 542,
+            output_tokens: 5,
+            cache_read_input_tokens: 500,
+            cache_creation_input_tokens: 30,
+            reasoning_output_tokens: 0,
+        };
+        assert_eq!(answer.usage, usage);
+    }
+
+    #[test]
+    fn a_call_that_the_limit_cut_off_is_left_out() {
+        let mut body = body();
+        body["stop_reason"] = json!("max_tokens");
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        assert_eq!(answer.stop_reason, StopReason::MaxTokens);
+        assert_eq!(answer.blocks.len(), 2, "thinking and text");
     }
 
     fn body() -> Value {

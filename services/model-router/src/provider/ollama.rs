@@ -43,12 +43,13 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// Tools are offered or they are not; that is all the format can say of them.
+/// Tools are offered or they are not; that is all the format can say of them. Thinking is on or off, without a measure.
 fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
     named([
         (forced, field::TOOL_CHOICE_MODE),
         (prompt.tool_choice.single_call, field::TOOL_CHOICE_SINGLE_CALL),
+        (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
     ])
 }
 
@@ -60,6 +61,8 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let mut body = json!({
         "model": parameters.provider_model,
         "stream": false,
+        // Models that can think do so unless they are told.
+        "think": prompt.thinking_tokens_max.is_some(),
         "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
         "options": { "num_predict": parameters.max_output_tokens },
     });
@@ -226,8 +229,7 @@ fn message(body: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::ToolChoice;
-    use crate::chat::ToolUse;
+    use crate::chat::{Thinking, ToolChoice, ToolUse};
     use crate::provider::samples::{self, PARAMETERS};
 
     #[test]
@@ -255,6 +257,7 @@ mod tests {
         let expected = json!({
             "model": "model-x",
             "stream": false,
+            "think": false,
             "options": { "num_predict": 100, "temperature": 1.5 },
             "messages": [
                 { "role": "system", "content": "Be brief." },
@@ -267,6 +270,15 @@ mod tests {
             "tools": [{ "type": "function", "function": function }],
         });
         assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_by_one_word() {
+        let mut body = request(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        assert_eq!(body, expected);
     }
 
     fn body() -> Value {
@@ -287,6 +299,22 @@ mod tests {
         assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
         assert_eq!(answer.stop_reason, StopReason::ToolUse);
         assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5, ..Usage::default() });
+    }
+
+    #[test]
+    fn thinking_is_read_and_goes_back_to_whom_it_came_from() {
+        let mut thought = body();
+        thought["message"]["thinking"] = json!("Hm.");
+        let answer = answer(&thought, &samples::conversation(), &PARAMETERS).expect("reads");
+        let thinking = Thinking { text: "Hm.".into(), signature: String::new() };
+        assert_eq!(answer.blocks[0], Block::Thinking(thinking.clone()));
+        let mut prompt = samples::conversation();
+        let signed = Thinking { signature: "EqQB==".into(), ..thinking.clone() };
+        prompt.turns[1].blocks.splice(0..0, [Block::Thinking(thinking), Block::Thinking(signed)]);
+        let body = request(&prompt, &PARAMETERS);
+        assert_eq!(body["messages"][2]["thinking"], "Hm.");
+        let measured = Prompt { thinking_tokens_max: Some(9), ..samples::conversation() };
+        assert_eq!(inexpressible(&measured), ["thinking_tokens_max"]);
     }
 
     #[test]

@@ -25,7 +25,10 @@ pub(super) static OPENAI: Adapter = Adapter {
     name: "openai",
     needs_key: true,
     inexpressible: |prompt| {
-        named([(prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES)])
+        named([
+            (prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES),
+            (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
+        ])
     },
     request: request_to_openai,
     ..OF_OTHERS
@@ -39,7 +42,8 @@ const OF_OTHERS: Adapter = Adapter {
     needs_key: false,
     path: "/chat/completions",
     headers,
-    inexpressible: |_everything| Vec::new(),
+    // How much a model reasons is a word here and no number, where there is one at all.
+    inexpressible: |prompt| named([(prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX)]),
     request: request_to_others,
     answer,
     ask_for_stream,
@@ -313,7 +317,7 @@ fn message(body: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::ToolChoice;
+    use crate::chat::{Thinking, ToolChoice};
     use crate::provider::samples::{self, PARAMETERS};
 
     #[test]
@@ -391,6 +395,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_asked_for_with_its_counts() {
+        let mut body = (OPENAI.request)(&samples::conversation(), &PARAMETERS);
+        let mut expected = body.clone();
+        ask_for_stream(&mut body);
+        expected["stream"] = json!(true);
+        expected["stream_options"] = json!({ "include_usage": true });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
     fn a_turn_of_calls_alone_says_nothing() {
         let mut prompt = samples::conversation();
         prompt.turns[1].blocks.remove(0);
@@ -447,6 +461,54 @@ mod tests {
             let Some(Block::ToolUse(call)) = answer.blocks.last() else { panic!("{pointer}: no call") };
             assert_eq!((call.id.as_str(), call.input.len()), (id, arguments), "{pointer} {value}");
             assert_eq!(answer.stop_reason, StopReason::ToolUse);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_apart_is_read_and_what_is_not_counted_is_zero() {
+        let mut counted = body();
+        counted["usage"]["prompt_tokens_details"] = json!({ "cached_tokens": 8 });
+        counted["usage"]["completion_tokens_details"] = json!({ "reasoning_tokens": 3 });
+        let usage = Usage {
+            input_tokens: 12,
+            output_tokens: 5,
+            cache_read_input_tokens: 8,
+            cache_creation_input_tokens: 0,
+            reasoning_output_tokens: 3,
+        };
+        let none = with("/usage", Value::Null);
+        for (body, usage) in [(counted, usage), (none, Usage::default())] {
+            assert_eq!(read(&body).expect("reads").usage, usage);
+        }
+    }
+
+    #[test]
+    fn reasoning_is_thinking_and_goes_back_to_nobody() {
+        let mut thought = body();
+        thought["choices"][0]["message"]["reasoning_content"] = json!("Hm.");
+        let answer = read(&thought).expect("reads");
+        let thinking = Block::Thinking(Thinking { text: "Hm.".into(), signature: String::new() });
+        assert_eq!(answer.blocks[0], thinking);
+        let mut prompt = samples::conversation();
+        let without = (COMPATIBLE.request)(&prompt, &PARAMETERS);
+        prompt.turns[1].blocks.insert(0, thinking);
+        assert_eq!((COMPATIBLE.request)(&prompt, &PARAMETERS), without);
+    }
+
+    #[test]
+    fn a_call_that_the_limit_cut_off_is_left_out() {
+        let call = "/choices/0/message/tool_calls/0/function/arguments";
+        for (arguments, calls) in
+            [(json!("{\"path\":"), 0), (json!(""), 0), (json!("{\"path\": \"b.md\"}"), 1)]
+        {
+            let mut cut = with(call, arguments.clone());
+            cut["choices"][0]["finish_reason"] = json!("length");
+            let answer = read(&cut).expect("reads");
+            assert_eq!(
+                (answer.stop_reason, answer.blocks.len()),
+                (StopReason::MaxTokens, 1 + calls),
+                "{arguments}"
+            );
         }
     }
 

@@ -12,3 +12,4 @@ mod recorded;
 mod sharing;
 mod slots;
 mod streams;
+mod thinking;

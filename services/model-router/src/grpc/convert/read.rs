@@ -176,6 +176,10 @@ fn asked(request: pb::GenerateRequest, violations: &mut Violations) -> Option<As
     violations.require(fits, "top_p", "must be above 0 and at most 1");
     let fits = request.seed.is_none_or(|seed| seed <= SEED_MAX);
     violations.require(fits, "seed", "must be 0 to 9007199254740991");
+    let thinking = request.thinking_tokens_max;
+    // Without a limit of the answer's tokens the model's own holds, which is looked at when it is written down.
+    let fits = thinking <= OUTPUT_TOKENS_MAX && (thinking == 0 || tokens == 0 || thinking < tokens);
+    violations.require(fits, "thinking_tokens_max", "must be less than max_output_tokens");
     choices::stop_sequences(&request.stop_sequences, violations);
     let tool_choice = choices::tool_choice(request.tool_choice, tools.as_deref(), violations);
     let response_format = choices::response_format(request.response_format, violations);
@@ -191,6 +195,7 @@ fn asked(request: pb::GenerateRequest, violations: &mut Violations) -> Option<As
         stop_sequences: request.stop_sequences,
         tool_choice: tool_choice?,
         response_format,
+        thinking_tokens_max: (thinking > 0).then_some(thinking),
     };
     let rules = Rules::of(&prompt, repairs_max).map_err(|wrong| {
         for NotASchema { field, why } in wrong {

@@ -51,6 +51,10 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
     Place { listener, upstream, total }
 }
 
+fn brief(timeout: Duration) -> Brief {
+    Brief { timeout, first_token_timeout: PATIENCE, idle_timeout: PATIENCE, attempt_id: "a1".into() }
+}
+
 impl Place {
     async fn open(&self) -> Result<Streaming, Failure> {
         let Target { first_token_timeout, idle_timeout, .. } = *self.upstream.target();
@@ -251,6 +255,15 @@ async fn silence_is_bounded_at_every_moment() {
 }
 
 #[tokio::test]
+async fn what_a_request_says_of_its_time_holds() {
+    let place = place("openai", PATIENT).await;
+    let request = clear(conversation(), &[Sensitivity::Health]);
+    let hurried = Brief { first_token_timeout: GLANCE, ..brief(PATIENCE) };
+    let failure = place.upstream.stream(&request, hurried).await.expect("cleared").expect_err("too late");
+    assert_eq!((failure.kind, failure.message.as_str()), (Kind::Silence, "no token came within 50 ms"));
+}
+
+#[tokio::test]
 async fn a_server_that_shows_that_it_lives_is_not_silent() {
     let place = place("openai", [PATIENCE, SHORT, PATIENCE]).await;
     let (opened, (mut socket, _)) = tokio::join!(place.open(), async {
@@ -314,13 +327,7 @@ async fn a_cloud_model_is_sent_nothing_that_must_stay_local() {
     let cloud = Upstream::Cloud(crate::upstream::CloudModel::new("m", target, None).expect("a model"));
     let request = clear(conversation(), &[Sensitivity::Health]);
     assert!(matches!(request, Clearance::LocalOnly(_)));
-    let brief = Brief {
-        timeout: PATIENCE,
-        first_token_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        attempt_id: "a1".into(),
-    };
-    assert!(cloud.stream(&request, brief).await.is_none());
+    assert!(cloud.stream(&request, brief(PATIENCE)).await.is_none());
     let connection = tokio::time::timeout(GLANCE, place.listener.accept()).await;
     assert!(connection.is_err(), "somebody connected");
 }

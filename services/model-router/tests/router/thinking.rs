@@ -1,0 +1,78 @@
+//! What models think: asked for, counted, and carried back to whom it came from.
+
+use bulkhead_proto::router::v1 as pb;
+use bulkhead_provider_sim::{Reply, Usage};
+use pb::content_block::Block;
+use serde_json::json;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::bench::{Plan, attributes, bench, on, reason, request};
+
+/// A request that lets the model think, on the models that are not local.
+fn thoughtful() -> pb::GenerateRequest {
+    pb::GenerateRequest { thinking_tokens_max: 2_000, max_output_tokens: 4_000, ..on("cloud") }
+}
+
+#[tokio::test]
+async fn thinking_comes_with_the_answer_and_goes_back_as_it_came() {
+    let bench = bench(Plan::default()).await;
+    let reply = Reply {
+        thinking: Some("Hm.".into()),
+        text: Some("So.".into()),
+        usage: Some(Usage {
+            input_tokens: 12,
+            output_tokens: 5,
+            cache_read_tokens: 500,
+            cache_creation_tokens: 30,
+            ..Usage::default()
+        }),
+        ..Reply::default()
+    };
+    bench.always("primary", reply.into()).await;
+    let asked = thoughtful();
+    let answer = bench.generate(asked.clone()).await.expect("answers");
+    let usage = answer.usage.expect("usage");
+    assert_eq!((usage.cache_read_input_tokens, usage.cache_creation_input_tokens), (500, 30));
+    let event = attributes(&bench.event(&asked.request_id).await);
+    assert_eq!(
+        (&event["cache_read_input_tokens"], &event["reasoning_output_tokens"]),
+        (&json!(500), &json!(0))
+    );
+
+    let message = answer.message.expect("a message");
+    let Some(Block::Thinking(thinking)) = &message.content[0].block else { panic!("{message:?}") };
+    assert_eq!(thinking.text, "Hm.");
+    let mut next = asked;
+    next.request_id = request().request_id;
+    next.messages.extend([message.clone(), request().messages[0].clone()]);
+    bench.generate(next).await.expect("the conversation goes on");
+    let sent = &bench.received("primary").await[1].body;
+    assert_eq!(sent["thinking"], json!({ "type": "enabled", "budget_tokens": 2_000 }));
+    let back = json!({ "type": "thinking", "thinking": "Hm.", "signature": thinking.signature });
+    assert_eq!(sent["messages"][1]["content"][0], back);
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_how_much_to_think_is_not_asked() {
+    let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
+    let status = bench.generate(thoughtful()).await.expect_err("nobody can be told");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "REQUEST_NOT_EXPRESSIBLE"));
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn thinking_without_room_for_an_answer_or_in_a_users_turn_is_refused() {
+    let bench = bench(Plan::default()).await;
+    let mut asked = pb::GenerateRequest { max_output_tokens: 2_000, ..thoughtful() };
+    let thinking = Block::Thinking(pb::Thinking::default());
+    asked.messages[0].content.push(pb::ContentBlock { block: Some(thinking), ..Default::default() });
+    let status = bench.generate(asked).await.expect_err("both are wrong");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    for field in ["thinking_tokens_max", "messages[0].content[1].thinking"] {
+        assert!(fields.contains(&field), "{fields:?}");
+    }
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+}
