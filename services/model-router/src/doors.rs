@@ -12,6 +12,7 @@ mod media;
 mod models;
 mod openai;
 mod request;
+mod stream;
 
 use axum::Json;
 use axum::extract::Request;
@@ -19,12 +20,14 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use bulkhead_edge::{Call, HttpApi, Streaming, Violations, Voice};
 use bulkhead_proto::router::v1 as pb;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::Status;
 use uuid::Uuid;
 
+use self::stream::{Begun, Events, Teller};
 use crate::chat::Object;
 use crate::grpc::status;
 use crate::service::{Command, Service};
@@ -37,6 +40,9 @@ const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
 /// How many attempts it took.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-bulkhead-attempts");
+/// What a stream is; nobody on the way is to keep it.
+const EVENT_STREAM: [(HeaderName, &str); 2] =
+    [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
 /// The name that one of the APIs has for `x-request-id`.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
@@ -46,6 +52,8 @@ struct Dialect {
     read: fn(Object, &mut Violations) -> Option<Asked>,
     /// Writes an answer.
     answer: fn(&pb::GenerateResponse, &Reply) -> Value,
+    /// Writes a stream for a caller who wants its usage or not.
+    events: fn(Reply, bool) -> Box<dyn Events>,
     /// The API's names of the contract's fields; of a name with a dot, the end of a path.
     names: &'static [(&'static str, &'static str)],
     /// Tells failures.
@@ -126,16 +134,49 @@ async fn generate(
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
     let call = Call::within(&parts.extensions)?;
-    let asked = request::read(dialect, &parts.headers, &request::bytes(body).await?)?;
-    if asked.stream {
-        return Err(status::not_streamed().into());
-    }
-    let command = request::command(dialect, asked, &service.catalog)?;
+    let mut asked = request::read(dialect, &parts.headers, &request::bytes(body).await?)?;
+    let origins = std::mem::take(&mut asked.origins);
+    let answered = if asked.stream {
+        streamed(service, dialect, &call, asked).await
+    } else {
+        whole(service, dialect, &call, asked.generate).await
+    };
+    answered.map_err(|status| request::renamed(status, dialect.names, &origins))
+}
+
+async fn whole(
+    service: &Service,
+    dialect: &Dialect,
+    call: &Call,
+    generate: pb::GenerateRequest,
+) -> Result<Response, Status> {
+    let command = request::command(generate, &service.catalog)?;
     let reply = Reply::to(&command);
-    let response = service.generate(&call, command).await?;
+    let response = service.generate(call, command).await?;
     let body = Json((dialect.answer)(&response, &reply));
-    let attempts = response.attempts.len();
-    Ok((told(&response.model, attempts, &call), body).into_response())
+    Ok((told(&response.model, response.attempts.len(), call), body).into_response())
+}
+
+async fn streamed(
+    service: &Service,
+    dialect: &Dialect,
+    call: &Call,
+    asked: Asked,
+) -> Result<Response, Status> {
+    let Asked { generate, usage, .. } = asked;
+    let is_structured = is_structured(generate.response_format.as_ref());
+    let command = request::stream_command(generate, &service.catalog)?;
+    let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
+    let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
+    let headers = told(&begun.teller.model, begun.teller.attempts, call);
+    Ok((headers, EVENT_STREAM, begun.into_body()).into_response())
+}
+
+fn is_structured(format: Option<&pb::ResponseFormat>) -> bool {
+    match format.map(pb::ResponseFormat::kind) {
+        Some(pb::ResponseFormatKind::JsonObject | pb::ResponseFormatKind::JsonSchema) => true,
+        Some(pb::ResponseFormatKind::Unspecified | pb::ResponseFormatKind::Text) | None => false,
+    }
 }
 
 impl Reply {
@@ -154,6 +195,12 @@ fn told(model: &str, attempts: usize, call: &Call) -> HeaderMap {
         }
     }
     headers
+}
+
+/// What the answer to a dry run says beside its form: whom the request would have been sent to, in order.
+fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
+    let planned = || response.attempts.iter().map(|attempt| attempt.model.as_str()).collect::<Vec<_>>();
+    response.message.is_none().then(|| json!({ "dry_run": true, "planned": planned() }))
 }
 
 fn listing(service: Service) -> MethodRouter {

@@ -3,6 +3,7 @@
 mod answer;
 mod message;
 mod read;
+mod stream;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -18,11 +19,15 @@ use super::{Dialect, REQUEST_ID};
 pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::message,
+    events: stream::events,
     names: &[
         ("route", "model"),
         ("max_output_tokens", "max_tokens"),
         ("thinking_tokens_max", "thinking.budget_tokens"),
+        ("response_format.schema_json", "output_config.format.schema"),
         ("response_format", "output_config.format"),
+        ("tool_choice.name", "tool_choice.name"),
+        ("tool_choice.mode", "tool_choice.type"),
         (".input_schema_json", ".input_schema"),
     ],
     voice: Voice { refusal, ending },

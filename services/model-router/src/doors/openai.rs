@@ -3,6 +3,7 @@
 mod answer;
 mod message;
 mod read;
+mod stream;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -18,10 +19,15 @@ use super::failure::Failure;
 pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::completion,
+    events: stream::events,
     names: &[
         ("route", "model"),
         ("max_output_tokens", "max_completion_tokens"),
         ("stop_sequences", "stop"),
+        ("response_format.schema_json", "response_format.json_schema.schema"),
+        ("response_format.name", "response_format.json_schema.name"),
+        ("tool_choice.name", "tool_choice.function.name"),
+        ("tool_choice.mode", "tool_choice"),
         (".input_schema_json", ".function.parameters"),
         (".name", ".function.name"),
     ],

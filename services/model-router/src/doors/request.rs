@@ -4,6 +4,7 @@ use axum::body::{Body, to_bytes};
 use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
 use bulkhead_edge::{Fault, Violations};
 use bulkhead_proto::refuse_unhonoured;
+use bulkhead_proto::router::v1 as pb;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use super::{Asked, Dialect, given};
 use crate::catalog::Catalog;
 use crate::chat::Object;
 use crate::grpc::{convert, status};
+use crate::listener::Recovery;
 use crate::service::Command;
 
 /// Whether a body asks for a stream; one that cannot be read does not, and is refused by whoever reads it all.
@@ -64,30 +66,43 @@ fn object(body: &[u8], violations: &mut Violations) -> Option<Object> {
     }
 }
 
-/// The same checks as of a request that came by gRPC, told in the API's names.
-pub(super) fn command(dialect: &Dialect, asked: Asked, catalog: &Catalog) -> Result<Command, Status> {
-    if catalog.route(&asked.generate.route).is_none() {
+/// The same checks as of a request that came by gRPC.
+pub(super) fn command(generate: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Status> {
+    known(&generate, catalog)?;
+    Ok(convert::command(generate, catalog)?)
+}
+
+/// The same of one for a stream. The APIs cannot say that a piece of the answer is void, so none may be.
+pub(super) fn stream_command(
+    mut generate: pb::GenerateRequest,
+    catalog: &Catalog,
+) -> Result<Command, Status> {
+    known(&generate, catalog)?;
+    let request_id = std::mem::take(&mut generate.request_id);
+    let request = pb::StreamGenerateRequest { generate: Some(generate), request_id };
+    Ok(Command { recovery: Some(Recovery::Fail), ..convert::stream_command(request, catalog)? })
+}
+
+fn known(generate: &pb::GenerateRequest, catalog: &Catalog) -> Result<(), Status> {
+    if catalog.route(&generate.route).is_none() {
         return Err(status::route_not_found(catalog).into());
     }
-    let Asked { generate, origins, .. } = asked;
-    refuse_unhonoured(&generate)
-        .and_then(|()| convert::command(generate, catalog).map_err(Status::from))
-        .map_err(|status| renamed(&status, dialect.names, &origins))
+    refuse_unhonoured(generate)
 }
 
 /// The same failure with the API's names of the fields.
-fn renamed(status: &Status, names: &[(&str, &str)], origins: &[usize]) -> Status {
+pub(super) fn renamed(status: Status, names: &[(&str, &str)], origins: &[usize]) -> Status {
     let mut details = status.get_error_details();
-    if let Some(mut bad) = details.bad_request().cloned() {
-        for violation in &mut bad.field_violations {
-            violation.field = field(&violation.field, names, origins);
-        }
-        details.set_bad_request(bad.field_violations);
+    let Some(mut bad) = details.bad_request().cloned() else { return status };
+    for violation in &mut bad.field_violations {
+        violation.field = field(&violation.field, names, origins);
     }
+    details.set_bad_request(bad.field_violations);
     Status::with_error_details(status.code(), status.message(), details)
 }
 
 fn field(field: &str, names: &[(&str, &str)], origins: &[usize]) -> String {
+    let field = field.strip_prefix("generate.").unwrap_or(field);
     let (head, rest) = field.split_at(field.find(['[', '.']).unwrap_or(field.len()));
     if head == "messages" {
         let place = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
@@ -96,6 +111,7 @@ fn field(field: &str, names: &[(&str, &str)], origins: &[usize]) -> String {
     }
     let renamed = names.iter().find_map(|(contract, api)| match field.strip_suffix(contract) {
         Some(start) if contract.starts_with('.') => Some(format!("{start}{api}")),
+        Some("") => Some((*api).to_owned()),
         _ => (*contract == head).then(|| format!("{api}{rest}")),
     });
     renamed.unwrap_or_else(|| field.to_owned())
@@ -107,7 +123,8 @@ mod tests {
 
     #[test]
     fn fields_are_called_as_the_caller_calls_them() {
-        let names = [(".name", ".function.name"), ("route", "model"), ("stop_sequences", "stop")];
+        const SCHEMA: (&str, &str) = ("response_format.schema_json", "output_config.format.schema");
+        let names = [(".name", ".function.name"), ("route", "model"), ("stop_sequences", "stop"), SCHEMA];
         let cases = [
             ("route", "model"),
             ("stop_sequences[3]", "stop[3]"),
@@ -115,6 +132,8 @@ mod tests {
             ("messages", "messages"),
             ("messages[1].content[0].text", "messages[4].content[0].text"),
             ("messages[9].content", "messages[9].content"),
+            ("generate.messages[0]", "messages[0]"),
+            ("response_format.schema_json", "output_config.format.schema"),
             ("temperature", "temperature"),
         ];
         for (contract, api) in cases {

@@ -60,11 +60,11 @@ pub(crate) fn unread(cause: impl std::error::Error + Send + Sync + 'static) -> F
         .because(cause)
 }
 
-/// A stream was asked for.
-pub(crate) fn not_streamed() -> Fault {
-    Fault::new(Code::Unimplemented, "RPC_NOT_IMPLEMENTED")
-        .saying("streaming is part of the contract and not implemented yet")
-        .with("rpc", "bulkhead.router.v1.ModelRouterService/StreamGenerate")
+/// A stream ended without saying how, or took back what its reader cannot be told to discard.
+pub(crate) fn stream_broken() -> Fault {
+    Fault::new(Code::Unavailable, "STREAM_BROKEN")
+        .saying("the answer broke off in its middle; discard what came")
+        .retry_after(STORE_RETRY_DELAY)
 }
 
 fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault {

@@ -3,11 +3,12 @@
 mod anthropic;
 mod guarded;
 mod openai;
+mod streams;
 
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::Value;
 
 use crate::bench::{Bench, PATIENCE, TOKEN};
@@ -64,12 +65,16 @@ impl<'a> Ask<'a> {
         self
     }
 
-    async fn text(self) -> (u16, HeaderMap, String) {
+    async fn response(self) -> Response {
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let request = client.request(self.method, self.url).body(self.body);
         let request =
             self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        let response = request.send().await.expect("answers");
+        request.send().await.expect("answers")
+    }
+
+    async fn text(self) -> (u16, HeaderMap, String) {
+        let response = self.response().await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         (status, headers, response.text().await.expect("a body"))
     }

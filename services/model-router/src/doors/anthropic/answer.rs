@@ -4,7 +4,8 @@ use bulkhead_proto::router::v1 as pb;
 use pb::content_block::Block;
 use serde_json::{Value, json};
 
-use crate::doors::Reply;
+use crate::doors::{Reply, dry_run};
+use crate::provider::REDACTED;
 
 pub(super) fn message(response: &pb::GenerateResponse, reply: &Reply) -> Value {
     let blocks = response.message.iter().flat_map(|message| &message.content);
@@ -24,9 +25,8 @@ pub(super) fn message(response: &pb::GenerateResponse, reply: &Reply) -> Value {
         "stop_sequence": null,
         "usage": usage(response.usage.as_ref()),
     });
-    if response.message.is_none() {
-        let planned: Vec<&str> = response.attempts.iter().map(|attempt| attempt.model.as_str()).collect();
-        message["bulkhead"] = json!({ "dry_run": true, "planned": planned });
+    if let Some(plan) = dry_run(response) {
+        message["bulkhead"] = plan;
     }
     message
 }
@@ -54,13 +54,10 @@ fn input(wanted: &pb::ToolUse) -> Value {
     serde_json::from_str(&wanted.input_json).unwrap_or_else(|_not_json| json!({}))
 }
 
-/// What shows nothing is all in its encrypted form.
 fn thought(thinking: &pb::Thinking) -> Value {
-    let pb::Thinking { text, signature } = thinking;
-    if text.is_empty() {
-        json!({ "type": "redacted_thinking", "data": signature })
-    } else {
-        json!({ "type": "thinking", "thinking": text, "signature": signature })
+    match thinking.signature.strip_prefix(REDACTED) {
+        Some(encrypted) => json!({ "type": "redacted_thinking", "data": encrypted }),
+        None => json!({ "type": "thinking", "thinking": thinking.text, "signature": thinking.signature }),
     }
 }
 
@@ -127,7 +124,7 @@ mod tests {
         };
         let blocks = vec![
             thinking("hm", "s1"),
-            thinking("", "s2"),
+            thinking("", "redacted_thinking:s2"),
             Block::Text("I look.".into()),
             Block::ToolUse(wanted),
         ];

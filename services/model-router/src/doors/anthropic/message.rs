@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::doors::fields::Fields;
 use crate::doors::media::{self, block};
+use crate::provider::REDACTED;
 
 /// What pictures and documents have to be.
 const BY_VALUE: &str = "must be base64; what is elsewhere is not fetched";
@@ -62,9 +63,8 @@ fn read(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
         "document" => document(part),
         "tool_use" => Some(tool_use(part)),
         "tool_result" => Some(tool_result(part)),
-        "thinking" => Some(thinking(part, "thinking", "signature")),
-        // What the provider shows to nobody is all in its encrypted form.
-        "redacted_thinking" => Some(thinking(part, "", "data")),
+        "thinking" => Some(thinking(part)),
+        "redacted_thinking" => Some(redacted(part)),
         _ => {
             let right = "must be text, image, document, tool_use, tool_result, thinking or redacted_thinking";
             part.wrong("type", right);
@@ -79,10 +79,17 @@ fn text(part: &mut Fields<'_>) -> String {
     part.text("text").unwrap_or_default()
 }
 
-fn thinking(part: &mut Fields<'_>, shown: &str, proof: &str) -> pb::ContentBlock {
-    let text = part.text(shown).unwrap_or_default();
-    let signature = part.text(proof).unwrap_or_default();
+fn thinking(part: &mut Fields<'_>) -> pb::ContentBlock {
+    let text = part.text("thinking").unwrap_or_default();
+    let signature = part.text("signature").unwrap_or_default();
     block(Block::Thinking(pb::Thinking { text, signature }))
+}
+
+/// What the provider shows to nobody is all in its encrypted form, and carried under a mark.
+fn redacted(part: &mut Fields<'_>) -> pb::ContentBlock {
+    part.require("data");
+    let data = part.text("data").unwrap_or_default();
+    block(Block::Thinking(pb::Thinking { text: String::new(), signature: format!("{REDACTED}{data}") }))
 }
 
 /// The media type and the bytes of a `source`.

@@ -4,7 +4,7 @@ use bulkhead_proto::router::v1 as pb;
 use pb::content_block::Block;
 use serde_json::{Value, json};
 
-use crate::doors::Reply;
+use crate::doors::{Reply, dry_run};
 
 pub(super) fn completion(response: &pb::GenerateResponse, reply: &Reply) -> Value {
     let blocks = response.message.iter().flat_map(|message| &message.content);
@@ -35,8 +35,8 @@ pub(super) fn completion(response: &pb::GenerateResponse, reply: &Reply) -> Valu
         "choices": [choice],
         "usage": usage(response),
     });
-    if response.message.is_none() {
-        completion["bulkhead"] = json!({ "dry_run": true, "planned": planned(response) });
+    if let Some(plan) = dry_run(response) {
+        completion["bulkhead"] = plan;
     }
     completion
 }
@@ -70,11 +70,6 @@ pub(super) fn usage(response: &pb::GenerateResponse) -> Value {
         "prompt_tokens_details": { "cached_tokens": usage.cache_read_input_tokens },
         "completion_tokens_details": { "reasoning_tokens": usage.reasoning_output_tokens },
     })
-}
-
-/// Whom a dry run would have asked, in order.
-fn planned(response: &pb::GenerateResponse) -> Vec<&str> {
-    response.attempts.iter().map(|attempt| attempt.model.as_str()).collect()
 }
 
 #[cfg(test)]

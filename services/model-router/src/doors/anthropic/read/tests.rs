@@ -89,7 +89,7 @@ fn a_conversation_with_tools_is_read_whole() {
                 pb::Role::Assistant,
                 vec![
                     thinking("hm", "s1"),
-                    thinking("", "s2"),
+                    thinking("", "redacted_thinking:s2"),
                     Block::Text("I look.".into()),
                     Block::ToolUse(wanted),
                 ],
