@@ -101,6 +101,15 @@ fn one_too_many() -> Status {
     Status::with_error_details(code, "the RPC takes one message, and more came", details)
 }
 
+/// The same for a request that did not come as bytes.
+///
+/// # Errors
+/// INVALID_ARGUMENT (`INVALID_REQUEST`), naming each field that no service honours yet.
+pub fn refuse_unhonoured<T: Message + Name>(request: &T) -> Result<(), Status> {
+    let fields = refused::set_fields(&T::full_name(), &request.encode_to_vec());
+    if fields.is_empty() { Ok(()) } else { Err(not_honoured(fields)) }
+}
+
 fn not_honoured(fields: Vec<String>) -> Status {
     let (code, reason) = (Code::InvalidArgument, "INVALID_REQUEST");
     let message = format!("this version cannot honour {}; leave it out", fields.join(", "));

@@ -8,7 +8,7 @@ pub mod reasons;
 pub mod refused;
 pub mod rules;
 
-pub use codec::StrictCodec;
+pub use codec::{StrictCodec, refuse_unhonoured};
 
 /// The encoded `FileDescriptorSet` of every package, with options and source comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Extensions;
 use tonic::{Code, Request};
 
 use crate::stack::{Deadline, RequestId};
@@ -37,7 +38,15 @@ impl Call {
     /// # Errors
     /// INTERNAL (`EDGE_MISSING`) when the service was mounted without the stack, which no shipped one is.
     pub fn of<T>(request: &Request<T>) -> Result<Self, Fault> {
-        request.extensions().get::<Self>().cloned().ok_or_else(|| Fault::new(Code::Internal, "EDGE_MISSING"))
+        Self::within(request.extensions())
+    }
+
+    /// The same for a request that came as plain HTTP.
+    ///
+    /// # Errors
+    /// As of [`Call::of`].
+    pub fn within(extensions: &Extensions) -> Result<Self, Fault> {
+        extensions.get::<Self>().cloned().ok_or_else(|| Fault::new(Code::Internal, "EDGE_MISSING"))
     }
 
     /// Who calls.

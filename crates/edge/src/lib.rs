@@ -38,6 +38,7 @@ pub use principal::{Principal, PrincipalKind};
 pub use readiness::Readiness;
 pub use serve::{Edge, ServeError};
 pub use settings::{EdgeSettings, Mistakes, Secret, Settings};
+pub use stack::{HttpApi, Streaming, Voice};
 pub use tasks::Tasks;
 pub use tokens::TokenTable;
 pub use violations::Violations;

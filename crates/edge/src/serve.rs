@@ -31,7 +31,7 @@ use crate::identity::jwt::{self, KeyFollower, KeySourceError, Verifier};
 use crate::identity::registry::Registry;
 use crate::identity::watched::WatchedFile;
 use crate::metrics;
-use crate::stack::{Door, Gate, Places, TimeoutRange, guard, is_grpc, open};
+use crate::stack::{Door, Gate, HttpApi, Places, TimeoutRange, guard, guard_api, is_grpc, open};
 use crate::tls::{Acceptor, Reloader, TlsError, TlsSettings};
 use crate::tokens::TokenFileError;
 use crate::{EdgeSettings, Fault, Readiness, Tasks};
@@ -91,6 +91,7 @@ pub struct Edge {
     tokens: WatchedFile,
     keys: Option<KeyFollower>,
     tls: Option<(Acceptor, Reloader)>,
+    apis: Vec<HttpApi>,
     settings: EdgeSettings,
 }
 
@@ -120,7 +121,13 @@ impl Edge {
         let bind = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address, gate, tokens, keys, tls, settings })
+        Ok(Self { listener, address, gate, tokens, keys, tls, apis: Vec::new(), settings })
+    }
+
+    /// The same, which also serves RPCs as these HTTP APIs.
+    #[must_use]
+    pub fn with_apis(self, apis: Vec<HttpApi>) -> Self {
+        Self { apis, ..self }
     }
 
     /// Where it listens; the real port when 0 was asked for.
@@ -147,8 +154,9 @@ impl Edge {
         let described = reflection(self.settings.reflection)?.add_service(health);
         let router = guard(services.into_axum_router().reset_fallback(), &gate)
             .merge(open(described.into_axum_router().reset_fallback(), &gate))
-            .merge(probes(readiness.clone()))
-            .fallback(unknown);
+            .merge(probes(readiness.clone()));
+        let apis = self.apis.into_iter().map(|api| guard_api(api, &gate));
+        let router = apis.fold(router, Router::merge).fallback(unknown);
         let registry = gate.registry.clone();
         tasks.spawn("tokens", registry.follow(self.tokens, readiness.clone(), tasks.stopping()));
         if let Some(keys) = self.keys {

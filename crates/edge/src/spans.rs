@@ -44,6 +44,13 @@ pub(crate) fn asked(path: &str, server: &Server) -> Span {
     )
 }
 
+/// A call that came in turns out to be one of the RPC at `path`.
+pub(crate) fn turned_into(span: &Span, path: &str) {
+    let method = path.trim_start_matches('/');
+    span.record("otel.name", method);
+    span.record("rpc.method", method);
+}
+
 /// How a call that came in has ended. A refusal that is the caller's own is no error of the server.
 pub(crate) fn answered(span: &Span, code: Code) {
     use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};

@@ -13,12 +13,13 @@
 //! 10. the *handler*, which alone runs under all of these.
 //!
 //! Health and reflection pass 1 to 4, the deadline and the handler: they are never shed. Plain HTTP probes pass
-//! 1 and 2.
+//! 1 and 2. The HTTP APIs that some RPCs also have pass all of it ([`http_api`]).
 
 mod admit;
 mod deadline;
 mod declared;
 mod door;
+mod http_api;
 mod observe;
 mod shed;
 mod stream;
@@ -47,6 +48,8 @@ use observe::Observed;
 pub(crate) use admit::is_grpc;
 pub(crate) use deadline::Deadline;
 pub use door::Door;
+pub(crate) use http_api::guard_api;
+pub use http_api::{HttpApi, Streaming, Voice};
 pub(crate) use observe::RequestId;
 pub use shed::Places;
 
@@ -114,7 +117,11 @@ async fn guarded(State(gate): State<Arc<Gate>>, request: Request, next: Next) ->
     let rule = gate.rules.get(request.uri().path());
     let response = match admit::refuse_plain_http(&request) {
         Some(refusal) => refusal,
-        None => Observed::begin(rule, &request).tell(admitted(&gate, rule, request, next)).await,
+        None => {
+            let observed = Observed::begin(rule.map(|_| request.uri().path()), &request);
+            let handled = observed.run(admitted(&gate, rule, request, next)).await;
+            observed.tell(handled, rule)
+        }
     };
     counted.follow(response)
 }
@@ -150,7 +157,11 @@ async fn admitted(
 async fn opened(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     match admit::refuse_plain_http(&request) {
         Some(refusal) => refusal,
-        None => Observed::quiet(&request).tell(handled_openly(&gate, request, next)).await,
+        None => {
+            let observed = Observed::quiet(&request);
+            let handled = observed.run(handled_openly(&gate, request, next)).await;
+            observed.tell(handled, None)
+        }
     }
 }
 

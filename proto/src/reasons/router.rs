@@ -71,6 +71,15 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &["route", "local_only", "attempts", "excluded"],
     },
     Reason {
+        name: "ROUTE_NOT_FOUND",
+        codes: &[Code::NotFound],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "at an HTTP door: `model` is not the name of a configured route",
+        advice: "use one of the routes that the error names, as `GET /v1/models` lists them",
+        metadata: &["routes"],
+    },
+    Reason {
         name: "STREAM_BROKEN",
         codes: &[Code::Unavailable],
         happened: Happened::No,

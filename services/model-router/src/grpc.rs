@@ -2,7 +2,7 @@
 
 pub(crate) mod convert;
 mod explain;
-mod status;
+pub(crate) mod status;
 
 use std::time::Instant;
 

@@ -17,6 +17,7 @@ pub mod chat;
 pub mod circuit;
 pub mod clearance;
 pub mod config;
+mod doors;
 pub mod failure;
 mod generate;
 mod grpc;
@@ -94,6 +95,7 @@ pub async fn serve(
     let service = Service { catalog, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
+    let edge = edge.with_apis(doors::apis(&service));
     edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;
     store.close().await;
     Ok(())

@@ -22,6 +22,8 @@ use crate::chat::{Answer, Prompt, ResponseFormat};
 use crate::failure::Kind;
 use stream::{Framing, Reader};
 
+pub(crate) use anthropic::REDACTED;
+
 pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::header::{AUTHORIZATION, Entry};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use crate::ClientCertificate;
 
@@ -40,10 +40,28 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// Where some HTTP APIs carry their token.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 /// Marks what a request presents, so that whatever shows the request from here on leaves it out.
 pub(crate) fn conceal(headers: &mut HeaderMap) {
-    if let Entry::Occupied(mut presented) = headers.entry(AUTHORIZATION) {
-        presented.iter_mut().for_each(|value| value.set_sensitive(true));
+    for name in [AUTHORIZATION, API_KEY] {
+        if let Entry::Occupied(mut presented) = headers.entry(name) {
+            presented.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+}
+
+/// Makes of each `x-api-key: TOKEN` an `authorization: Bearer TOKEN`. Whoever sends both has sent two credentials.
+pub(crate) fn take_api_key(headers: &mut HeaderMap) {
+    let keys: Vec<HeaderValue> = headers.get_all(&API_KEY).iter().cloned().collect();
+    headers.remove(&API_KEY);
+    for key in keys {
+        let bearer = [b"Bearer ", key.as_bytes()].concat();
+        if let Ok(mut value) = HeaderValue::from_bytes(&bearer) {
+            value.set_sensitive(true);
+            headers.append(AUTHORIZATION, value);
+        }
     }
 }
 
@@ -54,8 +72,6 @@ pub(crate) fn source(extensions: &Extensions) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn seen(headers: &[&str], certificate: bool) -> &'static str {
@@ -88,5 +104,23 @@ mod tests {
             assert_eq!(seen(&["Bearer secret", "Bearer secret"], certificate), "malformed");
             assert_eq!(seen(&[""], certificate), "malformed");
         }
+    }
+
+    #[test]
+    fn an_api_key_is_a_bearer_token_and_with_another_header_one_too_many() {
+        let seen = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            conceal(&mut map);
+            take_api_key(&mut map);
+            assert!(map.values().all(HeaderValue::is_sensitive) && !map.contains_key("x-api-key"));
+            matches!(Credential::of(&map, &Extensions::new()), Credential::Bearer("secret"))
+        };
+        assert!(seen(&[("x-api-key", "secret")]));
+        assert!(seen(&[("authorization", "Bearer secret")]));
+        assert!(!seen(&[("x-api-key", "secret"), ("x-api-key", "secret")]));
+        assert!(!seen(&[("x-api-key", "secret"), ("authorization", "Bearer secret")]));
     }
 }

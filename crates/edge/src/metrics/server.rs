@@ -44,10 +44,13 @@ pub(crate) struct ServerCall {
 impl ServerCall {
     /// A call of the RPC at `path` begins.
     pub(crate) fn begin(path: &str) -> Self {
-        let method = Method::at(path);
-        method.begun.fetch_add(1, Ordering::Relaxed);
-        method.open.fetch_add(1, Ordering::Relaxed);
-        Self { method, started: Instant::now(), ended: false }
+        Self { method: opened(path), started: Instant::now(), ended: false }
+    }
+
+    /// The call turns out to be one of the RPC at `path`, which only its body told.
+    pub(crate) fn turn_into(&mut self, path: &str) {
+        self.method.open.fetch_sub(1, Ordering::Relaxed);
+        self.method = opened(path);
     }
 
     /// Follows the answer to its end.
@@ -89,6 +92,14 @@ impl Drop for ServerCall {
     fn drop(&mut self) {
         self.record(Code::Cancelled, "");
     }
+}
+
+/// The RPC at a path, of which one more call is open.
+fn opened(path: &str) -> &'static Method {
+    let method = Method::at(path);
+    method.begun.fetch_add(1, Ordering::Relaxed);
+    method.open.fetch_add(1, Ordering::Relaxed);
+    method
 }
 
 /// How an answer without a body ended; none: its trailers will tell.

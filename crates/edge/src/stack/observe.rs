@@ -21,49 +21,49 @@ use crate::Fault;
 use crate::fault::chain;
 use crate::spans;
 
-pub(super) use complete::completed;
+pub(super) use complete::{completed, too_large};
 pub(crate) use request_id::RequestId;
 
 /// How messages may be compressed.
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// A call that will be told of when it is answered, or when its caller went away before that.
-pub(super) struct Observed<'a> {
-    rule: Option<&'a MethodRule>,
+pub(super) struct Observed {
     span: Span,
     id: RequestId,
     started: Instant,
     answered: bool,
 }
 
-impl<'a> Observed<'a> {
-    /// Opens the span of the call under the caller's trace.
-    pub(super) fn begin(rule: Option<&'a MethodRule>, request: &Request) -> Self {
+impl Observed {
+    /// Opens the span of the call under the caller's trace; `rpc` is the path of an RPC of the contract.
+    pub(super) fn begin(rpc: Option<&str>, request: &Request) -> Self {
         let id = RequestId::in_extensions(request);
-        let span = spans::served(rule.map(|_| request.uri().path()), id.as_str());
+        let span = spans::served(rpc, id.as_str());
         bulkhead_telemetry::adopt(&span, request.headers());
-        Self { rule, span, id, started: Instant::now(), answered: false }
+        Self { span, id, started: Instant::now(), answered: false }
     }
 
     /// For calls that are many and say little, as those of health: neither span nor line.
     pub(super) fn quiet(request: &Request) -> Self {
         let id = RequestId::in_extensions(request);
-        Self { rule: None, span: Span::none(), id, started: Instant::now(), answered: false }
+        Self { span: Span::none(), id, started: Instant::now(), answered: false }
     }
 
-    /// Runs the call in its span and logs one line when it is answered. A panic ends this call and nothing else.
-    pub(super) async fn tell(self, handled: impl Future<Output = Result<Response, Fault>>) -> Response {
-        let span = self.span.clone();
-        self.told(handled).instrument(span).await
-    }
-
-    async fn told(mut self, handled: impl Future<Output = Result<Response, Fault>>) -> Response {
-        let response = match AssertUnwindSafe(handled).catch_unwind().await {
-            Ok(Ok(response)) => response,
-            Ok(Err(fault)) => answer(fault),
-            Err(_payload) => answer(panicked(&self.id)),
+    /// Runs the call in its span. A panic ends this call and nothing else.
+    pub(super) async fn run<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let guarded = async {
+            let caught = AssertUnwindSafe(call).catch_unwind().await;
+            caught.unwrap_or_else(|_payload| Err(panicked(&self.id)))
         };
-        let response = match self.rule {
+        guarded.instrument(self.span.clone()).await
+    }
+
+    /// The answer, which is logged in one line; `rule` is that of the RPC, if it is one of the contract.
+    pub(super) fn tell(mut self, handled: Result<Response, Fault>, rule: Option<&MethodRule>) -> Response {
+        let _in_span = self.span.clone().entered();
+        let response = handled.unwrap_or_else(answer);
+        let response = match rule {
             Some(rule) if cfg!(debug_assertions) => hold_to_contract(response, rule),
             _ => response,
         };
@@ -73,7 +73,7 @@ impl<'a> Observed<'a> {
     }
 }
 
-impl Drop for Observed<'_> {
+impl Drop for Observed {
     /// The handler was dropped: its caller reset the call or closed the connection, or the drain was over.
     fn drop(&mut self) {
         if !self.answered {

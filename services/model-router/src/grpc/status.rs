@@ -1,4 +1,4 @@
-//! The only place in the service that names gRPC codes.
+//! The only place in the service that chooses gRPC codes.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use bulkhead_edge::Fault;
 use tonic::{Code, Status};
 
 use crate::attempt::Attempt;
+use crate::catalog::Catalog;
 use crate::generate::Unanswered;
 use crate::grpc::convert;
 use crate::output::{self, Flaw};
@@ -41,6 +42,29 @@ impl From<GenerateError> for Status {
         };
         fault.into_status()
     }
+}
+
+/// At the HTTP doors a route is the name of a model, and an unknown one has an error of its own there.
+pub(crate) fn route_not_found(catalog: &Catalog) -> Fault {
+    let known: Vec<&str> = catalog.routes().iter().map(|route| route.name.as_str()).collect();
+    let known = known.join(", ");
+    Fault::new(Code::NotFound, "ROUTE_NOT_FOUND")
+        .saying(format!("`model` must be the name of a configured route: {known}"))
+        .with("routes", known)
+}
+
+/// A body that could not be had as a whole.
+pub(crate) fn unread(cause: impl std::error::Error + Send + Sync + 'static) -> Fault {
+    Fault::new(Code::InvalidArgument, "MALFORMED_REQUEST")
+        .saying("the body did not come whole")
+        .because(cause)
+}
+
+/// A stream ended without saying how, or took back what its reader cannot be told to discard.
+pub(crate) fn stream_broken() -> Fault {
+    Fault::new(Code::Unavailable, "STREAM_BROKEN")
+        .saying("the answer broke off in its middle; discard what came")
+        .retry_after(STORE_RETRY_DELAY)
 }
 
 fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault {

@@ -43,7 +43,7 @@ const TOP_P_THINKING_MIN: f64 = 0.95;
 
 /// Marks a signature as the encrypted form of thinking that the provider does not show, which goes back in a block of
 /// another type. No signature holds a colon: they are Base64.
-const REDACTED: &str = "redacted_thinking:";
+pub(crate) const REDACTED: &str = "redacted_thinking:";
 
 fn headers(key: Option<&Secret>) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) cloud_provider: &'static str,
     /// More keys of every route.
     pub(crate) route: &'static str,
+    /// What the agent may do.
+    pub(crate) role: &'static str,
     /// Base URL of the models called `local`.
     pub(crate) local_url: Option<String>,
     /// Base URL of the model called `primary`.
@@ -58,6 +60,7 @@ impl Default for Plan {
             model: "",
             cloud_provider: "anthropic",
             route: "",
+            role: "agent",
             local_url: None,
             primary_url: None,
         }
@@ -155,7 +158,13 @@ pub(crate) fn child_command(folder: &Path) -> Command {
 }
 
 /// Starts it and waits until it serves.
-pub(crate) async fn run_child(mut command: Command) -> (Reaped, ModelRouterServiceClient<Peer>) {
+pub(crate) async fn run_child(command: Command) -> (Reaped, ModelRouterServiceClient<Peer>) {
+    let (child, address) = serving_child(command).await;
+    (child, client(&address))
+}
+
+/// The same, for its address.
+pub(crate) async fn serving_child(mut command: Command) -> (Reaped, String) {
     let mut child = Reaped(command.spawn().expect("starts"));
     let stdout = child.0.stdout.take().expect("piped");
     let line = tokio::task::spawn_blocking(move || {
@@ -164,7 +173,7 @@ pub(crate) async fn run_child(mut command: Command) -> (Reaped, ModelRouterServi
     });
     let line = line.await.expect("joins").expect("a line");
     let announced: Value = serde_json::from_str(&line).expect("JSON");
-    (child, client(announced["listening"].as_str().expect("an address")))
+    (child, announced["listening"].as_str().expect("an address").to_owned())
 }
 
 async fn start(folder: &Path) -> (String, Router) {
@@ -184,11 +193,11 @@ async fn start(folder: &Path) -> (String, Router) {
 
 pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &Plan) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
-    let hash = token_hash(TOKEN);
+    let (hash, role) = (token_hash(TOKEN), plan.role);
     write(
         "tokens.toml",
         &format!(
-            "[[token]]\nhash = \"{hash}\"\ntenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"agent\"]\n"
+            "[[token]]\nhash = \"{hash}\"\ntenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"{role}\"]\n"
         ),
     );
     write("token", "router-token\n");
@@ -326,6 +335,11 @@ impl Bench {
         let request =
             pb::ExplainRouteRequest { route: route.into(), context, ..pb::ExplainRouteRequest::default() };
         self.client.clone().explain_route(request).await.expect("explains").into_inner()
+    }
+
+    /// The address of something that is served over plain HTTP.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// What `GET /readyz` answers.

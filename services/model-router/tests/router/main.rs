@@ -4,6 +4,7 @@
 mod bench;
 mod choices;
 mod contract;
+mod doors;
 mod failing;
 mod local;
 mod money;

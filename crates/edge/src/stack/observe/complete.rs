@@ -36,9 +36,7 @@ fn bare(headers: &HeaderMap) -> Option<Status> {
 
 fn fault(status: &Status, rule: Option<&MethodRule>, gate: &Gate) -> Fault {
     match (status.code(), rule) {
-        (Code::OutOfRange, _) => Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
-            .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
-            .with("bytes_max", gate.message_bytes_max),
+        (Code::OutOfRange, _) => too_large(gate),
         (Code::Unimplemented, Some(rule)) => {
             let path = rule.path();
             Fault::new(Code::Unimplemented, "RPC_NOT_IMPLEMENTED")
@@ -59,4 +57,11 @@ fn fault(status: &Status, rule: Option<&MethodRule>, gate: &Gate) -> Fault {
             Fault::new(Code::Unknown, "UNSPECIFIED_FAILURE").saying(status.message()).because(status.clone())
         }
     }
+}
+
+/// A request is larger than a message may be.
+pub(in crate::stack) fn too_large(gate: &Gate) -> Fault {
+    Fault::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
+        .saying(format!("a message may have at most {} bytes", gate.message_bytes_max))
+        .with("bytes_max", gate.message_bytes_max)
 }

@@ -1,0 +1,220 @@
+//! The router as the HTTP APIs that agents speak already: OpenAI Chat Completions and Anthropic Messages.
+//!
+//! A door is a translation at the rim and nothing else: the API's JSON becomes a `GenerateRequest`, passes the
+//! checks of one that came by gRPC, and its answer becomes the API's JSON. Promises that what the contract cannot
+//! express is refused by name, never dropped, and that nothing of a request or an answer is logged.
+
+mod anthropic;
+mod failure;
+mod fields;
+mod given;
+mod media;
+mod models;
+mod openai;
+mod request;
+mod stream;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use bulkhead_edge::{Call, HttpApi, Streaming, Violations, Voice};
+use bulkhead_proto::router::v1 as pb;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tonic::Status;
+use uuid::Uuid;
+
+use self::stream::{Begun, Events, Teller};
+use crate::chat::Object;
+use crate::grpc::status;
+use crate::service::{Command, Service};
+
+const GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/Generate";
+const STREAM_GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/StreamGenerate";
+const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
+
+/// Which configured model answered.
+const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
+/// How many attempts it took.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-bulkhead-attempts");
+/// What a stream is; nobody on the way is to keep it.
+const EVENT_STREAM: [(HeaderName, &str); 2] =
+    [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
+/// The name that one of the APIs has for `x-request-id`.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// One API: its words for what the contract says.
+struct Dialect {
+    /// Reads a request; every violation is told.
+    read: fn(Object, &mut Violations) -> Option<Asked>,
+    /// Writes an answer.
+    answer: fn(&pb::GenerateResponse, &Reply) -> Value,
+    /// Writes a stream for a caller who wants its usage or not.
+    events: fn(Reply, bool) -> Box<dyn Events>,
+    /// The API's names of the contract's fields; of a name with a dot, the end of a path.
+    names: &'static [(&'static str, &'static str)],
+    /// Tells failures.
+    voice: Voice,
+}
+
+/// A request in the contract's terms.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    /// Without an id and a context, which come as headers.
+    generate: pb::GenerateRequest,
+    /// The answer is to come as it is produced.
+    stream: bool,
+    /// And to tell its usage then.
+    usage: bool,
+    /// Of each turn, the place of the message that it was made of.
+    origins: Vec<usize>,
+}
+
+/// What an answer says beside what the model said.
+#[derive(Debug, Clone)]
+struct Reply {
+    request_id: Uuid,
+    /// The name that the caller asked for.
+    route: String,
+    time: Timestamp,
+}
+
+/// Every door, for the edge to guard.
+pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
+    let list = HttpApi {
+        path: "/v1/models",
+        handler: listing(service.clone()),
+        rpc: LIST_MODELS,
+        streaming: None,
+        voice: |headers| speaker(headers).voice,
+    };
+    vec![
+        HttpApi {
+            path: "/v1/chat/completions",
+            handler: generating(service.clone(), &openai::DIALECT),
+            rpc: GENERATE,
+            streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            voice: |_headers| openai::DIALECT.voice,
+        },
+        HttpApi {
+            path: "/v1/messages",
+            handler: generating(service.clone(), &anthropic::DIALECT),
+            rpc: GENERATE,
+            streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            voice: |_headers| anthropic::DIALECT.voice,
+        },
+        HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
+        list,
+    ]
+}
+
+/// Both APIs have the path `/v1/models`; the clients of one always send a header of its own.
+fn speaks_anthropic(headers: &HeaderMap) -> bool {
+    headers.contains_key("anthropic-version")
+}
+
+fn speaker(headers: &HeaderMap) -> &'static Dialect {
+    if speaks_anthropic(headers) { &anthropic::DIALECT } else { &openai::DIALECT }
+}
+
+fn generating(service: Service, dialect: &'static Dialect) -> MethodRouter {
+    post(move |request: Request| {
+        let service = service.clone();
+        async move { generate(&service, dialect, request).await.unwrap_or_else(Status::into_http) }
+    })
+}
+
+async fn generate(
+    service: &Service,
+    dialect: &'static Dialect,
+    request: Request,
+) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    let call = Call::within(&parts.extensions)?;
+    let mut asked = request::read(dialect, &parts.headers, &request::bytes(body).await?)?;
+    let origins = std::mem::take(&mut asked.origins);
+    let answered = if asked.stream {
+        streamed(service, dialect, &call, asked).await
+    } else {
+        whole(service, dialect, &call, asked.generate).await
+    };
+    answered.map_err(|status| request::renamed(status, dialect.names, &origins))
+}
+
+async fn whole(
+    service: &Service,
+    dialect: &Dialect,
+    call: &Call,
+    generate: pb::GenerateRequest,
+) -> Result<Response, Status> {
+    let command = request::command(generate, &service.catalog)?;
+    let reply = Reply::to(&command);
+    let response = service.generate(call, command).await?;
+    let body = Json((dialect.answer)(&response, &reply));
+    Ok((told(&response.model, response.attempts.len(), call), body).into_response())
+}
+
+async fn streamed(
+    service: &Service,
+    dialect: &Dialect,
+    call: &Call,
+    asked: Asked,
+) -> Result<Response, Status> {
+    let Asked { generate, usage, .. } = asked;
+    let is_structured = is_structured(generate.response_format.as_ref());
+    let command = request::stream_command(generate, &service.catalog)?;
+    let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
+    let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
+    let headers = told(&begun.teller.model, begun.teller.attempts, call);
+    Ok((headers, EVENT_STREAM, begun.into_body()).into_response())
+}
+
+fn is_structured(format: Option<&pb::ResponseFormat>) -> bool {
+    match format.map(pb::ResponseFormat::kind) {
+        Some(pb::ResponseFormatKind::JsonObject | pb::ResponseFormatKind::JsonSchema) => true,
+        Some(pb::ResponseFormatKind::Unspecified | pb::ResponseFormatKind::Text) | None => false,
+    }
+}
+
+impl Reply {
+    fn to(command: &Command) -> Self {
+        Self { request_id: command.request_id, route: command.route.name.clone(), time: bulkhead_edge::now() }
+    }
+}
+
+/// The headers of an answer.
+fn told(model: &str, attempts: usize, call: &Call) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(ATTEMPTS, HeaderValue::from(attempts))]);
+    // Names of models are words of the configuration, of letters and the like.
+    for (name, text) in [(MODEL, model), (REQUEST_ID, call.request_id())] {
+        if let Some(value) = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// What the answer to a dry run says beside its form: whom the request would have been sent to, in order.
+fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
+    let planned = || response.attempts.iter().map(|attempt| attempt.model.as_str()).collect::<Vec<_>>();
+    response.message.is_none().then(|| json!({ "dry_run": true, "planned": planned() }))
+}
+
+fn listing(service: Service) -> MethodRouter {
+    get(move |headers: HeaderMap| async move {
+        let names = service.catalog.routes().iter().map(|route| route.name.as_str()).collect();
+        Json(models::list(names, speaks_anthropic(&headers)))
+    })
+}
+
+fn finding(service: Service) -> MethodRouter {
+    get(move |axum::extract::Path(name): axum::extract::Path<String>, headers: HeaderMap| async move {
+        match service.catalog.route(&name) {
+            Some(route) => Json(models::one(&route.name, speaks_anthropic(&headers))).into_response(),
+            None => Status::from(status::route_not_found(&service.catalog)).into_http(),
+        }
+    })
+}

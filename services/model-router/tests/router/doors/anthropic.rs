@@ -1,0 +1,74 @@
+//! `POST /v1/messages`.
+
+use bulkhead_provider_sim::{Step, ToolCall};
+use serde_json::{Value, json};
+
+use super::{MESSAGES, post};
+use crate::bench::{Plan, bench};
+
+fn hello() -> Value {
+    let messages = json!([{ "role": "user", "content": "Sum up the minutes." }]);
+    json!({ "model": "default", "max_tokens": 99, "messages": messages })
+}
+
+#[tokio::test]
+async fn a_message_says_what_the_model_said_and_who_it_was() {
+    let bench = bench(Plan::default()).await;
+    bench.always("primary", Step::text("Three points.")).await;
+    let told = post(&bench, MESSAGES, &hello()).told().await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert_eq!(told.body["content"], json!([{ "type": "text", "text": "Three points." }]));
+    assert_eq!((&told.body["model"], &told.body["stop_reason"]), (&json!("default"), &json!("end_turn")));
+    assert!(told.body["usage"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+    assert_eq!(
+        (told.header("x-bulkhead-model"), told.header("x-bulkhead-attempts")),
+        (Some("primary"), Some("1"))
+    );
+    assert_eq!(told.header("request-id"), told.header("x-request-id"));
+}
+
+#[tokio::test]
+async fn tools_travel_there_and_back() {
+    let bench = bench(Plan::default()).await;
+    let call = ToolCall { name: "fs.read".into(), input: json!({ "path": "a.md" }) };
+    bench.always("primary", Step::tools([call])).await;
+    let mut asked = hello();
+    asked["tools"] = json!([{ "name": "fs.read", "input_schema": { "type": "object" } }]);
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    assert_eq!((told.status, &told.body["stop_reason"]), (200, &json!("tool_use")));
+    let wanted = &told.body["content"][0];
+    assert_eq!((&wanted["name"], &wanted["input"]), (&json!("fs.read"), &json!({ "path": "a.md" })));
+
+    let result =
+        json!({ "type": "tool_result", "tool_use_id": wanted["id"], "content": "Gone.", "is_error": true });
+    let messages = asked["messages"].as_array_mut().expect("a list");
+    messages.push(json!({ "role": "assistant", "content": told.body["content"] }));
+    messages.push(json!({ "role": "user", "content": [result] }));
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    let sent = &bench.received("primary").await[1].body;
+    assert_eq!(sent["messages"][2]["content"][0]["is_error"], true);
+}
+
+#[tokio::test]
+async fn failures_have_the_shape_of_the_api() {
+    let bench = bench(Plan::default()).await;
+    let mut asked = hello();
+    asked["model"] = json!("claude-opus");
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    let error = &told.body["error"];
+    assert_eq!((told.status, &error["type"]), (404, &json!("not_found_error")));
+    let message = "`model` must be the name of a configured route: default, cloud, short (ROUTE_NOT_FOUND)";
+    assert_eq!(error["message"], message);
+    assert_eq!(told.header("request-id"), told.body["request_id"].as_str());
+    assert_eq!(told.header("request-id"), told.header("x-request-id"));
+
+    let mut asked = hello();
+    asked["top_k"] = json!(7);
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    assert_eq!((told.status, &told.body["error"]["type"]), (400, &json!("invalid_request_error")));
+    assert_eq!(
+        told.body["error"]["message"],
+        "top_k: cannot be honoured here; leave it out (INVALID_REQUEST)"
+    );
+}
