@@ -264,6 +264,7 @@ fn every_command_that_calls_has_an_example_and_the_exit_codes() -> anyhow::Resul
         "executions undo",
         "models ls",
         "models explain",
+        "chat",
         "audit query",
         "agent run",
     ];

@@ -10,6 +10,7 @@ use crate::chaos::ChaosCommand;
 use crate::client::agent::AgentCommand;
 use crate::client::approvals::ApprovalsCommand;
 use crate::client::audit::QueryArguments;
+use crate::client::chat::ChatArguments;
 use crate::client::executions::ExecutionsCommand;
 use crate::client::exit;
 use crate::client::models::ModelsCommand;
@@ -70,6 +71,15 @@ enum Command {
     /// See which models there are and which would be asked.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Talk to a model, and see its answer as it comes and what it took.
+    ///
+    /// With a text it answers once. Attempts, remarks and what it took go to standard error. To a terminal the answer
+    /// goes as it comes; when a model fails in the middle, a line says that what came is void. Into a pipe it goes once
+    /// it is whole. Exits 1 when the model declined, or the answer is cut.
+    ///
+    /// Example: bulkhead chat "Why is the sky blue?" --sensitivity health
+    #[command(after_long_help = exit::HELP)]
+    Chat(Box<ChatArguments>),
     /// Let the reference agent work.
     #[command(subcommand)]
     Agent(AgentCommand),
@@ -122,6 +132,7 @@ impl Cli {
             Command::Tools(command) => command.run(),
             Command::Executions(command) => command.run(),
             Command::Models(command) => command.run(),
+            Command::Chat(arguments) => arguments.run(),
             Command::Agent(command) => command.run(),
             Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),
             Command::Certs(arguments) => arguments.run(),

@@ -1,4 +1,4 @@
-//! The commands that call running services: approvals, tools, executions, models, audit, agent.
+//! The commands that call running services: approvals, tools, executions, models, chat, audit, agent.
 //!
 //! Promises that nothing from outside reaches a terminal raw, that the exit code tells a script what happened,
 //! and that a call which may have had an effect is never repeated under another `request_id`.
@@ -7,6 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod approvals;
 mod arguments;
 pub(crate) mod audit;
+pub(crate) mod chat;
 pub(crate) mod executions;
 pub(crate) mod exit;
 pub(crate) mod failure;
@@ -77,14 +78,19 @@ where
 impl Client {
     fn ended(&self, ended: Result<Exit, ClientError>) -> ExitCode {
         let exit = ended.unwrap_or_else(|error| {
-            if self.output.json {
-                self.output.remark(&text::harmless_json(&error.document().to_string()));
-            } else {
-                self.output.remark(&format!("bulkhead: {}", error.explain()));
-            }
+            self.tell(&error);
             error.exit()
         });
         exit.into()
+    }
+
+    /// Says what went wrong, on standard error.
+    fn tell(&self, error: &ClientError) {
+        if self.output.json {
+            self.output.remark(&text::harmless_json(&error.document().to_string()));
+        } else {
+            self.output.remark(&format!("bulkhead: {}", error.explain()));
+        }
     }
 
     fn interrupted(&self) -> Exit {

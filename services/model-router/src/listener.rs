@@ -5,6 +5,8 @@
 //! whole is not shown before where it could not be taken back; and that whoever keeps the text, and discards what it is
 //! told to discard, has the answer's.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
@@ -32,8 +34,8 @@ pub enum Recovery {
 /// What happens on the way to an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
-    /// A model is asked.
-    Started { attempt: u32, model: String, continues: bool },
+    /// A model is asked, after another attempt failed if it is not the first.
+    Started { attempt: u32, model: String, continues: bool, after: Option<Attempt>, waited: Duration },
     /// What was given is void from this offset on, because this attempt failed.
     Reset { text_bytes_kept: u64, failed: Attempt },
     /// The next piece of the text.
@@ -67,8 +69,10 @@ pub(crate) struct Listener {
     given: Vec<Block>,
     /// Bytes of text that earlier models gave and this one goes on from.
     kept: usize,
+    /// The attempt that failed last.
+    failed: Option<Attempt>,
     /// What was given is void as soon as another attempt begins.
-    void: Option<Attempt>,
+    is_void: bool,
 }
 
 impl Listener {
@@ -76,19 +80,22 @@ impl Listener {
     pub(crate) fn new(recovery: Recovery, is_structured: bool) -> (Self, mpsc::Receiver<Event>) {
         let (events, listens) = mpsc::channel(EVENTS_AHEAD_MAX);
         let holds_text = is_structured && recovery == Recovery::Fail;
-        (Self { events, recovery, holds_text, attempts: 0, given: Vec::new(), kept: 0, void: None }, listens)
+        let (given, failed) = (Vec::new(), None);
+        (Self { events, recovery, holds_text, attempts: 0, given, kept: 0, failed, is_void: false }, listens)
     }
 
-    /// A model is asked.
-    pub(crate) async fn begin(&mut self, model: &str) {
-        if let Some(failed) = self.void.take() {
+    /// A model is asked, after a wait.
+    pub(crate) async fn begin(&mut self, model: &str, waited: Duration) {
+        let after = self.failed.take();
+        if let Some(failed) = after.clone().filter(|_| self.is_void) {
+            self.is_void = false;
             self.given.clear();
             self.kept = 0;
             self.tell(Event::Reset { text_bytes_kept: 0, failed }).await;
         }
         self.attempts += 1;
-        let continues = self.kept > 0;
-        self.tell(Event::Started { attempt: self.attempts, model: model.to_owned(), continues }).await;
+        let (attempt, model, continues) = (self.attempts, model.to_owned(), self.kept > 0);
+        self.tell(Event::Started { attempt, model, continues, after, waited }).await;
     }
 
     /// The next piece of the answer.
@@ -131,8 +138,9 @@ impl Listener {
     /// An attempt failed. `is_flawed`: it came to its end, and the answer is not what was asked for.
     pub(crate) fn broke(&mut self, failed: Attempt, is_flawed: bool) -> Sequel {
         let sequel = sequel(self.recovery, &self.given, is_flawed);
+        self.failed = Some(failed);
         match sequel {
-            Sequel::Anew if !self.given.is_empty() => self.void = Some(failed),
+            Sequel::Anew if !self.given.is_empty() => self.is_void = true,
             Sequel::GoOn => self.kept = output::text_of(&self.given).len(),
             Sequel::Anew | Sequel::Nothing => {}
         }
@@ -230,11 +238,11 @@ mod tests {
     /// What comes out when a model says a word and fails, and the next one says another and ends with a call.
     async fn played(recovery: Recovery, is_structured: bool) -> Vec<String> {
         let (mut listener, mut listens) = Listener::new(recovery, is_structured);
-        listener.begin("primary").await;
+        listener.begin("primary", Duration::ZERO).await;
         listener.hear(Delta::Text("Once".into())).await;
         listener.hear(Delta::ToolUse(call())).await;
         if listener.broke(failed(), false) != Sequel::Nothing {
-            listener.begin("fallback").await;
+            listener.begin("fallback", Duration::from_secs(1)).await;
             listener.hear(Delta::Text(" more".into())).await;
             listener.whole(&[Block::Text("Once more".into()), Block::ToolUse(call())]).await;
         }
@@ -242,7 +250,11 @@ mod tests {
         let mut told = Vec::new();
         while let Some(event) = listens.recv().await {
             told.push(match event {
-                Event::Started { attempt, model, continues } => format!("{attempt} {model} {continues}"),
+                Event::Started { attempt, model, continues, after, waited } => {
+                    let after = after
+                        .map_or_else(String::new, |after| format!(" after {} and {waited:?}", after.model));
+                    format!("{attempt} {model} {continues}{after}")
+                }
                 Event::Reset { text_bytes_kept, failed } => {
                     format!("reset {text_bytes_kept} {}", failed.model)
                 }
@@ -259,16 +271,29 @@ mod tests {
         let restart = played(Recovery::Restart, false).await;
         assert_eq!(
             restart,
-            ["1 primary false", "Once", "reset 0 primary", "2 fallback false", " more", "fs.read"]
+            [
+                "1 primary false",
+                "Once",
+                "reset 0 primary",
+                "2 fallback false after primary and 1s",
+                " more",
+                "fs.read"
+            ]
         );
         let go_on = played(Recovery::Continue, false).await;
-        assert_eq!(go_on, ["1 primary false", "Once", "2 fallback true", " more", "fs.read"]);
+        assert_eq!(
+            go_on,
+            ["1 primary false", "Once", "2 fallback true after primary and 1s", " more", "fs.read"]
+        );
         assert_eq!(played(Recovery::Fail, false).await, ["1 primary false", "Once"]);
     }
 
     #[tokio::test]
     async fn what_cannot_be_taken_back_is_checked_before_it_is_shown() {
         let held = played(Recovery::Fail, true).await;
-        assert_eq!(held, ["1 primary false", "2 fallback false", "Once more", "fs.read"]);
+        assert_eq!(
+            held,
+            ["1 primary false", "2 fallback false after primary and 1s", "Once more", "fs.read"]
+        );
     }
 }

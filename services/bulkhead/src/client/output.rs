@@ -41,6 +41,12 @@ impl Output {
         self.settle(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()))
     }
 
+    /// A piece of a text for people that goes on, as it is.
+    pub(crate) fn piece(&self, piece: &str) -> Result<(), ClientError> {
+        let mut out = anstream::stdout().lock();
+        self.settle(write!(out, "{piece}").and_then(|()| out.flush()))
+    }
+
     /// One JSON document.
     pub(crate) fn document(&self, value: &Value) -> Result<(), ClientError> {
         self.raw(&format!("{value:#}"))
@@ -64,6 +70,12 @@ impl Output {
             }
             other => Ok(other?),
         }
+    }
+
+    /// A piece of what is said beside the answer and goes on.
+    pub(crate) fn aside(&self, piece: &str) {
+        // Nobody is left to tell when standard error is closed.
+        drop(write!(anstream::stderr(), "{piece}"));
     }
 
     /// A remark beside the answer, for people: progress, questions, what to do next.

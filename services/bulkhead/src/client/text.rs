@@ -22,6 +22,19 @@ pub(crate) fn block(text: &str, indent: &str) -> String {
     text.split_terminator('\n').map(|line| format!("{indent}{}\n", harmless(line))).collect()
 }
 
+/// A piece of a text that comes piece by piece, harmless. Its line ends stand, and so do blanks: whether one trails is
+/// not known before the next piece.
+pub(crate) fn flowing(piece: &str) -> String {
+    let mut text = String::with_capacity(piece.len());
+    for character in piece.chars() {
+        match character {
+            '\n' => text.push(character),
+            _ => spell(character, &mut text),
+        }
+    }
+    text
+}
+
 /// One line of at most `characters_max` characters, for a cell or a line of progress. Only where the whole
 /// stands elsewhere.
 pub(crate) fn short(text: &str, characters_max: usize) -> String {
@@ -96,6 +109,11 @@ mod tests {
     #[test]
     fn a_block_keeps_every_line_and_shows_carriage_returns() {
         assert_eq!(block("one\r\n\ntwo", "  "), "  one<U+000D>\n  \n  two\n");
+    }
+
+    #[test]
+    fn a_piece_keeps_line_ends_and_blanks_and_nothing_that_a_terminal_acts_on() {
+        assert_eq!(flowing("one \n\ttwo \r\u{1b}[2J "), "one \n\ttwo <U+000D><U+001B>[2J ");
     }
 
     #[test]

@@ -86,14 +86,16 @@ pub(crate) fn relative(time: Timestamp, now: Timestamp) -> String {
 
 /// `1.2 s` or `35 ms`; empty when it is absent.
 pub(crate) fn span(duration: Option<&prost_types::Duration>) -> String {
-    let std = duration.and_then(|duration| Duration::try_from(*duration).ok());
-    std.map_or_else(String::new, |std| {
-        if std.as_secs() > 0 {
-            format!("{:.1} s", std.as_secs_f64())
-        } else {
-            format!("{} ms", std.as_millis())
-        }
-    })
+    duration.and_then(|duration| Duration::try_from(*duration).ok()).map_or_else(String::new, lasted)
+}
+
+/// `1.2 s` or `35 ms`.
+pub(crate) fn lasted(duration: Duration) -> String {
+    if duration.as_secs() > 0 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         let span = chat_span(target);
         let started = Instant::now();
         self.record.begin(&entry.name, attempting.waited, bulkhead_edge::now());
-        let said = self.ask(entry, attempting.asked, slot).instrument(span.clone()).await;
+        let said = self.ask(entry, &attempting, slot).instrument(span.clone()).await;
         note(turn, slot, &said.result);
         let result = match said.result {
             Ok(answer) => self.check(answer, attempting.models_left > 1).await,
@@ -100,17 +100,17 @@ impl<'a> Run<'a> {
         result
     }
 
-    async fn ask(&mut self, entry: &Entry, asked: &Clearance, slot: Slot) -> Said {
+    async fn ask(&mut self, entry: &Entry, attempting: &Attempting<'_>, slot: Slot) -> Said {
         let attempt_id = Uuid::now_v7().simple().to_string();
         if self.listener.is_none() {
             let brief = self.brief(entry, slot.timeout, slot, attempt_id);
-            let called = entry.upstream.call(asked, brief).await;
+            let called = entry.upstream.call(attempting.asked, brief).await;
             let result = called.unwrap_or_else(|| Err(not_cleared())).map_err(Failed::from);
             return Said { result, first_token: None };
         }
         // Once it speaks, the caller's time is its only limit; that it goes on speaking is seen to below.
         let brief = self.brief(entry, self.remaining(), slot, attempt_id);
-        self.hear(entry, asked, brief).await
+        self.hear(entry, attempting, brief).await
     }
 
     /// How long a model may take until it answers, or says its first word: as the route says, else as it says itself.
@@ -128,12 +128,12 @@ impl<'a> Run<'a> {
         Brief { timeout, first_token_timeout: slot.timeout, idle_timeout, attempt_id }
     }
 
-    async fn hear(&mut self, entry: &Entry, asked: &Clearance, brief: Brief) -> Said {
+    async fn hear(&mut self, entry: &Entry, attempting: &Attempting<'_>, brief: Brief) -> Said {
         let started = Instant::now();
         if let Some(listener) = &mut self.listener {
-            listener.begin(&entry.name).await;
+            listener.begin(&entry.name, attempting.waited).await;
         }
-        let opened = entry.upstream.stream(asked, brief).await;
+        let opened = entry.upstream.stream(attempting.asked, brief).await;
         let mut stream = match opened.unwrap_or_else(|| Err(not_cleared())) {
             Ok(stream) => stream,
             Err(failure) => return Said { result: Err(failure.into()), first_token: None },

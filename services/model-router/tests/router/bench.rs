@@ -406,6 +406,8 @@ pub(crate) struct Heard {
     pub(crate) asked: Vec<String>,
     pub(crate) resets: Vec<pb::AttemptReset>,
     pub(crate) completed: Option<pb::StreamCompleted>,
+    /// What failed before each model was asked; empty: nothing.
+    pub(crate) after: Vec<String>,
     pub(crate) failed: Option<pb::StreamFailed>,
     pub(crate) status: Option<Status>,
 }
@@ -420,6 +422,7 @@ impl Heard {
             Some(Event::AttemptStarted(started)) => {
                 let mark = if started.continues { "+" } else { "" };
                 self.asked.push(format!("{}{mark}", started.model));
+                self.after.push(started.after.map(|failed| failed.error_kind).unwrap_or_default());
             }
             Some(Event::AttemptReset(reset)) => {
                 self.text.truncate(usize::try_from(reset.text_bytes_kept).expect("an offset"));

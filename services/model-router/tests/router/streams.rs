@@ -100,6 +100,7 @@ async fn a_failure_before_the_first_token_is_no_business_of_the_callers() {
             let heard = bench.stream(request()).await;
             assert_eq!(heard.asked, ["primary", "fallback"], "{provider} {step:?}");
             assert_eq!((heard.text.as_str(), heard.resets.len()), ("here", 0));
+            assert!(heard.after[0].is_empty() && !heard.after[1].is_empty(), "{:?}", heard.after);
             assert_eq!(heard.answer().model, "fallback");
         }
     }
@@ -118,6 +119,7 @@ async fn restart_tells_what_to_discard_and_the_next_model_begins_anew() {
             let reset = heard.resets.first().expect("a reset");
             let failed = reset.failed.as_ref().expect("what failed");
             assert_eq!((reset.text_bytes_kept, failed.error_kind.as_str()), (0, kind), "{provider} {how:?}");
+            assert_eq!(heard.after, ["", kind], "{provider} {how:?}");
             assert_eq!(heard.text, "The whole story.", "{provider} {how:?}");
             let answer = heard.answer();
             assert_eq!(text_of(answer.message.as_ref()), heard.text);

@@ -1,5 +1,6 @@
 //! The messages of a stream.
 
+use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 use pb::content_block::Block as Wire;
 use pb::stream_generate_response::Event as Told;
@@ -15,8 +16,15 @@ use crate::listener::Event;
 pub(crate) fn event(event: Event) -> pb::StreamGenerateResponse {
     match event {
         Event::Text(text) => pb::StreamGenerateResponse { text, event: None },
-        Event::Started { attempt, model, continues } => {
-            told(Told::AttemptStarted(pb::AttemptStarted { attempt, model, continues }))
+        Event::Started { attempt: number, model, continues, after, waited } => {
+            let (after, waited) = (after.as_ref().map(attempt), Some(wire::duration(waited)));
+            told(Told::AttemptStarted(pb::AttemptStarted {
+                attempt: number,
+                model,
+                continues,
+                after,
+                waited,
+            }))
         }
         Event::Reset { text_bytes_kept, failed } => {
             let failed = Some(attempt(&failed));
@@ -42,7 +50,7 @@ pub(crate) fn failed(status: &Status, given: Vec<Block>, attempts: &[Attempt]) -
         message: status.message().to_owned(),
         partial: (!given.is_empty()).then(|| message(given)),
         attempts: attempts.iter().map(attempt).collect(),
-        retry_after: retry_delay.map(bulkhead_edge::wire::duration),
+        retry_after: retry_delay.map(wire::duration),
     }))
 }
 
@@ -50,7 +58,7 @@ pub(crate) fn failed(status: &Status, given: Vec<Block>, attempts: &[Attempt]) -
 pub(crate) fn replay(completed: pb::StreamCompleted) -> Vec<pb::StreamGenerateResponse> {
     let response = completed.response.clone().unwrap_or_default();
     let attempt = u32::try_from(response.attempts.len()).unwrap_or(u32::MAX);
-    let started = pb::AttemptStarted { attempt, model: response.model, continues: false };
+    let started = pb::AttemptStarted { attempt, model: response.model, ..pb::AttemptStarted::default() };
     let blocks = response.message.unwrap_or_default().content.into_iter().filter_map(|content| content.block);
     let mut messages = vec![told(Told::AttemptStarted(started))];
     messages.extend(blocks.filter_map(|block| match block {
