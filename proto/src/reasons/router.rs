@@ -15,6 +15,53 @@ pub(super) const REASONS: &[Reason] = &[
         metadata: &[],
     },
     Reason {
+        name: "BUDGET_EXHAUSTED",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "a budget of the tenant or the session does not pay for another call: what it spent, what is kept back \
+                  for open calls and what this one may cost are more than its stop",
+        advice: "with a RetryInfo, send the same request after the delay; without one, ask the operator to raise the \
+                 budget, or wait for its next period",
+        metadata: &[
+            "budget",
+            "spent_usd_micros",
+            "reserved_usd_micros",
+            "stop_usd_micros",
+            "estimate_usd_micros",
+            "route",
+            "local_only",
+            "attempts",
+        ],
+    },
+    Reason {
+        name: "CALLER_RATE_LIMITED",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterWaiting,
+        meaning: "a limit of the caller or its tenant has not enough left in this minute, in requests or in tokens; no \
+                  model was called",
+        advice: "with a RetryInfo, send the same request after the delay; without one it is more than a whole minute \
+                 has: send less, or ask for a shorter answer",
+        metadata: &["limit", "tokens"],
+    },
+    Reason {
+        name: "COST_LIMIT_REACHED",
+        codes: &[Code::ResourceExhausted],
+        happened: Happened::No,
+        retry: Retry::AfterChange,
+        meaning: "another attempt may cost more than the request or its route allows; `attempts` says what was tried",
+        advice: "raise `limits.cost_usd_micros_max`, or ask for a shorter answer with `max_output_tokens`",
+        metadata: &[
+            "cost_usd_micros_max",
+            "cost_usd_micros",
+            "estimate_usd_micros",
+            "route",
+            "local_only",
+            "attempts",
+        ],
+    },
+    Reason {
         name: "LOCAL_MODELS_DOWN",
         codes: &[Code::Unavailable],
         happened: Happened::No,

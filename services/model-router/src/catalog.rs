@@ -1,10 +1,12 @@
 //! The configured models and routes, and what is known of them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::balance::Draw;
 use crate::config::{Config, ModelConfig, RouteConfig, Terms};
 use crate::health::{Health, ModelState};
+use crate::limit::Limits;
 use crate::plan::{self, Candidate, Excluded, Needs, Overlong, Plan};
 use crate::schedule::Policy;
 use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
@@ -16,6 +18,7 @@ pub struct Catalog {
     routes: Vec<RouteConfig>,
     health: Health,
     policy: Policy,
+    limits: Arc<Limits>,
 }
 
 /// A model with its client.
@@ -45,7 +48,8 @@ impl Catalog {
     pub fn new(config: &Config, now: Instant) -> Result<Self, UpstreamError> {
         let models = config.models.iter().map(|model| entry(model, config)).collect::<Result<Vec<_>, _>>()?;
         let health = Health::new(models.len(), config.health, now);
-        Ok(Self { models, routes: config.routes.clone(), health, policy: config.retry })
+        let limits = Arc::new(Limits::new(config));
+        Ok(Self { models, routes: config.routes.clone(), health, policy: config.retry, limits })
     }
 
     /// The route of that name.
@@ -76,6 +80,12 @@ impl Catalog {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// How much may be asked of whom.
+    #[must_use]
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// The waits that are allowed.
@@ -115,7 +125,8 @@ impl Catalog {
         let window = entry.terms.context_window_tokens;
         let overlong = window.filter(|window| needs.size.tokens_min() > *window);
         let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });
-        Some(Candidate { index, name, local, attempts_max, weight, inexpressible, overlong, state })
+        let room = self.limits.look(index, needs.size, now);
+        Some(Candidate { index, name, local, attempts_max, weight, inexpressible, overlong, state, room })
     }
 }
 

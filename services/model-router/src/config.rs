@@ -1,5 +1,7 @@
 //! The table `[model-router]` of the configuration.
 
+mod budgets;
+mod limits;
 mod model;
 mod route;
 mod terms;
@@ -13,11 +15,13 @@ use ipnet::IpNet;
 
 use crate::circuit::CircuitPolicy;
 use crate::health::HealthPolicy;
+use crate::ledger::BudgetConfig;
 use crate::network::LocalNetworks;
 use crate::proxy::ProxyUrl;
 use crate::schedule::Policy;
 use crate::upstream::Target;
 
+pub use limits::{Allowance, LimitConfig, LimitScope};
 pub use route::{Fallbacks, RouteConfig, Timeouts};
 pub use terms::Terms;
 
@@ -46,6 +50,10 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// Every route.
     pub routes: Vec<RouteConfig>,
+    /// How much callers may ask for.
+    pub limits: Vec<LimitConfig>,
+    /// What tenants and sessions may spend.
+    pub budgets: Vec<BudgetConfig>,
 }
 
 /// A configured model.
@@ -65,6 +73,8 @@ pub struct ModelConfig {
     pub attempts_max: u32,
     /// Its size and its prices.
     pub terms: Terms,
+    /// How much it may be asked.
+    pub allowance: Allowance,
 }
 
 impl Config {
@@ -98,6 +108,11 @@ impl Config {
         let mut seen = Vec::new();
         let routes =
             table.tables("route", |table| RouteConfig::read(table, &names, &mut seen)).unwrap_or_default();
+        let mut seen = Vec::new();
+        let limits = table.tables("limit", |table| LimitConfig::read(table, &mut seen)).unwrap_or_default();
+        let mut seen = Vec::new();
+        let budgets =
+            table.tables("budget", |table| BudgetConfig::read(table, &models, &mut seen)).unwrap_or_default();
         Some(Self {
             edge: edge?,
             audit: audit?,
@@ -110,6 +125,8 @@ impl Config {
             health,
             models,
             routes,
+            limits,
+            budgets,
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::chat::Answer;
 use crate::config::RouteConfig;
 use crate::failure::Failure;
+use crate::meter::Denied;
 use crate::output::Flaw;
 use crate::plan::{Excluded, Needs, Plan, Reason};
 
@@ -46,6 +47,8 @@ pub(crate) enum Unanswered {
     OutputInvalid(Flaw),
     /// It does not fit into any model that may see it; nothing was sent.
     TooLong { excluded: Vec<Excluded> },
+    /// A budget or the request's own caps stand against the models that are left.
+    Denied(Denied),
     /// The request itself is wrong, or too long for every model.
     Rejected,
     /// Every model was tried or left out.
@@ -58,7 +61,10 @@ impl Unanswered {
     /// Whether nothing was sent because of what the request is.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::NoLocalModel { .. } | Self::NotExpressible { .. } | Self::TooLong { .. } => true,
+            Self::NoLocalModel { .. }
+            | Self::NotExpressible { .. }
+            | Self::TooLong { .. }
+            | Self::Denied(_) => true,
             Self::LocalModelsDown { .. }
             | Self::Broken(_)
             | Self::OutputInvalid(_)
@@ -76,6 +82,8 @@ impl Unanswered {
             Self::NotExpressible { .. } => "REQUEST_NOT_EXPRESSIBLE",
             Self::Broken(_) => "STREAM_BROKEN",
             Self::OutputInvalid(_) => "OUTPUT_INVALID",
+            Self::Denied(Denied::Cap(_)) => "COST_LIMIT_REACHED",
+            Self::Denied(Denied::Exhausted(_)) => "BUDGET_EXHAUSTED",
             Self::TooLong { .. } | Self::Rejected => "REQUEST_REJECTED_BY_MODEL",
             Self::Exhausted { .. } => "NO_MODEL_ANSWERED",
             Self::Deadline => "DEADLINE_EXCEEDED",

@@ -1,5 +1,6 @@
 //! One short method per RPC: convert, call, convert.
 
+mod budgets;
 pub(crate) mod convert;
 mod explain;
 pub(crate) mod status;
@@ -84,18 +85,27 @@ impl ModelRouterService for Grpc {
         let page = Page::read(request.page_size, &request.page_token, "", &mut violations);
         let page = violations.finish(Some(page))?;
         let all = explain::models(&self.service.catalog, Instant::now(), bulkhead_edge::now());
-        Ok(Response::new(cut(all, page)))
+        let (models, next) = cut(all, page);
+        let next_page_token = next.map_or_else(String::new, |cursor| page::token(cursor, ""));
+        Ok(Response::new(pb::ListModelsResponse { models, next_page_token }))
+    }
+
+    async fn list_budgets(
+        &self,
+        request: Request<pb::ListBudgetsRequest>,
+    ) -> Result<Response<pb::ListBudgetsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let question = budgets::question(request.into_inner())?;
+        let all = self.service.budgets(call.tenant(), &question.session_id).await?;
+        Ok(Response::new(budgets::answer(all, &question)))
     }
 }
 
-/// The page of a sorted list. The cursor is the number of models before it.
-fn cut(all: Vec<pb::Model>, page: Page) -> pb::ListModelsResponse {
+/// The page of a sorted list, and the cursor of the next one: the number of rows before it.
+fn cut<T>(all: Vec<T>, page: Page) -> (Vec<T>, Option<u64>) {
     let skip = usize::try_from(page.after.unwrap_or(0)).unwrap_or(usize::MAX);
     let size = usize::try_from(page.size).unwrap_or(usize::MAX);
     let end = skip.saturating_add(size);
-    let next_page_token = match u64::try_from(end) {
-        Ok(cursor) if end < all.len() => page::token(cursor, ""),
-        Ok(_) | Err(_) => String::new(),
-    };
-    pb::ListModelsResponse { models: all.into_iter().skip(skip).take(size).collect(), next_page_token }
+    let next = u64::try_from(end).ok().filter(|_| end < all.len());
+    (all.into_iter().skip(skip).take(size).collect(), next)
 }

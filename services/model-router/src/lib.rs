@@ -22,8 +22,10 @@ pub mod failure;
 mod generate;
 mod grpc;
 pub mod health;
+pub mod ledger;
 pub mod limit;
 mod listener;
+mod meter;
 mod metrics;
 pub mod network;
 pub mod output;
@@ -36,6 +38,7 @@ pub mod schedule;
 
 mod service;
 mod slots;
+pub mod spend;
 pub mod tokens;
 pub mod upstream;
 
@@ -54,6 +57,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 
 use catalog::Catalog;
+use ledger::Ledger;
+use meter::Meters;
 use record::{CALLS_MAX, Recorder};
 use service::Service;
 use slots::Slots;
@@ -92,7 +97,10 @@ pub async fn serve(
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
     let recorder =
         Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
-    let service = Service { catalog, recorder, replay: Memory::default(), streams: Memory::default() };
+    let ledger = Ledger::new(config.budgets, store.clone());
+    let meters = Meters::new(&config.models, Arc::clone(catalog.limits()), ledger);
+    let service =
+        Service { catalog, recorder, meters, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     let edge = edge.with_apis(doors::apis(&service));

@@ -123,7 +123,7 @@ impl Listener {
 
     /// Gives an answer that was heard before, whole: of a model that declined, when nobody gave a better one.
     pub(crate) async fn again(&mut self, model: &str, blocks: &[Block]) {
-        self.begin(model).await;
+        self.begin(model, Duration::ZERO).await;
         for delta in blocks.iter().cloned().filter_map(Delta::of) {
             self.hear(delta).await;
         }

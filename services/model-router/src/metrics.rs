@@ -1,7 +1,7 @@
 //! What the router counts, as docs/metrics.md lists it. Attributes are names from the configuration.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bulkhead_telemetry::metrics::{self, Counter, Histogram, KeyValue};
 
@@ -29,23 +29,58 @@ static ATTEMPTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     metrics::counter("bulkhead.router.attempts", "Requests to models, by model and outcome.", &[])
 });
 
-/// Shows the circuits of the models as they are when somebody looks.
+static PLACE_WAITS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let description = "Wait for a place among the requests that a model has at a time.";
+    metrics::seconds("bulkhead.router.limiter.wait.duration", description)
+});
+
+/// An attempt waited so long for a place among a model's requests.
+pub(crate) fn waited_for_place(model: &str, waited: Duration) {
+    PLACE_WAITS.record(waited.as_secs_f64(), &[KeyValue::new("bulkhead.model", model.to_owned())]);
+}
+
+/// Shows the circuits of the models, and what they are sent at a time, as they are when somebody looks.
 pub(crate) fn observe(catalog: &Arc<Catalog>) {
+    let description = "1 for the state that the circuit of a model is in, 0 for the others.";
+    observe_models(catalog, "bulkhead.router.circuit", description, |catalog, index| {
+        let now = Instant::now();
+        let is = catalog.health().state(index, now).circuit(now);
+        let states = Circuit::ALL.map(|circuit| (Some(circuit.as_str()), u64::from(circuit == is)));
+        states.to_vec()
+    });
+    let description = "Requests that are open at a model.";
+    observe_models(catalog, "bulkhead.router.concurrency.open", description, |catalog, index| {
+        let concurrency = catalog.limits().concurrency(index);
+        concurrency.map(|concurrency| (None, concurrency.open().into())).into_iter().collect()
+    });
+    let description = "Requests that may be open at a model.";
+    observe_models(catalog, "bulkhead.router.concurrency.limit", description, |catalog, index| {
+        let concurrency = catalog.limits().concurrency(index);
+        concurrency.map(|concurrency| (None, concurrency.limit().into())).into_iter().collect()
+    });
+}
+
+/// What is seen of a model: its value, or one for each of its states.
+type Seen = Vec<(Option<&'static str>, u64)>;
+
+fn observe_models(
+    catalog: &Arc<Catalog>,
+    name: &'static str,
+    description: &'static str,
+    look: impl Fn(&Catalog, usize) -> Seen + Send + Sync + 'static,
+) {
     let catalog = Arc::downgrade(catalog);
     let _registered = metrics::meter()
-        .u64_observable_gauge("bulkhead.router.circuit")
-        .with_description("1 for the state that the circuit of a model is in, 0 for the others.")
+        .u64_observable_gauge(name)
+        .with_description(description)
         .with_callback(move |observer| {
             let Some(catalog) = catalog.upgrade() else { return };
-            let now = Instant::now();
             for (index, model) in catalog.models().iter().enumerate() {
-                let is = catalog.health().state(index, now).circuit(now);
-                for circuit in Circuit::ALL {
-                    let attributes = [
-                        KeyValue::new("bulkhead.model", model.name.clone()),
-                        KeyValue::new("state", circuit.as_str()),
-                    ];
-                    observer.observe(u64::from(circuit == is), &attributes);
+                for (state, value) in look(&catalog, index) {
+                    let model = KeyValue::new("bulkhead.model", model.name.clone());
+                    let state = state.map(|state| KeyValue::new("state", state));
+                    let attributes: Vec<KeyValue> = [model].into_iter().chain(state).collect();
+                    observer.observe(value, &attributes);
                 }
             }
         })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::balance::{self, Balance, Draw, Member};
 use crate::chat::Prompt;
 use crate::health::{Block, ModelState};
+use crate::limit::minute::Fit;
 use crate::tokens::Size;
 
 /// What a request asks of a model.
@@ -55,6 +56,8 @@ pub struct Candidate {
     pub overlong: Option<Overlong>,
     /// What is known of it.
     pub state: ModelState,
+    /// Whether its limits have room for the request.
+    pub room: Fit,
 }
 
 /// The order of things.
@@ -77,7 +80,7 @@ pub struct Planned {
     pub local: bool,
     /// At most this many attempts.
     pub attempts_max: u32,
-    /// What its server still wants to be left alone; zero in general.
+    /// How long its server still wants to be left alone, or its limit has no room; zero in general.
     pub wait: Duration,
 }
 
@@ -107,6 +110,8 @@ pub enum Reason {
     MarkedUnusable,
     /// Its server asked for a wait beyond our patience.
     DelayedByServer,
+    /// A limit that is set for it here, or that its provider says is used up, has no room within our patience.
+    RateLimitedHere,
 }
 
 impl Reason {
@@ -119,6 +124,7 @@ impl Reason {
             Self::ContextLength => "CONTEXT_LENGTH",
             Self::MarkedUnusable => "MARKED_UNUSABLE",
             Self::DelayedByServer => "DELAYED_BY_SERVER",
+            Self::RateLimitedHere => "RATE_LIMITED_HERE",
         }
     }
 }
@@ -195,7 +201,20 @@ pub fn judge(
         );
         return excluded(Reason::DelayedByServer, Some(now + wait), detail);
     }
-    Ok(wait)
+    let room = match candidate.room {
+        Fit::Now => Duration::ZERO,
+        Fit::At(until) => until.saturating_duration_since(now),
+        Fit::Never => {
+            let detail = "the request is more than its limit has in a whole minute".to_owned();
+            return excluded(Reason::RateLimitedHere, None, detail);
+        }
+    };
+    if room > patience {
+        let (left, patience) = (room.as_millis(), patience.as_millis());
+        let detail = format!("its limit has no room for {left} ms more; patience is {patience} ms");
+        return excluded(Reason::RateLimitedHere, Some(now + room), detail);
+    }
+    Ok(wait.max(room))
 }
 
 fn too_long(Overlong { size, window_tokens }: Overlong) -> String {
@@ -244,6 +263,7 @@ mod tests {
             inexpressible: vec![],
             overlong: None,
             state: ModelState::new(now),
+            room: Fit::Now,
         }
     }
 
@@ -301,6 +321,19 @@ mod tests {
         let told =
             "the prompt has some 30000 tokens and the answer may have 500; its context window has 8192";
         assert_eq!((plan.excluded[0].detail.as_str(), plan.excluded[0].until), (told, None));
+    }
+
+    #[test]
+    fn a_limit_without_room_is_waited_for_within_patience() {
+        let now = Instant::now();
+        let mut chain = chain(now);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        (chain[0].room, chain[1].room, chain[2].room) = (Fit::At(at(11)), Fit::Never, Fit::At(at(10)));
+        let plan = plan(&chain, false, PATIENCE, now);
+        let excluded = vec![("primary", "RATE_LIMITED_HERE"), ("fallback", "RATE_LIMITED_HERE")];
+        assert_eq!(summary(&plan), (vec!["local"], excluded));
+        assert_eq!(plan.planned[0].wait, Duration::from_secs(10));
+        assert_eq!((plan.excluded[0].until, plan.excluded[1].until), (Some(at(11)), None));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
+use crate::ledger;
+use crate::meter::{Closing, Meter};
 use crate::price;
 use upkeep::Conditions;
 
@@ -109,12 +111,18 @@ impl Recorder {
     }
 
     /// Reserves room for a call's event.
-    pub(crate) async fn open(&self, draft: EventDraft, facts: Facts) -> Result<CallRecord, RecordError> {
+    pub(crate) async fn open(
+        &self,
+        draft: EventDraft,
+        facts: Facts,
+        meter: Meter,
+    ) -> Result<CallRecord, RecordError> {
         let permit = self.reserve().await.inspect_err(|error| self.conditions.failed(error))?;
         self.conditions.has_room();
         Ok(CallRecord {
             open: Some(Open { draft, facts, permit, began: Instant::now() }),
             recorder: self.clone(),
+            meter,
             attempts: Vec::new(),
             running: None,
         })
@@ -140,12 +148,13 @@ impl Recorder {
         &self,
         draft: EventDraft,
         permit: OwnedSemaphorePermit,
+        closing: Closing,
     ) -> oneshot::Receiver<Result<i64, RecordError>> {
         let (reply, written) = oneshot::channel();
-        let outbox = self.outbox.clone();
+        let (store, outbox) = (self.store.clone(), self.outbox.clone());
         let conditions = self.conditions.clone();
         self.tasks.spawn("model-call-event", async move {
-            let result = outbox.append::<RecordError>(draft).await;
+            let result = store_all(&store, &outbox, draft, closing).await;
             drop(permit);
             match &result {
                 Ok(_) => conditions.written(),
@@ -157,6 +166,34 @@ impl Recorder {
         });
         written
     }
+}
+
+/// What a call spent, its event, and what has to be told of budgets: all of it or nothing.
+async fn store_all(
+    store: &Store,
+    outbox: &Outbox,
+    draft: EventDraft,
+    closing: Closing,
+) -> Result<i64, RecordError> {
+    let Closing { savings, events } = closing;
+    if savings.entries().is_empty() && events.is_empty() {
+        return outbox.append(draft).await;
+    }
+    let (entries, queue) = (savings.entries().to_vec(), outbox.clone());
+    let write = store.writer().write(move |connection| {
+        Box::pin(async move {
+            ledger::write(connection, &entries).await.map_err(WriteError::NotWritten)?;
+            let place = queue.enqueue(connection, draft).await?;
+            for event in events {
+                queue.enqueue(connection, event).await?;
+            }
+            Ok::<_, RecordError>(place)
+        })
+    });
+    let place = write.await?;
+    savings.saved();
+    outbox.wake();
+    Ok(place)
 }
 
 /// How many events wait for the audit service. Rows leave only from the front, so the ends of the range tell
@@ -172,6 +209,7 @@ async fn waiting(store: &Store) -> Result<i64, sqlx::Error> {
 pub(crate) struct CallRecord {
     open: Option<Open>,
     recorder: Recorder,
+    meter: Meter,
     attempts: Vec<Attempt>,
     running: Option<Running>,
 }
@@ -196,6 +234,7 @@ impl CallRecord {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, model: &str, waited: Duration, start: Timestamp) {
         self.running = Some(Running { model: model.to_owned(), waited, start, began: Instant::now() });
+        self.meter.sent();
     }
 
     /// When the running attempt began.
@@ -206,7 +245,13 @@ impl CallRecord {
     /// It is over.
     pub(crate) fn end(&mut self, attempt: Attempt) {
         self.running = None;
+        self.meter.ended(&attempt);
         self.attempts.push(attempt);
+    }
+
+    /// What the call takes of limits and budgets.
+    pub(crate) fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
     }
 
     /// Every attempt so far.
@@ -217,8 +262,9 @@ impl CallRecord {
     /// Stores the event; the answer may go out once this returns.
     pub(crate) async fn close(mut self, ending: &Ending) -> Result<Vec<Attempt>, RecordError> {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
+        let closing = self.meter.close(bulkhead_edge::now());
         let (draft, permit) = self.complete(open, ending);
-        self.recorder.write(draft, permit).await.map_err(RecordError::Lost)??;
+        self.recorder.write(draft, permit, closing).await.map_err(RecordError::Lost)??;
         Ok(std::mem::take(&mut self.attempts))
     }
 
@@ -250,8 +296,9 @@ impl Drop for CallRecord {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
             let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
+            let closing = self.meter.close(bulkhead_edge::now());
             let (draft, permit) = self.complete(open, &ending);
-            drop(self.recorder.write(draft, permit));
+            drop(self.recorder.write(draft, permit, closing));
         }
     }
 }

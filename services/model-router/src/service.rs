@@ -3,7 +3,7 @@
 mod stream;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bulkhead_edge::Call;
 use bulkhead_idempotency::memory::Memory;
@@ -22,10 +22,14 @@ use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
 use crate::grpc::convert;
+use crate::ledger::{Exhausted, Statement};
 use crate::listener::Recovery;
+use crate::meter::{Caller, Meters, Refusal};
 use crate::output::Rules;
 use crate::plan::Needs;
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
+use crate::spend::Caps;
+use crate::tokens::Size;
 
 pub(crate) use stream::Messages;
 
@@ -39,6 +43,8 @@ pub(crate) struct Command {
     pub(crate) rules: Arc<Rules>,
     pub(crate) sensitivity: Vec<Sensitivity>,
     pub(crate) context: RunContext,
+    /// What the request may take; what it does not say, its route says.
+    pub(crate) caps: Caps,
     /// Of a stream, in place of the route's: a door that cannot say what is void.
     pub(crate) recovery: Option<Recovery>,
 }
@@ -50,10 +56,24 @@ pub(crate) enum GenerateError {
     RequestIdReused { request_id: Uuid },
     /// The route did not answer.
     Unanswered { route: String, local_only: bool, attempts: Vec<Attempt>, why: Unanswered },
+    /// The caller asked for more than one of its limits allows.
+    Limited { limit: String, tokens: u64, retry_after: Option<Duration> },
+    /// A budget is used up.
+    Exhausted(Exhausted),
     /// The call could not be recorded, so no model was called.
     Record(RecordError),
     /// Models were called, and that could not be recorded.
     Withheld(RecordError),
+}
+
+impl From<Refusal> for GenerateError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Read(error) => Self::Record(error.into()),
+            Refusal::Limited { limit, tokens, retry_after } => Self::Limited { limit, tokens, retry_after },
+            Refusal::Exhausted(exhausted) => Self::Exhausted(exhausted),
+        }
+    }
 }
 
 impl From<RecordError> for GenerateError {
@@ -67,6 +87,7 @@ impl From<RecordError> for GenerateError {
 pub(crate) struct Service {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) recorder: Recorder,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) replay: Memory<pb::GenerateResponse>,
     pub(crate) streams: Memory<pb::StreamCompleted>,
 }
@@ -96,6 +117,16 @@ impl Service {
         }
     }
 
+    /// What was spent of a tenant's budgets; of one session's, if it is given.
+    pub(crate) async fn budgets(
+        &self,
+        tenant: &str,
+        session_id: &str,
+    ) -> Result<Vec<Statement>, GenerateError> {
+        let statements = self.meters.ledger().statements(tenant, session_id, bulkhead_edge::now()).await;
+        statements.map_err(|error| GenerateError::Record(error.into()))
+    }
+
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
         let (route, rules) = (command.route.clone(), command.rules.clone());
         let session = command.context.session_id.clone();
@@ -118,7 +149,13 @@ impl Service {
         }
     }
 
-    async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, RecordError> {
+    /// Nothing is called for whom a limit or a budget stands against, and no event is written: a caller in a loop would
+    /// fill the outbox with them.
+    async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, GenerateError> {
+        let caller =
+            Caller { principal: call.principal().clone(), session_id: command.context.session_id.clone() };
+        let (size, route) = (Size::of(&command.prompt), &command.route);
+        let meter = self.meters.open(caller, size, route.models(), command.caps.or(route.caps)).await?;
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())
@@ -128,7 +165,7 @@ impl Service {
             local_only: clearance::decide(&command.sensitivity).local_only,
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
         };
-        self.recorder.open(draft, facts).await
+        Ok(self.recorder.open(draft, facts, meter).await?)
     }
 
     /// The plan and nothing else: no model is called and nothing is written.

@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use crate::chat::{Block, Object, Prompt, Tool, Turn};
+use crate::chat::{Block, Delta, Object, Prompt, Tool, Turn};
 
 /// Parts of a token that weights are given in.
 const PARTS: u64 = 12;
@@ -88,6 +88,16 @@ fn of_value(value: &Value) -> u64 {
         Value::String(text) => 1 + of_text(text),
         Value::Array(items) => 1 + items.iter().map(|item| 1 + of_value(item)).sum::<u64>(),
         Value::Object(object) => of_object(object),
+    }
+}
+
+/// Of a piece of an answer.
+#[must_use]
+pub fn of_delta(delta: &Delta) -> u64 {
+    match delta {
+        Delta::Text(text) => of_text(text),
+        Delta::Thinking(thinking) => of_text(&thinking.text),
+        Delta::ToolUse(call) => BLOCK_TOKENS + of_text(&call.name) + of_object(&call.input),
     }
 }
 

@@ -16,6 +16,7 @@ use reqwest::{Client, Proxy, Url, redirect, retry};
 use crate::chat::Answer;
 use crate::clearance::{Anywhere, Clearance, Cleared};
 use crate::failure::Failure;
+use crate::limit::quota::Told;
 use crate::network::LocalNetworks;
 use crate::provider::Adapter;
 use crate::proxy::ProxyUrl;
@@ -55,6 +56,8 @@ pub struct Brief {
     pub idle_timeout: Duration,
     /// Unique to the attempt.
     pub attempt_id: String,
+    /// Where what the server says of its limits goes.
+    pub heard: Told,
 }
 
 /// Why a model cannot be called at all.

@@ -4,7 +4,7 @@ use bulkhead_edge::Secret;
 use bulkhead_edge::settings::Table;
 use reqwest::Url;
 
-use super::{ModelConfig, Terms, name};
+use super::{Allowance, ModelConfig, Terms, name};
 use crate::network::LocalNetworks;
 use crate::provider::{ADAPTERS, Adapter};
 use crate::upstream::{Target, literal};
@@ -70,6 +70,7 @@ impl ModelConfig {
             table.number("attempts_max", 1..=10, 3, "Attempts of one request. The first, and two retries.");
         let terms = Terms::read(table);
         let weight = table.number("weight", 1..=1_000, 1, "Its share of the requests of a tier. All alike.");
+        let allowance = Allowance::read(table);
         check_key(table, adapter);
         if provider_model.as_ref().is_some_and(String::is_empty) {
             table.mistake("provider_model", "must be the provider's name for the model");
@@ -86,7 +87,16 @@ impl ModelConfig {
             first_token_timeout,
             idle_timeout,
         };
-        Some(Self { name: name?, local: place.local, target, request_timeout, weight, attempts_max, terms })
+        Some(Self {
+            name: name?,
+            local: place.local,
+            target,
+            request_timeout,
+            weight,
+            attempts_max,
+            terms,
+            allowance,
+        })
     }
 }
 

@@ -7,6 +7,8 @@ use bulkhead_edge::settings::{OneOrMore, Table};
 use super::name;
 use crate::balance::Balance;
 use crate::listener::Recovery;
+use crate::price::COST_USD_MICROS_MAX;
+use crate::spend::{ATTEMPTS_MAX, Caps};
 
 /// A configured route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct RouteConfig {
     pub fallbacks: Fallbacks,
     /// In place of the models' own limits.
     pub timeouts: Timeouts,
+    /// What a request that does not say may take.
+    pub caps: Caps,
 }
 
 /// Answers of a model, and errors about the request, after which the next one is asked.
@@ -90,13 +94,30 @@ impl RouteConfig {
             ),
             idle: limit(table, "idle_timeout_ms", "How long a stream that has begun may be silent."),
         };
+        let caps = caps(table);
         let tiers = tiers(table, &chain?, models);
-        Some(Self { name: name?, tiers, balance: balance?, recovery: recovery?, fallbacks, timeouts })
+        Some(Self { name: name?, tiers, balance: balance?, recovery: recovery?, fallbacks, timeouts, caps })
     }
 
     /// Every model of the route, first choice first.
     pub fn models(&self) -> impl Iterator<Item = usize> {
         self.tiers.iter().flatten().copied()
+    }
+}
+
+fn caps(table: &mut Table<'_>) -> Caps {
+    Caps {
+        attempts_max: table.optional_number(
+            "attempts_max",
+            1..=ATTEMPTS_MAX,
+            "Attempts of one request in all, over retries, models and repairs; none: what each model allows.",
+        ),
+        cost_usd_micros_max: table.optional_number(
+            "cost_usd_micros_max",
+            0..=COST_USD_MICROS_MAX,
+            "What one request may cost in all, in millionths of a US dollar, by estimate before and by usage after each \
+             attempt; none: any amount.",
+        ),
     }
 }
 

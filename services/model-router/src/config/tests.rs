@@ -7,6 +7,7 @@ use bulkhead_edge::{Mistakes, Settings};
 use super::*;
 use crate::balance::Balance;
 use crate::listener::Recovery;
+use crate::spend::Caps;
 
 const GOOD: &str = r#"
 [model-router]
@@ -57,6 +58,7 @@ fn a_good_configuration_is_read() {
             recovery: Recovery::Restart,
             fallbacks: Fallbacks { on_refusal: false, on_context_length: true },
             timeouts: Timeouts::default(),
+            caps: Caps::default(),
         }]
     );
     assert_eq!(config.models[0].target.key, Some(Secret::new("sk-ant-secret")));

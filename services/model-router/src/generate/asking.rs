@@ -16,6 +16,7 @@ use crate::health::Turn;
 use crate::metrics;
 use crate::output::Flaw;
 use crate::schedule::{self, Slot};
+use crate::tokens;
 use crate::upstream::{Brief, Piece, Streaming};
 
 /// One attempt, before it is made.
@@ -123,9 +124,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn brief(&self, entry: &Entry, timeout: Duration, slot: Slot, attempt_id: String) -> Brief {
+    fn brief(&mut self, entry: &Entry, timeout: Duration, slot: Slot, attempt_id: String) -> Brief {
         let idle_timeout = self.route.timeouts.idle.unwrap_or(entry.upstream.target().idle_timeout);
-        Brief { timeout, first_token_timeout: slot.timeout, idle_timeout, attempt_id }
+        let heard = self.record.meter().heard();
+        Brief { timeout, first_token_timeout: slot.timeout, idle_timeout, attempt_id, heard }
     }
 
     async fn hear(&mut self, entry: &Entry, attempting: &Attempting<'_>, brief: Brief) -> Said {
@@ -143,6 +145,7 @@ impl<'a> Run<'a> {
             match stream.next().await {
                 Ok(Piece::Delta(delta)) => {
                     first_token.get_or_insert_with(|| started.elapsed());
+                    self.record.meter().produced(tokens::of_delta(&delta));
                     if let Some(listener) = &mut self.listener {
                         listener.hear(delta).await;
                     }

@@ -15,6 +15,7 @@ use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
 use crate::health::Turn;
 use crate::listener::{self, Listener, Sequel};
+use crate::meter::Entry;
 use crate::output::{Flaw, Rules};
 use crate::plan::Planned;
 use crate::record::CallRecord;
@@ -183,7 +184,7 @@ impl<'a> Run<'a> {
     /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
     /// that is too late, or it was marked in the meantime.
     async fn take_turn(
-        &self,
+        &mut self,
         planned: &Planned,
         retry: Option<Paid>,
         pause: Duration,
@@ -207,7 +208,13 @@ impl<'a> Run<'a> {
             }
             let due = held.max(pause.saturating_sub(now.duration_since(began)));
             if due.is_zero() || bulkhead_failpoint::active("router.skip_delay") {
-                let turn = self.catalog.health().begin(planned.index, retry, now)?;
+                let patience = self.catalog.policy().patience.min(self.remaining());
+                match self.record.meter().enter(planned.index, patience).await {
+                    Entry::Open => {}
+                    Entry::Later => continue,
+                    Entry::Closed => return None,
+                }
+                let turn = self.catalog.health().begin(planned.index, retry, Instant::now())?;
                 return Some((turn, began.elapsed()));
             }
             if due >= self.remaining() {
@@ -248,6 +255,9 @@ impl<'a> Run<'a> {
             self.record.attempts().iter().filter_map(|attempt| attempt.failure.as_ref()).peekable();
         if failures.peek().is_some() && failures.all(|failure| failure.kind == Kind::ContextLength) {
             return Unanswered::Rejected;
+        }
+        if let Some(denied) = self.record.meter().denied() {
+            return Unanswered::Denied(denied);
         }
         if let Some(flaw) = self.flaw.take() {
             return Unanswered::OutputInvalid(flaw);

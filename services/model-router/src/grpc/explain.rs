@@ -22,7 +22,7 @@ pub(super) fn explanation(
     let waits = plan.planned.iter().filter(|planned| !planned.wait.is_zero()).map(|planned| {
         let wait = planned.wait.as_millis();
         format!(
-            "the server of {} asked not to be called for {wait} ms more; that is waited for",
+            "{} is not called for {wait} ms more, because its server asked for it or a limit has no room; that is waited for",
             planned.name
         )
     });
@@ -87,7 +87,7 @@ fn model(catalog: &Catalog, index: usize, entry: &Entry, now: Instant, wall: Tim
     let (unusable_reason, until) = match catalog.judge(index, Needs::new(false, None), now) {
         Ok(wait) if wait.is_zero() => (String::new(), None),
         Ok(wait) => {
-            ("its server asked not to be called yet; requests wait for it".to_owned(), Some(now + wait))
+            ("its server or a limit asks for a wait; requests wait for it".to_owned(), Some(now + wait))
         }
         Err(excluded) => (format!("{}: {}", excluded.reason.as_str(), excluded.detail), excluded.until),
     };

@@ -9,10 +9,13 @@ use crate::attempt::Attempt;
 use crate::catalog::Catalog;
 use crate::generate::Unanswered;
 use crate::grpc::convert;
+use crate::ledger::Exhausted;
+use crate::meter::Denied;
 use crate::output::{self, Flaw};
 use crate::plan::{Excluded, Reason};
 use crate::record::RecordError;
 use crate::service::GenerateError;
+use crate::spend::Cap;
 
 /// After which a full outbox or a crowd may be gone.
 const ROOM_RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -34,6 +37,8 @@ impl From<GenerateError> for Status {
                 let told = unanswered(why, &attempts, local_only);
                 told.with("route", route).with("local_only", local_only).with("attempts", summary(&attempts))
             }
+            GenerateError::Limited { limit, tokens, retry_after } => limited(&limit, tokens, retry_after),
+            GenerateError::Exhausted(exhausted) => budget_exhausted(&exhausted),
             GenerateError::Record(error) => record(error),
             GenerateError::Withheld(error) => Fault::new(Code::Unavailable, "ANSWER_WITHHELD")
                 .saying("models were called, and the call could not be recorded, so its answer is not given")
@@ -85,6 +90,8 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
             .saying(format!("the model failed in the middle of its answer: {}", failure.message))
             .retry_after(failure.server_delay.unwrap_or_default().max(STORE_RETRY_DELAY)),
         Unanswered::OutputInvalid(flaw) => output_invalid(&flaw),
+        Unanswered::Denied(Denied::Exhausted(exhausted)) => budget_exhausted(&exhausted),
+        Unanswered::Denied(Denied::Cap(cap)) => cost_limit_reached(cap),
         Unanswered::TooLong { excluded } => Fault::new(Code::InvalidArgument, "REQUEST_REJECTED_BY_MODEL")
             .saying(
                 "the request is too long for every model of the route that may see it; it was sent nowhere",
@@ -123,6 +130,49 @@ fn output_invalid(flaw: &Flaw) -> Fault {
         .with("flaw", flaw.told)
         .with("raw_text", raw.get(..shown).unwrap_or_default())
         .with("raw_text_bytes", raw.len())
+}
+
+fn limited(limit: &str, tokens: u64, retry_after: Option<Duration>) -> Fault {
+    let fault = Fault::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED")
+        .with("limit", limit)
+        .with("tokens", tokens);
+    match retry_after {
+        Some(delay) => fault
+            .saying(format!("the limit {limit} has not enough left in this minute; no model was called"))
+            .retry_after(delay),
+        None => fault.saying(format!(
+            "the call may take {tokens} tokens, more than the limit {limit} has in a whole minute; no model was called"
+        )),
+    }
+}
+
+fn budget_exhausted(exhausted: &Exhausted) -> Fault {
+    let Exhausted { budget, refused, retry_after } = exhausted;
+    let fault = Fault::new(Code::ResourceExhausted, "BUDGET_EXHAUSTED")
+        .saying(format!("the budget {budget} does not pay for another call"))
+        .with("budget", budget)
+        .with("spent_usd_micros", refused.spent)
+        .with("reserved_usd_micros", refused.reserved)
+        .with("stop_usd_micros", refused.stop)
+        .with("estimate_usd_micros", refused.wanted);
+    match retry_after {
+        Some(delay) => fault.retry_after(*delay),
+        None => fault,
+    }
+}
+
+fn cost_limit_reached(cap: Cap) -> Fault {
+    let fault = Fault::new(Code::ResourceExhausted, "COST_LIMIT_REACHED");
+    match cap {
+        Cap::Cost { max_usd_micros, spent_usd_micros, next_usd_micros } => fault
+            .saying("another attempt may cost more than the request allows")
+            .with("cost_usd_micros_max", max_usd_micros)
+            .with("cost_usd_micros", spent_usd_micros)
+            .with("estimate_usd_micros", next_usd_micros),
+        Cap::Attempts | Cap::Unpriced => {
+            fault.saying("the request bounds its cost, and the models that are left have no price")
+        }
+    }
 }
 
 /// Names every field that keeps a model from being asked.

@@ -1,6 +1,6 @@
 //! How much each model is sent at a time, and what its provider says is left: a locked shell around pure parts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -39,8 +39,8 @@ pub enum Full {
 /// One of the requests that a model may have at a time, from its start to its end, however it ends.
 #[derive(Debug)]
 #[must_use]
-pub struct Place<'l> {
-    limits: &'l ModelLimits,
+pub struct Place {
+    limits: Arc<ModelLimits>,
     model: usize,
     began: Instant,
     prompt_tokens: u64,
@@ -69,7 +69,7 @@ impl State {
         self.open_tokens = self.open_tokens.saturating_add(prompt_tokens);
     }
 
-    fn end(&mut self, place: &Place<'_>, now: Instant) {
+    fn end(&mut self, place: &Place, now: Instant) {
         self.concurrency.end(place.began, place.sign, now);
         self.open_tokens = self.open_tokens.saturating_sub(place.prompt_tokens);
         if let Some(left) = place.quota.requests {
@@ -107,7 +107,12 @@ impl ModelLimits {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn try_begin(&self, model: usize, prompt_tokens: u64, now: Instant) -> Result<Place<'_>, Full> {
+    pub fn try_begin(
+        self: &Arc<Self>,
+        model: usize,
+        prompt_tokens: u64,
+        now: Instant,
+    ) -> Result<Place, Full> {
         let mut states = self.lock();
         if let Some(state) = states.get_mut(model) {
             match state.fit(prompt_tokens, now) {
@@ -120,7 +125,7 @@ impl ModelLimits {
             state.begin(prompt_tokens);
         }
         Ok(Place {
-            limits: self,
+            limits: Arc::clone(self),
             model,
             began: now,
             prompt_tokens,
@@ -134,11 +139,11 @@ impl ModelLimits {
     /// # Errors
     /// [`Full::Open`] when that is too long, [`Full::Until`] at once.
     pub async fn begin(
-        &self,
+        self: &Arc<Self>,
         model: usize,
         prompt_tokens: u64,
         patience: Duration,
-    ) -> Result<Place<'_>, Full> {
+    ) -> Result<Place, Full> {
         let wait = async {
             loop {
                 // Whoever ends after the look is heard, because the ear was there before it.
@@ -168,7 +173,7 @@ impl ModelLimits {
     }
 }
 
-impl Place<'_> {
+impl Place {
     /// What the server said of its limits.
     pub fn told(&mut self, quota: Quota) {
         self.quota = quota;
@@ -180,7 +185,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let now = Instant::now();
         if let Some(state) = self.limits.lock().get_mut(self.model) {
@@ -206,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crowd_is_let_through_a_few_at_a_time_and_all_of_it() {
-        let limits = ModelLimits::new([BOUNDS]);
+        let limits = Arc::new(ModelLimits::new([BOUNDS]));
         let (now_open, most) = (AtomicU32::new(0), AtomicU32::new(0));
         let call = |at: u32| {
             let (limits, now_open, most) = (&limits, &now_open, &most);
@@ -224,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_too_long_or_leaves_takes_nothing() {
-        let limits = ModelLimits::new([Bounds { min: 1, max: 1 }]);
+        let limits = Arc::new(ModelLimits::new([Bounds { min: 1, max: 1 }]));
         let first = limits.begin(0, 1, PATIENCE).await.expect("a place");
         assert_eq!(limits.begin(0, 1, Duration::from_millis(10)).await.err(), Some(Full::Open));
         {
@@ -240,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_the_provider_has_left_is_shared_by_all_who_send() {
-        let limits = ModelLimits::new([BOUNDS]);
+        let limits = Arc::new(ModelLimits::new([BOUNDS]));
         let now = Instant::now();
         let mut told = limits.try_begin(0, 10, now).expect("a place");
         let other = limits.try_begin(0, 10, now).expect("another");

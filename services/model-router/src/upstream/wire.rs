@@ -56,7 +56,9 @@ impl Exchange<'_> {
         let url = format!("{}{}", self.target.base_url.as_str().trim_end_matches('/'), adapter.path);
         let headers = (adapter.headers)(self.target.key.as_ref());
         let sent = self.http.post(url).headers(headers).json(&body).send().await;
-        sent.map_err(|error| transport(&error))
+        let response = sent.map_err(|error| transport(&error))?;
+        self.brief.heard.hear(response.headers(), bulkhead_edge::now());
+        Ok(response)
     }
 
     fn body(&self) -> Value {

@@ -31,6 +31,8 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 pub(crate) const TOKEN: &str = "agent-token";
+/// Of a person who may see what is spent.
+const OPERATOR_TOKEN: &str = "operator-token";
 pub(crate) const KEY: &str = "key-that-nobody-may-see-0123456789";
 /// Longer than any test needs; a test that waits for it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,7 +79,7 @@ pub(crate) struct Bench {
     pub(crate) folder: TempDir,
     address: String,
     // Dropped in this order: the router before those it talks to.
-    _router: Router,
+    router: Option<Router>,
     _running: JoinSet<()>,
 }
 
@@ -114,13 +116,17 @@ async fn assemble(
         simulator,
         events,
         folder,
-        _router: router,
+        router: Some(router),
         _running: running,
     }
 }
 
 pub(crate) fn client(address: &str) -> ModelRouterServiceClient<Peer> {
-    let credentials = Credentials::new(TOKEN).expect("a token");
+    client_with(address, TOKEN)
+}
+
+fn client_with(address: &str, token: &str) -> ModelRouterServiceClient<Peer> {
+    let credentials = Credentials::new(token).expect("a token");
     ModelRouterServiceClient::new(
         peer::dial_with(&format!("http://{address}"), credentials).expect("an address"),
     )
@@ -193,11 +199,12 @@ async fn start(folder: &Path) -> (String, Router) {
 
 pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &Plan) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
-    let (hash, role) = (token_hash(TOKEN), plan.role);
+    let (hash, operator, role) = (token_hash(TOKEN), token_hash(OPERATOR_TOKEN), plan.role);
     write(
         "tokens.toml",
         &format!(
-            "[[token]]\nhash = \"{hash}\"\ntenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"{role}\"]\n"
+            "[[token]]\nhash = \"{hash}\"\ntenant = \"default\"\nkind = \"agent\"\nname = \"scribe\"\nroles = [\"{role}\"]\n\
+             [[token]]\nhash = \"{operator}\"\ntenant = \"default\"\nkind = \"person\"\nname = \"olga\"\nroles = [\"operator\"]\n"
         ),
     );
     write("token", "router-token\n");
@@ -340,6 +347,21 @@ impl Bench {
     /// The address of something that is served over plain HTTP.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What was spent of every budget of the tenant, or of one session's.
+    pub(crate) async fn budgets(&self, session_id: &str) -> Vec<pb::Budget> {
+        let request =
+            pb::ListBudgetsRequest { session_id: session_id.into(), ..pb::ListBudgetsRequest::default() };
+        let mut client = client_with(&self.address, OPERATOR_TOKEN);
+        client.list_budgets(request).await.expect("lists").into_inner().budgets
+    }
+
+    /// Stops the router and starts it again over the same folder.
+    pub(crate) async fn restart(&mut self) {
+        self.router = None;
+        let (address, router) = start(self.folder.path()).await;
+        (self.client, self.address, self.router) = (client(&address), address, Some(router));
     }
 
     /// What `GET /readyz` answers.

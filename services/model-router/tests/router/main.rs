@@ -6,6 +6,7 @@ mod choices;
 mod contract;
 mod doors;
 mod failing;
+mod limits;
 mod local;
 mod money;
 mod openai;

@@ -1,11 +1,13 @@
 //! What calls cost, and who is told.
 
+use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Reply, Script, Step, Usage};
 use serde_json::{Value, json};
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
-use crate::bench::{Plan, attributes, bench, metadata, reason, request};
+use crate::bench::{Plan, attributes, bench, metadata, on, reason, request};
 
 /// Prices of every model: three dollars for a million tokens of prompt, fifteen for as many of an answer.
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
@@ -84,4 +86,100 @@ async fn a_model_that_is_too_small_is_not_sent_the_request() {
     assert_eq!(explained.excluded[0].reason, "CONTEXT_LENGTH");
     assert!(explained.input_tokens > 50_000, "{}", explained.input_tokens);
     bench.generate(request()).await.expect("a short one fits");
+}
+
+fn in_session(session_id: &str) -> pb::GenerateRequest {
+    let context = Some(RunContext { session_id: session_id.into(), ..RunContext::default() });
+    pb::GenerateRequest { context, max_output_tokens: 100, ..on("short") }
+}
+
+/// Of a tenant a cent a month, and of a session four tenths of a cent.
+const BUDGETS: &str = "budget = [\
+    { name = \"month\", scope = \"tenant\", period = \"month\", alert_usd_micros = 5000, stop_usd_micros = 10000 },\
+    { name = \"session\", scope = \"session\", period = \"none\", stop_usd_micros = 4000 },\
+]";
+
+#[tokio::test]
+async fn a_budget_stops_before_the_call_that_may_lead_above_it_and_a_restart_forgets_nothing() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(1_000, 0)).await;
+    // Three thousandths of a dollar each.
+    bench.generate(in_session("s1")).await.expect("it is paid for");
+    let error = bench.generate(in_session("s1")).await.expect_err("the session has too little left");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "BUDGET_EXHAUSTED"));
+    let told = ["budget", "spent_usd_micros", "stop_usd_micros", "attempts"].map(|key| metadata(&error, key));
+    assert_eq!(told, ["session", "3000", "4000", "none was tried"]);
+    assert!(error.get_details_retry_info().is_none(), "waiting does not help");
+    bench.restart().await;
+    assert_eq!(reason(&bench.generate(in_session("s1")).await.expect_err("still")), "BUDGET_EXHAUSTED");
+
+    for session_id in ["s2", "s3"] {
+        bench.generate(in_session(session_id)).await.expect("it is paid for");
+    }
+    let error = bench.generate(in_session("")).await.expect_err("the month has too little left");
+    assert_eq!(metadata(&error, "budget"), "month");
+    assert_eq!(bench.counts().await, [3, 0, 0]);
+
+    let budgets = bench.budgets("").await;
+    let spent: Vec<_> = budgets
+        .iter()
+        .map(|budget| (budget.name.as_str(), budget.session_id.as_str(), budget.spent_usd_micros))
+        .collect();
+    assert_eq!(
+        spent,
+        [("month", "", 9_000), ("session", "s1", 3_000), ("session", "s2", 3_000), ("session", "s3", 3_000),]
+    );
+    assert!(budgets.iter().all(|budget| budget.reserved_usd_micros == 0), "{budgets:?}");
+    let bounds = (budgets[0].period_start_time, budgets[0].period_end_time, budgets[1].period_start_time);
+    assert!(matches!(bounds, (Some(_), Some(_), None)), "{bounds:?}");
+    assert_eq!(bench.budgets("s2").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_passed_mark_is_told_once() {
+    let bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(2_000, 267)).await;
+    // One of ten thousandths and a bit: above the alert and, because its estimate was less, above the stop.
+    bench.generate(in_session("")).await.expect("it is paid for");
+    let event = bench.event("month").await;
+    assert_eq!((event.kind.as_str(), event.outcome.as_str()), ("budget.alerted", "alerted"));
+    assert_eq!(attributes(&event)["spent_usd_micros"], 10_005);
+    assert_eq!(event.principal.map(|principal| principal.name), Some("scribe".into()));
+    let error = bench.generate(in_session("")).await.expect_err("it is used up");
+    assert_eq!(metadata(&error, "spent_usd_micros"), "10005");
+    let events = bench.events.lock().expect("not poisoned").clone();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["model.call", "budget.alerted", "budget.exhausted"]);
+    let told = bench.budgets("").await;
+    assert_eq!(told[0].spent_usd_micros, 10_005, "what was used counts, whatever was estimated");
+}
+
+#[tokio::test]
+async fn a_request_costs_no_more_than_it_allows() {
+    let bench = bench(priced()).await;
+    bench.always("primary", Step::status(503)).await;
+    let capped = |cost_usd_micros_max, max_output_tokens| {
+        let limits = Some(pb::GenerateLimits { cost_usd_micros_max, ..pb::GenerateLimits::default() });
+        pb::GenerateRequest { limits, max_output_tokens, ..request() }
+    };
+    let error = bench.generate(capped(1_000, 100)).await.expect_err("an answer may cost more");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "COST_LIMIT_REACHED"));
+    assert_eq!((metadata(&error, "cost_usd_micros_max"), metadata(&error, "cost_usd_micros")), {
+        ("1000".to_owned(), "0".to_owned())
+    });
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+    bench.generate(capped(1_000, 20)).await.expect("a short answer may cost so much");
+}
+
+#[tokio::test]
+async fn a_cost_that_nobody_knows_is_not_risked() {
+    let bench = bench(Plan::default()).await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 1_000, ..pb::GenerateLimits::default() });
+    let asked = pb::GenerateRequest { limits, ..request() };
+    let answer = bench.generate(asked.clone()).await.expect("the local one is free");
+    assert_eq!(answer.model, "local");
+    let asked = pb::GenerateRequest { request_id: request().request_id, route: "cloud".into(), ..asked };
+    let error = bench.generate(asked).await.expect_err("nobody knows what the others cost");
+    assert_eq!(reason(&error), "COST_LIMIT_REACHED");
+    assert_eq!(bench.counts().await, [0, 0, 1]);
 }

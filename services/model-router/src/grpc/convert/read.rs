@@ -17,7 +17,9 @@ use crate::chat::{Block, Object, Prompt, Role, Thinking, Tool, ToolResult, ToolU
 use crate::clearance::Sensitivity;
 use crate::config::RouteConfig;
 use crate::output::{NotASchema, Rules};
+use crate::price::COST_USD_MICROS_MAX;
 use crate::service::Command;
+use crate::spend::{ATTEMPTS_MAX, Caps};
 
 /// Turns in a conversation at most.
 const TURNS_MAX: usize = 10_000;
@@ -69,6 +71,7 @@ struct Parts {
     route: RouteConfig,
     asked: Asked,
     context: common::RunContext,
+    caps: Caps,
 }
 
 impl Parts {
@@ -82,6 +85,7 @@ impl Parts {
             sensitivity: sensitivity(&self.context),
             context: self.context,
             recovery: None,
+            caps: self.caps,
         }
     }
 }
@@ -89,8 +93,17 @@ impl Parts {
 fn parts(request: pb::GenerateRequest, catalog: &Catalog, violations: &mut Violations) -> Option<Parts> {
     let route = route(&request.route, catalog, violations);
     let context = wire::read_context(request.context.clone(), violations);
+    let caps = caps(request.limits.unwrap_or_default(), violations);
     let asked = asked(request, violations);
-    Some(Parts { route: route?, asked: asked?, context })
+    Some(Parts { route: route?, asked: asked?, context, caps })
+}
+
+fn caps(limits: pb::GenerateLimits, violations: &mut Violations) -> Caps {
+    let pb::GenerateLimits { attempts_max: attempts, cost_usd_micros_max: cost } = limits;
+    violations.require(attempts <= ATTEMPTS_MAX, "limits.attempts_max", "must be 0 to 100");
+    let fits = cost <= COST_USD_MICROS_MAX;
+    violations.require(fits, "limits.cost_usd_micros_max", "must be 0 to 9007199254740991");
+    Caps { attempts_max: (attempts > 0).then_some(attempts), cost_usd_micros_max: (cost > 0).then_some(cost) }
 }
 
 /// What is to be explained.
@@ -119,7 +132,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     let mut inner = Violations::new();
     let parts = parts(generate, catalog, &mut inner);
     violations.add_within("generate", inner);
-    violations.finish(parts.map(|Parts { route, asked, context }| Question {
+    violations.finish(parts.map(|Parts { route, asked, context, caps: _ }| Question {
         route,
         sensitivity: sensitivity(&context),
         session: context.session_id,

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::chat::Block;
 use crate::clearance::{Clearance, Sensitivity, clear};
+use crate::limit::quota::Told;
 use crate::network::LocalNetworks;
 use crate::provider::ADAPTERS;
 use crate::provider::samples::conversation;
@@ -52,13 +53,25 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
 }
 
 fn brief(timeout: Duration) -> Brief {
-    Brief { timeout, first_token_timeout: PATIENCE, idle_timeout: PATIENCE, attempt_id: "a1".into() }
+    Brief {
+        timeout,
+        first_token_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        attempt_id: "a1".into(),
+        heard: Told::default(),
+    }
 }
 
 impl Place {
     async fn open(&self) -> Result<Streaming, Failure> {
         let Target { first_token_timeout, idle_timeout, .. } = *self.upstream.target();
-        let brief = Brief { timeout: self.total, first_token_timeout, idle_timeout, attempt_id: "a1".into() };
+        let brief = Brief {
+            timeout: self.total,
+            first_token_timeout,
+            idle_timeout,
+            attempt_id: "a1".into(),
+            heard: Told::default(),
+        };
         let request = clear(conversation(), &[Sensitivity::Health]);
         self.upstream.stream(&request, brief).await.expect("cleared")
     }

@@ -1,0 +1,402 @@
+//! Budgets: what tenants and sessions may spend, and what they did. Amounts in millionths of a US dollar.
+//!
+//! Promises that no call is begun that may lead above a budget's stop, by the estimate of what it costs at most, and
+//! that what was spent is on disk, with the event of the call that spent it, before the call is answered. What a call
+//! keeps back is given back when its [`Hold`] is dropped, however it ends.
+//!
+//! Each router counts for itself.
+
+pub mod account;
+pub mod period;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bulkhead_sqlite::Store;
+use jiff::Timestamp;
+
+use account::{Account, Marks, Passed, Refused};
+use period::{Bounds, Period};
+pub(crate) use store::write;
+
+/// A configured budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetConfig {
+    /// Unique.
+    pub name: String,
+    /// Who spends together.
+    pub scope: BudgetScope,
+    /// Only this tenant; none: each tenant for itself.
+    pub tenant: Option<String>,
+    /// When counting begins anew.
+    pub period: Period,
+    /// At which amounts something happens.
+    pub marks: Marks,
+}
+
+/// Who spends together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetScope {
+    /// A tenant.
+    Tenant,
+    /// A session.
+    Session,
+}
+
+impl BudgetConfig {
+    /// The session that a call spends in; none: the budget is not for the call.
+    fn session<'s>(&self, tenant: &str, session_id: &'s str) -> Option<&'s str> {
+        let is_for = self.tenant.as_deref().is_none_or(|only| only == tenant);
+        match self.scope {
+            BudgetScope::Tenant => is_for.then_some(""),
+            BudgetScope::Session => (is_for && !session_id.is_empty()).then_some(session_id),
+        }
+    }
+}
+
+/// Whose account it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// Name of the budget.
+    pub(crate) budget: String,
+    pub(crate) tenant: String,
+    /// Empty: the tenant's.
+    pub(crate) session_id: String,
+}
+
+/// A budget that stands against a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exhausted {
+    /// Name of the budget.
+    pub(crate) budget: String,
+    pub(crate) refused: Refused,
+    /// After which it may pay again; none: not soon.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// A mark of a budget was passed by a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) key: Key,
+    pub(crate) passed: Passed,
+    pub(crate) spent: u64,
+    pub(crate) marks: Marks,
+    pub(crate) period: Bounds,
+}
+
+/// A budget as those who watch see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) key: Key,
+    pub(crate) spent: u64,
+    pub(crate) reserved: u64,
+    pub(crate) marks: Marks,
+    pub(crate) period: Bounds,
+}
+
+/// An amount on its way to the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) amount: u64,
+}
+
+/// Every budget with its accounts. Each step takes the lock for itself and never waits under it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    budgets: Vec<BudgetConfig>,
+    store: Store,
+    accounts: Mutex<HashMap<Key, Account>>,
+}
+
+/// After which a call that was open may be over.
+const OTHERS_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Longest wait for a new period that a caller is told to make: an hour. A day or a month is no wait, but news for a
+/// person.
+const SOON: Duration = Duration::from_secs(60 * 60);
+
+/// Accounts below which none that is idle is looked for.
+const SWEEP_MIN: usize = 1_024;
+
+impl Ledger {
+    pub(crate) fn new(budgets: Vec<BudgetConfig>, store: Store) -> Arc<Self> {
+        Arc::new(Self { budgets, store, accounts: Mutex::default() })
+    }
+
+    /// The accounts that a call of this tenant in this session spends from; a session may be empty.
+    ///
+    /// # Errors
+    /// When one that is not known yet cannot be read.
+    pub(crate) async fn purse(
+        self: &Arc<Self>,
+        tenant: &str,
+        session_id: &str,
+        now: Timestamp,
+    ) -> Result<Purse, sqlx::Error> {
+        let mut purse = Purse { ledger: Arc::clone(self), accounts: Vec::new() };
+        for (place, budget) in self.budgets.iter().enumerate() {
+            let Some(session_id) = budget.session(tenant, session_id) else { continue };
+            let key = Key {
+                budget: budget.name.clone(),
+                tenant: tenant.to_owned(),
+                session_id: session_id.to_owned(),
+            };
+            if !self.enter(&key, budget.period.at(now), None) {
+                let start = budget.period.at(now).start;
+                let spent = store::spent(&self.store, &key, start).await?;
+                self.enter(&key, budget.period.at(now), Some(Account::new(start, spent)));
+            }
+            purse.accounts.push((place, key));
+        }
+        Ok(purse)
+    }
+
+    /// Every budget of a tenant, by name and session; of one session, if it is given.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn statements(
+        &self,
+        tenant: &str,
+        session_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Statement>, sqlx::Error> {
+        let mut all = Vec::new();
+        for budget in &self.budgets {
+            if budget.tenant.as_deref().is_some_and(|only| only != tenant) {
+                continue;
+            }
+            let period = budget.period.at(now);
+            let mut accounts = match budget.scope {
+                BudgetScope::Tenant if session_id.is_empty() => HashMap::from([(String::new(), (0, 0))]),
+                BudgetScope::Tenant => continue,
+                BudgetScope::Session => HashMap::new(),
+            };
+            let rows = store::all(&self.store, &budget.name, tenant, period.start).await?;
+            accounts.extend(rows.into_iter().map(|(session, spent)| (session, (spent, 0))));
+            // What is known here is newer than what is on disk.
+            let known = self.lock();
+            let known = known.iter().filter(|(key, _)| key.budget == budget.name && key.tenant == tenant);
+            for (key, account) in known {
+                let is_current = account.start() == period.start;
+                let spent = if is_current { account.spent() } else { 0 };
+                accounts.insert(key.session_id.clone(), (spent, account.reserved()));
+            }
+            let wanted = accounts
+                .into_iter()
+                .filter(|(session, _)| session_id.is_empty() || session == session_id)
+                .map(|(session, (spent, reserved))| Statement {
+                    key: Key { budget: budget.name.clone(), tenant: tenant.to_owned(), session_id: session },
+                    spent,
+                    reserved,
+                    marks: budget.marks,
+                    period,
+                });
+            all.extend(wanted);
+        }
+        all.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(all)
+    }
+
+    /// One more call uses an account, which is the given one if none is known; false: there is none.
+    fn enter(&self, key: &Key, period: Bounds, read: Option<Account>) -> bool {
+        let mut accounts = self.lock();
+        if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
+            accounts.retain(|_, account| !account.is_idle());
+        }
+        if let Some(account) = read {
+            // Whoever was faster read the same.
+            accounts.entry(key.clone()).or_insert(account);
+        }
+        let Some(account) = accounts.get_mut(key) else { return false };
+        account.roll(period.start);
+        account.users = account.users.saturating_add(1);
+        true
+    }
+
+    fn change<T>(&self, key: &Key, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+        self.lock().get_mut(key).map(change)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Account>> {
+        // Every step leaves whole accounts, so a panic elsewhere does not make them wrong.
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The accounts of one call. While it is there, they are.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    ledger: Arc<Ledger>,
+    /// Each with the place of its budget.
+    accounts: Vec<(usize, Key)>,
+}
+
+impl Purse {
+    /// Whether every budget would pay so much now.
+    ///
+    /// # Errors
+    /// [`Exhausted`] for the first that would not.
+    pub(crate) fn may(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
+        self.check(&mut self.ledger.lock(), wanted, now)
+    }
+
+    /// Keeps back what an attempt may cost, of all budgets or of none.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub(crate) fn hold(&self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
+        let mut accounts = self.ledger.lock();
+        self.check(&mut accounts, wanted, now)?;
+        for (_, key) in &self.accounts {
+            if let Some(account) = accounts.get_mut(key) {
+                account.reserve(wanted);
+            }
+        }
+        Ok(Hold {
+            ledger: Arc::clone(&self.ledger),
+            accounts: self.accounts.clone(),
+            reserved: wanted,
+            spent: 0,
+            is_settled: false,
+        })
+    }
+
+    /// What of these accounts has to go to the disk. Dropped without [`Savings::saved`], it goes with the next call.
+    pub(crate) fn save(&self) -> Savings {
+        let mut accounts = self.ledger.lock();
+        let entries = self.accounts.iter().filter_map(|(_, key)| {
+            let account = accounts.get_mut(key)?;
+            let amount = account.save();
+            (amount > 0).then(|| Entry { key: key.clone(), start: account.start(), amount })
+        });
+        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger), is_saved: false }
+    }
+
+    fn check(
+        &self,
+        accounts: &mut HashMap<Key, Account>,
+        wanted: u64,
+        now: Timestamp,
+    ) -> Result<(), Exhausted> {
+        for (place, key) in &self.accounts {
+            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
+            let Some(account) = accounts.get_mut(key) else { continue };
+            let period = budget.period.at(now);
+            account.roll(period.start);
+            account.may(wanted, budget.marks).map_err(|refused| Exhausted {
+                budget: budget.name.clone(),
+                refused,
+                retry_after: retry_after(&refused, period, now),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Other calls end soon, and a period may.
+fn retry_after(refused: &Refused, period: Bounds, now: Timestamp) -> Option<Duration> {
+    if refused.is_held_by_others() {
+        return Some(OTHERS_RETRY_DELAY);
+    }
+    let left = Duration::try_from(period.end?.duration_since(now)).ok()?;
+    (left <= SOON).then_some(left)
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        for (_, key) in &self.accounts {
+            self.ledger.change(key, |account| account.users = account.users.saturating_sub(1));
+        }
+    }
+}
+
+/// What is kept back for an attempt. Dropped, it is settled by what is known to have been spent.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Hold {
+    ledger: Arc<Ledger>,
+    accounts: Vec<(usize, Key)>,
+    reserved: u64,
+    spent: u64,
+    is_settled: bool,
+}
+
+impl Hold {
+    /// So much is spent by now, whatever becomes of the rest.
+    pub(crate) fn spent(&mut self, amount: u64) {
+        self.spent = amount;
+    }
+
+    /// Gives back what was not spent, and says which marks were passed by it.
+    pub(crate) fn settle(mut self, now: Timestamp) -> Vec<Notice> {
+        self.end(now)
+    }
+
+    fn end(&mut self, now: Timestamp) -> Vec<Notice> {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Vec::new();
+        }
+        let mut notices = Vec::new();
+        let mut accounts = self.ledger.lock();
+        for (place, key) in &self.accounts {
+            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
+            let Some(account) = accounts.get_mut(key) else { continue };
+            let period = budget.period.at(now);
+            account.roll(period.start);
+            let passed = account.settle(self.reserved, self.spent, budget.marks);
+            let spent = account.spent();
+            notices.extend(passed.into_iter().map(|passed| Notice {
+                key: key.clone(),
+                passed,
+                spent,
+                marks: budget.marks,
+                period,
+            }));
+        }
+        notices
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for notice in self.end(bulkhead_edge::now()) {
+            tracing::warn!(?notice, "a budget's mark was passed by an attempt that nobody settled");
+        }
+    }
+}
+
+/// Amounts on their way to the disk.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Savings {
+    entries: Vec<Entry>,
+    ledger: Arc<Ledger>,
+    is_saved: bool,
+}
+
+impl Savings {
+    /// What has to be written.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// It is written.
+    pub(crate) fn saved(mut self) {
+        self.is_saved = true;
+    }
+}
+
+impl Drop for Savings {
+    fn drop(&mut self) {
+        for entry in &self.entries {
+            self.ledger.change(&entry.key, |account| account.saved(entry.amount, entry.start, self.is_saved));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What was spent of one budget by one tenant or session. Pure. Amounts in millionths of a US dollar.
+
+use jiff::Timestamp;
+
+/// Amounts at which something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Above it somebody is told.
+    pub alert: Option<u64>,
+    /// No model is called that may lead above it.
+    pub stop: Option<u64>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// When the period began that is counted; none: it is endless.
+    start: Option<Timestamp>,
+    spent: u64,
+    /// For calls that are open.
+    reserved: u64,
+    /// Part of what was spent that is not on disk yet, nor on its way there.
+    unsaved: u64,
+    /// Part of what was spent that is on its way to the disk.
+    saving: u64,
+    /// Calls that may still spend.
+    pub(super) users: u32,
+}
+
+/// Why no more may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// In this period.
+    pub spent: u64,
+    /// For calls that are open.
+    pub reserved: u64,
+    /// Where it ends.
+    pub stop: u64,
+    /// What was asked for.
+    pub wanted: u64,
+}
+
+impl Refused {
+    /// Whether it would fit if no other call were open.
+    #[must_use]
+    pub fn is_held_by_others(&self) -> bool {
+        self.spent < self.stop && self.spent.saturating_add(self.wanted) <= self.stop
+    }
+}
+
+/// A mark that was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The alert.
+    Alert,
+    /// The stop.
+    Stop,
+}
+
+impl Account {
+    /// As it is on disk.
+    #[must_use]
+    pub fn new(start: Option<Timestamp>, spent: u64) -> Self {
+        Self { start, spent, reserved: 0, unsaved: 0, saving: 0, users: 0 }
+    }
+
+    /// Begins anew where another period has begun. A clock that is set back begins nothing.
+    pub fn roll(&mut self, start: Option<Timestamp>) {
+        if start > self.start {
+            // What is still on its way to the disk belongs to the old period, whose row it no longer finds.
+            (self.start, self.spent, self.unsaved) = (start, 0, 0);
+        }
+    }
+
+    /// When the period began that is counted.
+    #[must_use]
+    pub fn start(&self) -> Option<Timestamp> {
+        self.start
+    }
+
+    /// In this period.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    /// For calls that are open.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Whether so much may be spent beside what is and what others may spend. At its stop a budget pays for nothing,
+    /// not even for what is free.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn may(&self, wanted: u64, marks: Marks) -> Result<(), Refused> {
+        let Some(stop) = marks.stop else { return Ok(()) };
+        let sum = self.spent.saturating_add(self.reserved).saturating_add(wanted);
+        if self.spent >= stop || sum > stop {
+            return Err(Refused { spent: self.spent, reserved: self.reserved, stop, wanted });
+        }
+        Ok(())
+    }
+
+    /// Keeps so much for a call.
+    pub fn reserve(&mut self, amount: u64) {
+        self.reserved = self.reserved.saturating_add(amount);
+    }
+
+    /// A call kept so much and spent so much.
+    pub fn settle(&mut self, reserved: u64, spent: u64, marks: Marks) -> Vec<Passed> {
+        self.reserved = self.reserved.saturating_sub(reserved);
+        let before = self.spent;
+        self.spent = self.spent.saturating_add(spent);
+        self.unsaved = self.unsaved.saturating_add(spent);
+        let alert = marks.alert.filter(|alert| before <= *alert && self.spent > *alert);
+        let stop = marks.stop.filter(|stop| before < *stop && self.spent >= *stop);
+        alert.map(|_| Passed::Alert).into_iter().chain(stop.map(|_| Passed::Stop)).collect()
+    }
+
+    /// What has to go to the disk.
+    pub fn save(&mut self) -> u64 {
+        let amount = std::mem::take(&mut self.unsaved);
+        self.saving = self.saving.saturating_add(amount);
+        amount
+    }
+
+    /// It is there, or it is not and has to go again.
+    pub fn saved(&mut self, amount: u64, start: Option<Timestamp>, is_there: bool) {
+        self.saving = self.saving.saturating_sub(amount);
+        if !is_there && start == self.start {
+            self.unsaved = self.unsaved.saturating_add(amount);
+        }
+    }
+
+    /// Whether the disk knows all of it and nobody needs it here.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.users == 0 && self.reserved == 0 && self.unsaved == 0 && self.saving == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MARKS: Marks = Marks { alert: Some(80), stop: Some(100) };
+
+    #[test]
+    fn what_others_may_spend_counts_and_the_stop_is_never_led_above() {
+        let mut account = Account::new(None, 50);
+        assert_eq!(account.may(50, MARKS), Ok(()));
+        account.reserve(30);
+        let refused = account.may(21, MARKS).expect_err("30 are another's");
+        assert_eq!(refused, Refused { spent: 50, reserved: 30, stop: 100, wanted: 21 });
+        assert!(refused.is_held_by_others());
+        account.settle(30, 50, MARKS);
+        let refused = account.may(0, MARKS).expect_err("it is used up");
+        assert!(!refused.is_held_by_others());
+    }
+
+    #[test]
+    fn each_mark_is_passed_once_in_a_period() {
+        let mut account = Account::new(None, 0);
+        let cases =
+            [(80, vec![]), (1, vec![Passed::Alert]), (1, vec![]), (18, vec![Passed::Stop]), (9, vec![])];
+        for (spent, passed) in cases {
+            assert_eq!(account.settle(0, spent, MARKS), passed, "at {}", account.spent());
+        }
+        account.roll(Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(account.settle(0, 500, MARKS), [Passed::Alert, Passed::Stop]);
+    }
+
+    #[test]
+    fn a_new_period_begins_with_nothing_and_a_clock_set_back_begins_none() {
+        let time = |text: &str| Some(text.parse::<Timestamp>().expect("a time"));
+        let mut account = Account::new(time("2026-05-09T00:00:00Z"), 90);
+        account.reserve(7);
+        account.roll(time("2026-05-08T00:00:00Z"));
+        assert_eq!(account.spent(), 90);
+        account.roll(time("2026-05-10T00:00:00Z"));
+        assert_eq!((account.spent(), account.reserved()), (0, 7));
+    }
+
+    #[test]
+    fn what_did_not_reach_the_disk_goes_again() {
+        let mut account = Account::new(None, 0);
+        account.settle(0, 5, MARKS);
+        assert_eq!(account.save(), 5);
+        account.settle(0, 2, MARKS);
+        account.saved(5, None, false);
+        assert_eq!((account.save(), account.is_idle()), (7, false));
+        account.saved(7, None, true);
+        assert!(account.is_idle());
+    }
+
+    proptest! {
+        #[test]
+        fn what_costs_no_more_than_its_estimate_never_leads_above_the_stop(
+            steps in prop::collection::vec((0_u64..40, 0_u64..=100), 1..200),
+        ) {
+            let mut account = Account::new(None, 0);
+            let mut open: Vec<u64> = Vec::new();
+            for (wanted, share) in steps {
+                if account.may(wanted, MARKS).is_ok() {
+                    account.reserve(wanted);
+                    open.push(wanted);
+                }
+                if share > 50 && let Some(held) = open.pop() {
+                    account.settle(held, held * share / 100, MARKS);
+                }
+                prop_assert!(account.spent() + account.reserved() <= 100);
+            }
+            for held in open {
+                account.settle(held, 0, MARKS);
+            }
+            prop_assert_eq!(account.reserved(), 0);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What was spent, on disk. A row holds the newest period of an account.
+
+use bulkhead_sqlite::Store;
+use jiff::Timestamp;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{Entry, Key};
+
+/// What an account spent in a period; nothing, where the disk knows only an older one.
+pub(super) async fn spent(store: &Store, key: &Key, start: Option<Timestamp>) -> Result<u64, sqlx::Error> {
+    let read = "SELECT spent_usd_micros FROM spending \
+                WHERE budget = ? AND tenant = ? AND session_id = ? AND period_start_ms = ?";
+    let spent: Option<i64> = sqlx::query_scalar(read)
+        .bind(&key.budget)
+        .bind(&key.tenant)
+        .bind(&key.session_id)
+        .bind(millis(start))
+        .fetch_optional(store.readers())
+        .await?;
+    spent.map_or(Ok(0), amount)
+}
+
+/// What each session of a tenant, or the tenant itself under an empty name, spent of a budget in a period.
+pub(super) async fn all(
+    store: &Store,
+    budget: &str,
+    tenant: &str,
+    start: Option<Timestamp>,
+) -> Result<Vec<(String, u64)>, sqlx::Error> {
+    let read = "SELECT session_id, spent_usd_micros FROM spending \
+                WHERE budget = ? AND tenant = ? AND period_start_ms = ?";
+    let rows = sqlx::query(read).bind(budget).bind(tenant).bind(millis(start));
+    let rows = rows.fetch_all(store.readers()).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("session_id")?, amount(row.try_get("spent_usd_micros")?)?)))
+        .collect()
+}
+
+/// Adds amounts, inside the caller's transaction. A row of an older period begins anew.
+///
+/// # Errors
+/// When the store cannot be written; the caller must let its transaction fail.
+pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let add = "INSERT INTO spending (budget, tenant, session_id, period_start_ms, spent_usd_micros) \
+               VALUES (?, ?, ?, ?, ?) \
+               ON CONFLICT (budget, tenant, session_id) DO UPDATE SET \
+               spent_usd_micros = excluded.spent_usd_micros \
+                   + CASE period_start_ms WHEN excluded.period_start_ms THEN spent_usd_micros ELSE 0 END, \
+               period_start_ms = excluded.period_start_ms \
+               WHERE period_start_ms <= excluded.period_start_ms";
+    for Entry { key, start, amount } in entries {
+        sqlx::query(add)
+            .bind(&key.budget)
+            .bind(&key.tenant)
+            .bind(&key.session_id)
+            .bind(millis(*start))
+            .bind(i64::try_from(*amount).unwrap_or(i64::MAX))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// An endless period began before every other.
+fn millis(start: Option<Timestamp>) -> i64 {
+    start.map_or(0, Timestamp::as_millisecond)
+}
+
+/// Amounts are never negative; a row that says so was not written here.
+fn amount(stored: i64) -> Result<u64, sqlx::Error> {
+    u64::try_from(stored).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}

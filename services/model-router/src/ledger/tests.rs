@@ -1,0 +1,175 @@
+//! Accounts over a real store.
+
+use futures::future::join_all;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tempfile::TempDir;
+
+use super::*;
+
+const NOON: &str = "2026-05-09T12:00:00Z";
+const NEXT_DAY: &str = "2026-05-10T00:00:00Z";
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn budget(name: &str, scope: BudgetScope, period: Period, alert: u64, stop: u64) -> BudgetConfig {
+    let marks = Marks { alert: Some(alert), stop: Some(stop) };
+    BudgetConfig { name: name.into(), scope, tenant: None, period, marks }
+}
+
+fn budgets() -> Vec<BudgetConfig> {
+    vec![
+        budget("day", BudgetScope::Tenant, Period::Day, 800, 1_000),
+        budget("session", BudgetScope::Session, Period::Endless, 100, 400),
+    ]
+}
+
+async fn open(folder: &TempDir) -> (Store, Arc<Ledger>) {
+    let store = Store::open(&folder.path().join("router.db"), &crate::MIGRATIONS).await.expect("opens");
+    (store.clone(), Ledger::new(budgets(), store))
+}
+
+/// A call that costs so much, on disk at its end.
+async fn spend(ledger: &Arc<Ledger>, session_id: &str, amount: u64, now: Timestamp) -> Vec<Notice> {
+    let purse = ledger.purse("acme", session_id, now).await.expect("reads");
+    let mut hold = purse.hold(amount, now).expect("it fits");
+    hold.spent(amount);
+    let notices = hold.settle(now);
+    save(ledger, purse.save()).await;
+    notices
+}
+
+async fn save(ledger: &Ledger, savings: Savings) {
+    let entries = savings.entries().to_vec();
+    let writing = ledger.store.writer().write(move |connection| {
+        Box::pin(
+            async move { write(connection, &entries).await.map_err(bulkhead_sqlite::WriteError::NotWritten) },
+        )
+    });
+    writing.await.expect("written");
+    savings.saved();
+}
+
+async fn told(ledger: &Ledger, session_id: &str, now: Timestamp) -> Vec<(String, String, u64, u64)> {
+    let statements = ledger.statements("acme", session_id, now).await.expect("reads");
+    statements.into_iter().map(|s| (s.key.budget, s.key.session_id, s.spent, s.reserved)).collect()
+}
+
+fn row(budget: &str, session_id: &str, spent: u64, reserved: u64) -> (String, String, u64, u64) {
+    (budget.into(), session_id.into(), spent, reserved)
+}
+
+#[tokio::test]
+async fn a_restart_forgets_nothing_and_a_new_day_begins_with_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ledger) = open(&folder).await;
+    spend(&ledger, "s1", 300, time(NOON)).await;
+    spend(&ledger, "s2", 50, time(NOON)).await;
+    spend(&ledger, "", 7, time(NOON)).await;
+    let all = [row("day", "", 357, 0), row("session", "s1", 300, 0), row("session", "s2", 50, 0)];
+    assert_eq!(told(&ledger, "", time(NOON)).await, all);
+    drop(ledger);
+    store.close().await;
+    drop(store);
+
+    let (store, ledger) = open(&folder).await;
+    assert_eq!(told(&ledger, "", time(NOON)).await, all);
+    assert_eq!(told(&ledger, "s1", time(NOON)).await, [row("session", "s1", 300, 0)]);
+    let purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+    let exhausted = purse.hold(101, time(NOON)).expect_err("the session's stop");
+    assert_eq!(
+        (exhausted.budget.as_str(), exhausted.refused.spent, exhausted.retry_after),
+        ("session", 300, None)
+    );
+    drop(purse);
+
+    spend(&ledger, "s2", 20, time(NEXT_DAY)).await;
+    let next = [row("day", "", 20, 0), row("session", "s1", 300, 0), row("session", "s2", 70, 0)];
+    assert_eq!(told(&ledger, "", time(NEXT_DAY)).await, next);
+    drop(ledger);
+    store.close().await;
+    drop(store);
+    let (_store, ledger) = open(&folder).await;
+    assert_eq!(told(&ledger, "", time(NEXT_DAY)).await, next);
+}
+
+#[tokio::test]
+async fn each_mark_is_noticed_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let mut passed = Vec::new();
+    for _ in 0..4 {
+        let notices = spend(&ledger, "s1", 100, time(NOON)).await;
+        passed.extend(notices.into_iter().map(|notice| (notice.key.budget, notice.passed, notice.spent)));
+    }
+    assert_eq!(
+        passed,
+        [("session".to_owned(), Passed::Alert, 200), ("session".to_owned(), Passed::Stop, 400)]
+    );
+}
+
+#[tokio::test]
+async fn waiting_is_advised_where_it_helps_soon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let late = time("2026-05-09T23:50:00Z");
+    let purse = ledger.purse("acme", "", late).await.expect("reads");
+    let mut held = purse.hold(900, time(NOON)).expect("it fits");
+    let others = purse.may(200, time(NOON)).expect_err("held");
+    assert_eq!(others.retry_after, Some(Duration::from_secs(1)));
+    held.spent(900);
+    drop(held.settle(late));
+    assert_eq!(purse.may(200, time(NOON)).expect_err("spent").retry_after, None);
+    assert_eq!(purse.may(200, late).expect_err("spent").retry_after, Some(Duration::from_secs(600)));
+}
+
+#[tokio::test]
+async fn nothing_crosses_tenants() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    spend(&ledger, "s1", 400, time(NOON)).await;
+    let other = ledger.purse("other", "s1", time(NOON)).await.expect("reads");
+    assert_eq!(other.may(400, time(NOON)), Ok(()));
+    let statements = ledger.statements("other", "", time(NOON)).await.expect("reads");
+    assert!(statements.iter().all(|statement| statement.spent == 0), "{statements:?}");
+}
+
+#[tokio::test]
+async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let calls: Vec<(u64, u64)> =
+        (0..500).map(|_| (dice.random_range(1..40), dice.random_range(0..4))).collect();
+    let refused = join_all(calls.into_iter().map(|(wanted, ending)| {
+        let ledger = &ledger;
+        async move {
+            let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+            let Ok(mut hold) = purse.hold(wanted, time(NOON)) else { return 1 };
+            tokio::task::yield_now().await;
+            match ending {
+                // Nobody settles it: its caller left before it was sent.
+                0 => drop(hold),
+                1 => {
+                    hold.spent(wanted);
+                    drop(hold);
+                }
+                _ => {
+                    hold.spent(wanted / 2);
+                    drop(hold.settle(time(NOON)));
+                }
+            }
+            save(ledger, purse.save()).await;
+            0
+        }
+    }));
+    let refused: usize = refused.await.into_iter().sum();
+    let now = told(&ledger, "", time(NOON)).await;
+    assert!(refused > 0, "seed {seed}");
+    assert!(now[0].2 <= 1_000 && now[0].3 == 0, "seed {seed}: {now:?}");
+    assert!(ledger.lock().values().all(Account::is_idle), "seed {seed}");
+}

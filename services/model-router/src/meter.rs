@@ -1,0 +1,418 @@
+//! What one call takes of limits and of money, from before its first attempt to its end, however it ends.
+//!
+//! Promises that nothing is sent that a limit, a budget or the request's own caps stand against, and that everything
+//! which was kept back for the call is settled when its [`Meter`] is gone: by usage where the provider counted, by
+//! estimate where it may have worked and did not say, by nothing where nothing was sent or the provider refused it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_edge::Principal;
+use bulkhead_outbox::EventDraft;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::attempt::Attempt;
+use crate::chat::Usage;
+use crate::config::ModelConfig;
+use crate::failure::{Failure, Kind, Persistence};
+use crate::ledger::account::Passed;
+use crate::ledger::{Exhausted, Hold, Ledger, Notice, Purse, Savings};
+use crate::limit::Limits;
+use crate::limit::concurrency::Sign;
+use crate::limit::models::{Full, Place};
+use crate::limit::quota::Told;
+use crate::limit::rate::{Reservation, Short};
+use crate::metrics;
+use crate::price::Price;
+use crate::spend::{Cap, Caps, Spend};
+use crate::tokens::Size;
+
+/// Opens meters.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    limits: Arc<Limits>,
+    ledger: Arc<Ledger>,
+    /// By the model's place in the configuration.
+    models: Vec<Model>,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: String,
+    price: Option<Price>,
+    /// Without a price it is known to cost nothing.
+    local: bool,
+}
+
+/// Whose call it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    /// Empty: none.
+    pub(crate) session_id: String,
+}
+
+/// Why a call is not begun.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The caller asked for more than a limit allows.
+    #[error("a limit of the caller has not enough left")]
+    Limited {
+        /// Name of the limit.
+        limit: String,
+        /// What the call may take, by estimate.
+        tokens: u64,
+        /// After which there is enough; none: it is more than a whole minute has.
+        retry_after: Option<Duration>,
+    },
+    /// A budget is used up.
+    #[error("a budget is used up")]
+    Exhausted(Exhausted),
+    /// What was spent is not known.
+    #[error("the store could not be read")]
+    Read(#[from] sqlx::Error),
+}
+
+/// Why a model is not asked, whatever its health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// The request may take no more.
+    Cap(Cap),
+    /// A budget does not pay for it.
+    Exhausted(Exhausted),
+}
+
+/// Whether a model may be sent the request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Yes.
+    Open,
+    /// Somebody else was faster; the plan knows when to come back.
+    Later,
+    /// Not within this request.
+    Closed,
+}
+
+/// What one call takes.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    meters: Arc<Meters>,
+    caller: Caller,
+    size: Size,
+    /// Of the caller's limits.
+    reservation: Reservation,
+    purse: Purse,
+    spend: Spend,
+    /// Used by attempts that are over.
+    tokens: u64,
+    lease: Option<Lease>,
+    denied: Option<Denied>,
+    notices: Vec<Notice>,
+}
+
+/// What one attempt takes.
+#[derive(Debug)]
+struct Lease {
+    place: Place,
+    rate: Reservation,
+    hold: Hold,
+    price: Option<Price>,
+    heard: Told,
+    /// What is known of what it used, by estimate.
+    usage: Usage,
+}
+
+/// What a call leaves behind.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// What was spent, for the disk.
+    pub(crate) savings: Savings,
+    /// About budgets.
+    pub(crate) events: Vec<EventDraft>,
+}
+
+impl Meters {
+    pub(crate) fn new(models: &[ModelConfig], limits: Arc<Limits>, ledger: Arc<Ledger>) -> Arc<Self> {
+        let models = models.iter().map(|model| Model {
+            name: model.name.clone(),
+            price: model.terms.price,
+            local: model.local,
+        });
+        Arc::new(Self { limits, ledger, models: models.collect() })
+    }
+
+    /// Begins to count a call that may be sent to these models.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is taken then.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        caller: Caller,
+        size: Size,
+        chain: impl Iterator<Item = usize>,
+        caps: Caps,
+    ) -> Result<Meter, Refusal> {
+        let now = bulkhead_edge::now();
+        let purse = self.ledger.purse(&caller.principal.tenant, &caller.session_id, now).await?;
+        purse.may(0, now).map_err(Refusal::Exhausted)?;
+        let tokens = chain.map(|model| self.limits.tokens(model, size)).max().unwrap_or(0);
+        let began = Instant::now();
+        let admitted = self.limits.admit(&caller.principal, tokens, began).await;
+        let reservation = admitted.map_err(|short| Refusal::Limited {
+            limit: short.key.limit.to_string(),
+            tokens,
+            retry_after: short.until.map(|until| until.saturating_duration_since(began)),
+        })?;
+        Ok(Meter {
+            meters: Arc::clone(self),
+            caller,
+            size,
+            reservation,
+            purse,
+            spend: Spend::new(caps),
+            tokens: 0,
+            lease: None,
+            denied: None,
+            notices: Vec::new(),
+        })
+    }
+
+    /// What was spent.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// What a request may cost at a model; none: nobody knows.
+    fn estimate(&self, model: usize, size: Size) -> Option<u64> {
+        let known = self.models.get(model)?;
+        let output_tokens = self.limits.tokens(model, size).saturating_sub(size.prompt_tokens);
+        let usage = Usage { input_tokens: size.prompt_tokens, output_tokens, ..Usage::default() };
+        known.price.map(|price| price.cost_usd_micros(usage)).or(known.local.then_some(0))
+    }
+
+    fn price(&self, model: usize) -> Option<Price> {
+        self.models.get(model).and_then(|model| model.price)
+    }
+
+    fn name(&self, model: usize) -> &str {
+        self.models.get(model).map_or("", |model| model.name.as_str())
+    }
+}
+
+impl Meter {
+    /// Keeps back what an attempt with a model may take. Waits for a place there, for so long at most.
+    pub(crate) async fn enter(&mut self, model: usize, patience: Duration) -> Entry {
+        // One that was kept and not used is given back first.
+        self.lease = None;
+        let estimate = self.meters.estimate(model, self.size);
+        if let Err(denied) = self.afford(estimate) {
+            self.denied = Some(denied);
+            return Entry::Closed;
+        }
+        let limits = Arc::clone(&self.meters.limits);
+        let began = Instant::now();
+        let place = limits.at_a_time().begin(model, self.size.prompt_tokens, patience).await;
+        metrics::waited_for_place(self.meters.name(model), began.elapsed());
+        let place = match place {
+            Ok(place) => place,
+            Err(Full::Until(_)) => return Entry::Later,
+            Err(Full::Open) => {
+                tracing::info!(model = self.meters.name(model), "too many requests are open for too long");
+                return Entry::Closed;
+            }
+        };
+        let rate = match limits.take(model, self.size, Instant::now()).await {
+            Ok(rate) => rate,
+            Err(Short { until: Some(_), .. }) => return Entry::Later,
+            Err(Short { until: None, .. }) => return Entry::Closed,
+        };
+        // Others may have spent while this one waited.
+        match self.purse.hold(estimate.unwrap_or(0), bulkhead_edge::now()) {
+            Ok(hold) => {
+                let (price, heard) = (self.meters.price(model), Told::default());
+                self.lease = Some(Lease { place, rate, hold, price, heard, usage: Usage::default() });
+                Entry::Open
+            }
+            Err(exhausted) => {
+                self.denied = Some(Denied::Exhausted(exhausted));
+                Entry::Closed
+            }
+        }
+    }
+
+    /// What was kept is used: from now on the provider may work.
+    pub(crate) fn sent(&mut self) {
+        self.spend.attempt();
+        self.count(Usage { input_tokens: self.size.prompt_tokens, ..Usage::default() });
+    }
+
+    /// A piece of the answer came that has so many tokens, by estimate.
+    pub(crate) fn produced(&mut self, tokens: u64) {
+        let Some(lease) = &self.lease else { return };
+        let output_tokens = lease.usage.output_tokens.saturating_add(tokens);
+        self.count(Usage { output_tokens, ..lease.usage });
+    }
+
+    /// The attempt is over.
+    pub(crate) fn ended(&mut self, attempt: &Attempt) {
+        let Some(lease) = &self.lease else { return };
+        self.count(settled(lease.usage, attempt));
+        self.settle(sign(attempt.failure.as_ref()));
+    }
+
+    /// Where the provider's word about its own limits goes.
+    pub(crate) fn heard(&self) -> Told {
+        self.lease.as_ref().map(|lease| lease.heard.clone()).unwrap_or_default()
+    }
+
+    /// Why a model was not asked, if that is why there is no answer.
+    pub(crate) fn denied(&mut self) -> Option<Denied> {
+        self.denied.take().filter(|denied| *denied != Denied::Cap(Cap::Attempts))
+    }
+
+    /// The call is over: what it spent, and what has to be told of budgets.
+    pub(crate) fn close(&mut self, now: Timestamp) -> Closing {
+        self.settle(Sign::None);
+        let events = std::mem::take(&mut self.notices).into_iter();
+        let events = events.map(|notice| event(&notice, &self.caller, now)).collect();
+        Closing { savings: self.purse.save(), events }
+    }
+
+    fn afford(&self, estimate: Option<u64>) -> Result<(), Denied> {
+        self.spend.may(estimate).map_err(Denied::Cap)?;
+        self.purse.may(estimate.unwrap_or(0), bulkhead_edge::now()).map_err(Denied::Exhausted)
+    }
+
+    /// So much is used by now, whatever becomes of the rest.
+    fn count(&mut self, usage: Usage) {
+        let Some(lease) = &mut self.lease else { return };
+        lease.usage = usage;
+        let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
+        lease.rate.used(tokens);
+        lease.hold.spent(lease.cost_usd_micros());
+        self.reservation.used(self.tokens.saturating_add(tokens));
+    }
+
+    /// What was kept for an attempt is given back, but for what was used.
+    fn settle(&mut self, sign: Sign) {
+        let Some(mut lease) = self.lease.take() else { return };
+        lease.place.sign(sign);
+        lease.place.told(lease.heard.quota());
+        let tokens = lease.usage.input_tokens.saturating_add(lease.usage.output_tokens);
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.spend.cost(lease.cost_usd_micros());
+        self.notices.extend(lease.hold.settle(bulkhead_edge::now()));
+    }
+}
+
+impl Lease {
+    fn cost_usd_micros(&self) -> u64 {
+        self.price.map_or(0, |price| price.cost_usd_micros(self.usage))
+    }
+}
+
+/// What an attempt used, by what the provider counted, or else by what is known of it.
+fn settled(known: Usage, attempt: &Attempt) -> Usage {
+    let counted = attempt.usage.filter(|usage| usage.input_tokens > 0 || usage.output_tokens > 0);
+    match (counted, &attempt.failure) {
+        (Some(usage), None) => usage,
+        // A stream that breaks off has not come to its count of the answer.
+        (Some(usage), Some(_)) => {
+            Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }
+        }
+        (None, Some(failure)) if !may_have_worked(failure) => Usage::default(),
+        (None, _) => known,
+    }
+}
+
+/// Whether the provider may have worked for an attempt that failed.
+fn may_have_worked(failure: &Failure) -> bool {
+    (200..300).contains(&failure.http_status) || failure.kind.persistence() == Persistence::Unknown
+}
+
+/// What the end of an attempt says of how much the model can take at a time.
+fn sign(failure: Option<&Failure>) -> Sign {
+    match failure.map(|failure| failure.kind) {
+        None => Sign::Answered,
+        Some(Kind::RateLimited | Kind::Overloaded) => Sign::TooMuch,
+        Some(_) => Sign::None,
+    }
+}
+
+fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
+    let (kind, outcome) = match notice.passed {
+        Passed::Alert => ("budget.alerted", "alerted"),
+        Passed::Stop => ("budget.exhausted", "exhausted"),
+    };
+    tracing::warn!(
+        budget = notice.key.budget,
+        tenant = notice.key.tenant,
+        session_id = notice.key.session_id,
+        spent_usd_micros = notice.spent,
+        outcome,
+        "a budget passed a mark"
+    );
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    EventDraft::new(kind, now, &caller.principal)
+        .session(&notice.key.session_id)
+        .subject(&notice.key.budget)
+        .outcome(outcome)
+        .attributes(json!({
+            "budget": notice.key.budget,
+            "spent_usd_micros": notice.spent,
+            "alert_usd_micros": notice.marks.alert,
+            "stop_usd_micros": notice.marks.stop,
+            "period_start_time": time(notice.period.start),
+            "period_end_time": time(notice.period.end),
+        }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
+        Usage { input_tokens, output_tokens, ..Usage::default() }
+    }
+
+    fn attempt(usage: Option<Usage>, failure: Option<(Kind, u16)>) -> Attempt {
+        let failure =
+            failure.map(|(kind, http_status)| Failure { http_status, ..Failure::without_response(kind, "") });
+        Attempt { usage, failure, ..Attempt::default() }
+    }
+
+    #[test]
+    fn an_attempt_is_settled_by_what_is_known_of_it() {
+        let known = usage(100, 7);
+        let counted = Some(usage(120, 30));
+        let cases = [
+            (counted, None, usage(120, 30)),
+            // A server that does not count.
+            (Some(usage(0, 0)), None, known),
+            (None, Some((Kind::RateLimited, 429)), usage(0, 0)),
+            (None, Some((Kind::InvalidRequest, 400)), usage(0, 0)),
+            (None, Some((Kind::Connect, 0)), usage(0, 0)),
+            // Nobody knows whether the provider did the work, or it did and nobody can use it.
+            (None, Some((Kind::Silence, 0)), known),
+            (None, Some((Kind::Reset, 0)), known),
+            (None, Some((Kind::Malformed, 200)), known),
+            // The stream broke off.
+            (Some(usage(120, 1)), Some((Kind::Reset, 200)), usage(120, 7)),
+        ];
+        for (counted, failure, expected) in cases {
+            assert_eq!(settled(known, &attempt(counted, failure)), expected, "{counted:?} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_model_that_has_too_much_lowers_its_limit() {
+        for kind in [Kind::RateLimited, Kind::Overloaded] {
+            assert_eq!(sign(Some(&Failure::without_response(kind, ""))), Sign::TooMuch);
+        }
+        for kind in [Kind::ServerError, Kind::Silence, Kind::Connect, Kind::InvalidRequest] {
+            assert_eq!(sign(Some(&Failure::without_response(kind, ""))), Sign::None);
+        }
+        assert_eq!(sign(None), Sign::Answered);
+    }
+}

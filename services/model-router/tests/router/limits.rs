@@ -1,0 +1,179 @@
+//! Limits of callers and of models, through the contract.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bulkhead_proto::router::v1 as pb;
+use bulkhead_provider_sim::{Action, StatusFault, Step};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::bench::{Bench, PATIENCE, Plan, bench, metadata, on, reason, request, story};
+
+fn retry_after(error: &tonic::Status) -> Option<Duration> {
+    error.get_details_retry_info().and_then(|info| info.retry_delay)
+}
+
+/// Asks until it is answered, in the end.
+async fn in_the_end(bench: &Bench, ask: impl Fn() -> pb::GenerateRequest) {
+    let answered = async {
+        while bench.generate(ask()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("it is answered");
+}
+
+#[tokio::test]
+async fn a_caller_in_a_loop_is_told_to_wait_and_no_model_is_called() {
+    let settings = "limit = [{ name = \"loops\", scope = \"principal\", requests_per_minute_max = 2 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    for _ in 0..2 {
+        bench.generate(request()).await.expect("there is room");
+    }
+    let error = bench.generate(request()).await.expect_err("no room");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "CALLER_RATE_LIMITED"));
+    assert_eq!(metadata(&error, "limit"), "loops");
+    let delay = retry_after(&error).expect("waiting helps");
+    assert!(delay > Duration::from_secs(30) && delay <= Duration::from_secs(61), "{delay:?}");
+    let stream = pb::StreamGenerateRequest {
+        request_id: request().request_id,
+        generate: Some(pb::GenerateRequest { request_id: String::new(), ..request() }),
+    };
+    let error = bench.client.clone().stream_generate(stream).await.expect_err("nor for a stream");
+    assert_eq!(reason(&error), "CALLER_RATE_LIMITED");
+    assert_eq!(bench.counts().await, [2, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_replayed_answer_and_a_dry_run_take_nothing_of_a_limit() {
+    let settings = "limit = [{ name = \"few\", scope = \"tenant\", requests_per_minute_max = 1 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    let mut dry = request();
+    dry.context.get_or_insert_default().dry_run = true;
+    bench.generate(dry).await.expect("plans");
+    let asked = request();
+    for _ in 0..3 {
+        bench.generate(asked.clone()).await.expect("the same answer");
+    }
+    assert_eq!(bench.counts().await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn tokens_are_kept_for_a_call_and_given_back_when_its_caller_leaves() {
+    let settings = "limit = [{ name = \"tokens\", scope = \"tenant\", tenant = \"default\", tokens_per_minute_max = 5000 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    let error = bench.generate(pb::GenerateRequest { max_output_tokens: 9_000, ..request() }).await;
+    let error = error.expect_err("more than a minute has");
+    assert_eq!((reason(&error).as_str(), retry_after(&error)), ("CALLER_RATE_LIMITED", None));
+
+    bench.always("primary", Action::Silence.into()).await;
+    let mut hanging = Box::pin(bench.generate(on("short")));
+    let sent = async {
+        while bench.received("primary").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = &mut hanging => panic!("{answer:?}"),
+        () = sent => {}
+    }
+    // It may have an answer of 4,096 tokens, the default.
+    let error = bench.generate(on("cloud")).await.expect_err("kept for the other");
+    assert_eq!(reason(&error), "CALLER_RATE_LIMITED");
+    drop(hanging);
+    bench.always("primary", Step::text("here")).await;
+    in_the_end(&bench, || on("cloud")).await;
+    bench.generate(on("cloud")).await.expect("what was not used was given back");
+}
+
+#[tokio::test]
+async fn a_models_own_limit_moves_the_request_on() {
+    let bench = bench(Plan { model: "requests_per_minute_max = 1", ..Plan::default() }).await;
+    for model in ["primary", "fallback", "local"] {
+        assert_eq!(bench.generate(request()).await.expect("answers").model, model);
+    }
+    let error = bench.generate(request()).await.expect_err("all are full");
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "NO_MODEL_ANSWERED"));
+    assert!(retry_after(&error).expect("waiting helps") > Duration::from_secs(30));
+    let explained = bench.explain("default", None).await;
+    for excluded in explained.excluded {
+        assert_eq!(excluded.reason, "RATE_LIMITED_HERE");
+        assert!(excluded.retry_after.is_some_and(|after| after.seconds > 30), "{excluded:?}");
+    }
+    assert_eq!(bench.counts().await, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_model_is_sent_no_more_at_a_time_than_it_may_be() {
+    let model = "concurrency_min = 1\nconcurrency_max = 2";
+    let bench = bench(Plan { model, ..Plan::default() }).await;
+    bench.always("primary", Step::text("here").after_ms(30)).await;
+    let answers = futures::future::join_all((0..16).map(|_| bench.generate(on("short")))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let waited = answers.into_iter().filter_map(Result::ok).filter(|answer| {
+        answer.attempts[0].waited.is_some_and(|waited| waited.nanos > 20_000_000 || waited.seconds > 0)
+    });
+    assert!(waited.count() >= 12, "they waited for one another");
+    let seen = bench.received("primary").await;
+    for one in &seen {
+        let open = seen.iter().filter(|other| {
+            other.received_at <= one.received_at && other.finished_at.is_none_or(|end| end > one.received_at)
+        });
+        assert!(open.count() <= 2, "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_longer_than_is_patient_goes_to_the_next_model() {
+    let (model, settings) =
+        ("concurrency_min = 1\nconcurrency_max = 1", "patience_ms = 100\nretry_base_ms = 10");
+    let bench = bench(Plan { model, settings, ..Plan::default() }).await;
+    bench.always("primary", Step::text("here").after_ms(2_000)).await;
+    let started = Instant::now();
+    let (slow, fast) = tokio::join!(bench.generate(on("cloud")), async {
+        while bench.received("primary").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let answer = bench.generate(on("cloud")).await.expect("answers");
+        (answer.model, started.elapsed())
+    });
+    assert_eq!(slow.expect("answers").model, "primary");
+    assert_eq!(fast.0, "fallback");
+    assert!(fast.1 < Duration::from_secs(2), "{:?}", fast.1);
+}
+
+#[tokio::test]
+async fn what_a_provider_has_left_is_heeded_before_it_refuses() {
+    let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
+    let headers = BTreeMap::from([
+        ("x-ratelimit-remaining-tokens".to_owned(), "2".to_owned()),
+        ("x-ratelimit-reset-tokens".to_owned(), "1m0s".to_owned()),
+    ]);
+    let fault = Action::Status(StatusFault { headers, ..StatusFault::new(500) });
+    bench.always("primary", fault.into()).await;
+    let asked = request();
+    let answer = bench.generate(asked.clone()).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "SERVER_ERROR", 500), ("fallback", "", 200)]);
+    let generate = Some(pb::GenerateRequest { request_id: request().request_id, ..asked });
+    let explained = pb::ExplainRouteRequest { generate, ..pb::ExplainRouteRequest::default() };
+    let explained = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
+    let left_out = (explained.excluded[0].model.as_str(), explained.excluded[0].reason.as_str());
+    assert_eq!(left_out, ("primary", "RATE_LIMITED_HERE"));
+}
+
+#[tokio::test]
+async fn a_request_makes_no_more_attempts_than_it_allows() {
+    let bench = bench(Plan { route: "attempts_max = 4", ..Plan::default() }).await;
+    for model in ["primary", "fallback", "local"] {
+        bench.always(model, Step::status(503)).await;
+    }
+    for (attempts_max, expected) in [(1, 1), (2, 2), (0, 4)] {
+        let limits = Some(pb::GenerateLimits { attempts_max, ..pb::GenerateLimits::default() });
+        let before: usize = bench.counts().await.into_iter().sum();
+        let error = bench.generate(pb::GenerateRequest { limits, ..request() }).await.expect_err("all fail");
+        assert_eq!(reason(&error), "NO_MODEL_ANSWERED");
+        let made = bench.counts().await.into_iter().sum::<usize>() - before;
+        assert_eq!(made, expected, "attempts_max = {attempts_max}");
+    }
+}
