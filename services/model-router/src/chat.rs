@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 /// A JSON object.
@@ -69,6 +70,45 @@ pub enum Block {
     ToolResult(ToolResult),
     /// What the model thought before it answered.
     Thinking(Thinking),
+    /// A picture or a document.
+    Media(Media),
+}
+
+/// A picture or a document, by value. Its `Debug` shows sizes only.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Media {
+    /// A picture.
+    Image {
+        /// Such as `image/png`.
+        media_type: &'static str,
+        /// Its bytes.
+        content: Bytes,
+    },
+    /// A document that is laid out.
+    Pdf {
+        /// For the model; may be empty.
+        title: String,
+        /// Its bytes.
+        content: Bytes,
+    },
+    /// A document that is text.
+    PlainText {
+        /// For the model; may be empty.
+        title: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, bytes) = match self {
+            Self::Image { media_type, content } => (*media_type, content.len()),
+            Self::Pdf { content, .. } => ("application/pdf", content.len()),
+            Self::PlainText { text, .. } => ("text/plain", text.len()),
+        };
+        write!(formatter, "Media({what}, {bytes} bytes)")
+    }
 }
 
 /// What a model thought. Carried as it came: only its provider can read it.
@@ -105,7 +145,7 @@ impl Delta {
             Block::Text(text) => Some(Self::Text(text)),
             Block::Thinking(thinking) => Some(Self::Thinking(thinking)),
             Block::ToolUse(call) => Some(Self::ToolUse(call)),
-            Block::ToolResult(_) => None,
+            Block::ToolResult(_) | Block::Media(_) => None,
         }
     }
 }
@@ -144,6 +184,8 @@ pub struct ToolResult {
     pub content: String,
     /// The tool failed and the content says why.
     pub is_error: bool,
+    /// What the model reads beside it: texts and media.
+    pub parts: Vec<Block>,
 }
 
 /// A tool on offer.
@@ -259,7 +301,11 @@ impl Prompt {
     pub(crate) fn tool_of(&self, id: &str) -> Option<&str> {
         self.turns.iter().flat_map(|turn| &turn.blocks).find_map(|block| match block {
             Block::ToolUse(call) if call.id == id => Some(call.name.as_str()),
-            Block::ToolUse(_) | Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+            Block::ToolUse(_)
+            | Block::Text(_)
+            | Block::ToolResult(_)
+            | Block::Thinking(_)
+            | Block::Media(_) => None,
         })
     }
 }

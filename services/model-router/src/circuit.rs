@@ -78,6 +78,12 @@ impl Circuits {
 
     /// An attempt failed in this way.
     pub fn failed(&mut self, class: FailureClass, now: Instant, policy: &CircuitPolicy) {
+        if self.open(now).is_none() {
+            // A probe failed, in whatever way: what rested has to rest on.
+            for circuit in self.0.iter_mut().filter(|circuit| circuit.open_until.is_some()) {
+                circuit.rest(now, policy);
+            }
+        }
         if let Some(circuit) = self.0.get_mut(class.place()) {
             circuit.failed(now, policy);
         }
@@ -111,6 +117,10 @@ impl Circuit {
         if self.failures < policy.failures || is_open {
             return;
         }
+        self.rest(now, policy);
+    }
+
+    fn rest(&mut self, now: Instant, policy: &CircuitPolicy) {
         let doubled = policy.open.saturating_mul(1_u32 << self.times_opened.min(20));
         self.open_until = Some(now + doubled.min(policy.open_max));
         self.times_opened = self.times_opened.saturating_add(1);
@@ -162,6 +172,17 @@ mod tests {
             assert!(circuits.is_tripped() && circuits.open(now).is_none(), "a probe may go");
             fail(&mut circuits, FailureClass::Silent, 1, now);
         }
+    }
+
+    #[test]
+    fn a_probe_that_fails_in_another_way_is_a_failed_probe() {
+        use FailureClass as C;
+        let now = Instant::now();
+        let mut circuits = Circuits::default();
+        fail(&mut circuits, C::Unreachable, 3, now);
+        let later = now + POLICY.open;
+        fail(&mut circuits, C::Overloaded, 1, later);
+        assert_eq!(circuits.open(later), Some((C::Unreachable, later + POLICY.open * 2)));
     }
 
     #[test]

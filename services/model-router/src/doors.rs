@@ -54,6 +54,8 @@ struct Dialect {
     answer: fn(&pb::GenerateResponse, &Reply) -> Value,
     /// Writes a stream for a caller who wants its usage or not.
     events: fn(Reply, bool) -> Box<dyn Events>,
+    /// Whether it has a place for what models think.
+    tells_thinking: bool,
     /// The API's names of the contract's fields; of a name with a dot, the end of a path.
     names: &'static [(&'static str, &'static str)],
     /// Tells failures.
@@ -165,7 +167,7 @@ async fn streamed(
 ) -> Result<Response, Status> {
     let Asked { generate, usage, .. } = asked;
     let is_structured = is_structured(generate.response_format.as_ref());
-    let command = request::stream_command(generate, &service.catalog)?;
+    let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog)?;
     let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
     let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
     let headers = told(&begun.teller.model, begun.teller.attempts, call);

@@ -101,8 +101,7 @@ pub(crate) fn plan(
     let now = Instant::now();
     let local_only = needs.local_only;
     let plan = catalog.plan(route, needs, draw, now);
-    let is_overlong = |excluded: &Excluded| excluded.reason == Reason::ContextLength;
-    if !route.fallbacks.on_context_length && plan.excluded.iter().any(is_overlong) {
+    if !route.fallbacks.on_context_length && is_first_choice_too_small(&plan) {
         return Err(Unanswered::TooLong { excluded: plan.excluded });
     }
     if !plan.planned.is_empty() {
@@ -128,6 +127,12 @@ pub(crate) fn plan(
 fn is_inexpressible(excluded: &[Excluded]) -> bool {
     let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal).peekable();
     cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
+}
+
+/// Whether a model that is too small would have come before the first that would be asked.
+fn is_first_choice_too_small(plan: &Plan) -> bool {
+    let first = plan.planned.first().map_or(usize::MAX, |planned| planned.rank);
+    plan.excluded.iter().any(|excluded| excluded.reason == Reason::ContextLength && excluded.rank < first)
 }
 
 /// Whether no model that may see the request will ever take it, and for some it is too long.

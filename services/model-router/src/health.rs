@@ -139,12 +139,11 @@ impl ModelState {
         self.delayed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// An attempt begins: a retry that is paid for, or a first one. After an open circuit it is the one
-    /// probe, and until when is returned.
-    pub fn begin(&mut self, retry: Option<Paid>, now: Instant, policy: &HealthPolicy) -> Option<Instant> {
-        match retry {
-            Some(Paid { .. }) => {}
-            None => self.budget.deposit(now),
+    /// An attempt begins. After an open circuit it is the one probe, and until when is returned.
+    pub fn begin(&mut self, start: Start, now: Instant, policy: &HealthPolicy) -> Option<Instant> {
+        match start {
+            Start::First => self.budget.deposit(now),
+            Start::Retry(Paid { .. }) | Start::Repair => {}
         }
         self.in_flight = self.in_flight.saturating_add(1);
         let probe = self.circuits.is_tripped().then(|| now + policy.probe);
@@ -180,6 +179,28 @@ impl ModelState {
             self.circuits.failed(class, now, &policy.circuit);
         }
     }
+}
+
+/// What an attempt is to its request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The first one, which pays into the model's budget of retries.
+    First,
+    /// A retry, paid for.
+    Retry(Paid),
+    /// The model is told what was wrong with its answer. That has a bound of its own and neither pays nor costs.
+    Repair,
+}
+
+/// What became of the wish to begin.
+#[derive(Debug)]
+pub enum Begun<'h> {
+    /// It may.
+    Turn(Turn<'h>),
+    /// The server wants to be left alone, as somebody has learned meanwhile.
+    Later(Start),
+    /// It is marked, its circuit is open, or somebody else took the probe.
+    Blocked,
 }
 
 /// The right to make one attempt. However the attempt ends, and also when its caller leaves, the circuit's one
@@ -220,11 +241,16 @@ impl Health {
         self.lock().get_mut(model)?.budget.try_withdraw(now)
     }
 
-    /// Takes the right to make an attempt; none when somebody else took the probe in between.
-    pub fn begin(&self, model: usize, retry: Option<Paid>, now: Instant) -> Option<Turn<'_>> {
+    /// Takes the right to make an attempt, if the model may be touched now: whoever looked before may have waited since.
+    pub fn begin(&self, model: usize, start: Start, now: Instant) -> Begun<'_> {
         let mut states = self.lock();
-        let state = states.get_mut(model).filter(|state| state.block(now).is_none())?;
-        Some(Turn { probe: state.begin(retry, now, &self.policy), model, health: self })
+        let Some(state) = states.get_mut(model).filter(|state| state.block(now).is_none()) else {
+            return Begun::Blocked;
+        };
+        if !state.delay(now).is_zero() && !bulkhead_failpoint::active("router.skip_delay") {
+            return Begun::Later(start);
+        }
+        Begun::Turn(Turn { probe: state.begin(start, now, &self.policy), model, health: self })
     }
 
     fn change(&self, model: usize, change: impl FnOnce(&mut ModelState, &HealthPolicy)) {
@@ -261,12 +287,21 @@ impl Drop for Turn<'_> {
 mod tests {
     use std::sync::Barrier;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const CIRCUIT: CircuitPolicy =
         CircuitPolicy { failures: 3, open: Duration::from_secs(15), open_max: Duration::from_secs(60) };
     const POLICY: HealthPolicy =
         HealthPolicy { unusable: Duration::from_secs(60), circuit: CIRCUIT, probe: Duration::from_secs(30) };
+
+    fn begin(health: &Health, now: Instant) -> Option<Turn<'_>> {
+        match health.begin(0, Start::First, now) {
+            Begun::Turn(turn) => Some(turn),
+            Begun::Later(_) | Begun::Blocked => None,
+        }
+    }
 
     fn failure(kind: Kind) -> Failure {
         Failure::without_response(kind, "")
@@ -292,7 +327,7 @@ mod tests {
         assert_eq!(state.circuit(now), Circuit::Open);
         let later = now + CIRCUIT.open;
         assert_eq!(state.circuit(later), Circuit::HalfOpen, "the next request is the probe");
-        state.begin(None, later, &POLICY);
+        state.begin(Start::First, later, &POLICY);
         assert_eq!(state.circuit(later), Circuit::HalfOpen);
         state.answered();
         assert_eq!(state.circuit(later), Circuit::Closed);
@@ -345,7 +380,7 @@ mod tests {
 
         let later = now + CIRCUIT.open;
         assert_eq!(state.block(later), None);
-        assert_eq!(state.begin(None, later, &POLICY), Some(later + POLICY.probe));
+        assert_eq!(state.begin(Start::First, later, &POLICY), Some(later + POLICY.probe));
         assert_eq!(state.block(later), Some(Block::Probed(later + POLICY.probe)));
         let mut failed = state;
         failed.failed(&failure(Kind::ServerError), later, &POLICY);
@@ -369,20 +404,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_after_a_wait_keeps_the_delay_that_was_told_meanwhile() {
+        let now = Instant::now();
+        let health = Health::new(1, POLICY, now);
+        let server_delay = Some(Duration::from_secs(9));
+        let limited = Failure { server_delay, ..failure(Kind::RateLimited) };
+        begin(&health, now).expect("a turn").failed(&limited, now);
+        assert!(matches!(health.begin(0, Start::Repair, now), Begun::Later(Start::Repair)));
+        assert!(begin(&health, now + Duration::from_secs(9)).is_some());
+    }
+
+    #[test]
     fn two_requests_cannot_both_take_the_probe() {
         let now = Instant::now();
         let health = Health::new(1, POLICY, now);
         open(&health, now);
-        assert!(health.begin(0, None, now).is_none());
+        assert!(begin(&health, now).is_none());
         let later = now + CIRCUIT.open;
-        let probe = health.begin(0, None, later);
+        let probe = begin(&health, later);
         assert!(probe.is_some());
-        assert!(health.begin(0, None, later).is_none());
+        assert!(begin(&health, later).is_none());
     }
 
     fn open(health: &Health, now: Instant) {
         for _ in 0..3 {
-            health.begin(0, None, now).expect("a turn").failed(&failure(Kind::Connect), now);
+            begin(&health, now).expect("a turn").failed(&failure(Kind::Connect), now);
         }
     }
 
@@ -392,9 +438,9 @@ mod tests {
         let health = Health::new(1, POLICY, now);
         open(&health, now);
         let later = now + CIRCUIT.open;
-        drop(health.begin(0, None, later).expect("the probe"));
-        health.begin(0, None, later).expect("again").failed(&failure(Kind::RateLimited), later);
-        health.begin(0, None, later).expect("a rate limit is no answer").answered();
+        drop(begin(&health, later).expect("the probe"));
+        begin(&health, later).expect("again").failed(&failure(Kind::RateLimited), later);
+        begin(&health, later).expect("a rate limit is no answer").answered();
         assert_eq!(health.state(0, later).block(later), None);
     }
 
@@ -402,12 +448,12 @@ mod tests {
     fn who_comes_late_does_not_end_the_probe_of_another() {
         let now = Instant::now();
         let health = Health::new(1, POLICY, now);
-        let slow = health.begin(0, None, now).expect("a turn");
+        let slow = begin(&health, now).expect("a turn");
         open(&health, now);
         let later = now + CIRCUIT.open;
-        let _probe = health.begin(0, None, later).expect("the probe");
+        let _probe = begin(&health, later).expect("the probe");
         slow.failed(&failure(Kind::RateLimited), later);
-        assert!(health.begin(0, None, later).is_none(), "it is still being found out");
+        assert!(begin(&health, later).is_none(), "it is still being found out");
     }
 
     #[test]
@@ -425,5 +471,61 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().expect("counts")).sum()
         });
         assert_eq!(retries, 10, "the savings of a new model, whoever asks for them");
+    }
+
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Pass(u64),
+        Begin,
+        Answer,
+        Fail(Kind),
+        Leave,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let kinds = [Kind::ServerError, Kind::Overloaded, Kind::Connect, Kind::Silence, Kind::RateLimited];
+        prop_oneof![
+            (1_u64..20_000).prop_map(Happening::Pass),
+            Just(Happening::Begin),
+            Just(Happening::Begin),
+            Just(Happening::Answer),
+            proptest::sample::select(kinds.to_vec()).prop_map(Happening::Fail),
+            proptest::sample::select(kinds.to_vec()).prop_map(Happening::Fail),
+            Just(Happening::Leave),
+        ]
+    }
+
+    proptest! {
+        /// Attempts begin, end and are left in any order.
+        #[test]
+        fn an_open_circuit_is_never_asked_and_nothing_in_flight_is_forgotten(
+            happenings in proptest::collection::vec(happening(), 1..200)
+        ) {
+            let mut now = Instant::now();
+            let health = Health::new(1, POLICY, now);
+            let mut turns = std::collections::VecDeque::new();
+            for happening in happenings {
+                match happening {
+                    Happening::Pass(millis) => now += Duration::from_millis(millis),
+                    Happening::Begin => {
+                        let before = health.state(0, now);
+                        let turn = begin(&health, now);
+                        prop_assert_eq!(turn.is_some(), before.block(now).is_none());
+                        if before.circuits().is_tripped() && turn.is_some() {
+                            prop_assert!(begin(&health, now).is_none(), "one probe at a time");
+                        }
+                        turns.extend(turn);
+                    }
+                    Happening::Answer => turns.pop_front().into_iter().for_each(Turn::answered),
+                    Happening::Fail(kind) => {
+                        turns.pop_front().into_iter().for_each(|turn: Turn<'_>| turn.failed(&failure(kind), now));
+                    }
+                    Happening::Leave => drop(turns.pop_back()),
+                }
+                prop_assert_eq!(usize::try_from(health.state(0, now).in_flight()).ok(), Some(turns.len()));
+            }
+            turns.clear();
+            prop_assert_eq!(health.state(0, now).in_flight(), 0);
+        }
     }
 }

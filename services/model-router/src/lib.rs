@@ -6,7 +6,7 @@
 //! - a model marked local is only connected to at a local address ([`upstream`]);
 //! - a server's own delay is honoured by every request, for ten minutes at most, and failures are retried within the caller's
 //!   deadline and a budget ([`schedule`], [`health`]);
-//! - what ExplainRoute prints is what Generate follows ([`plan`]);
+//! - what ExplainRoute prints is what Generate follows, but for the dice of a shared tier ([`plan`]);
 //! - each call leaves an audit event before its answer goes out, which holds no prompt and no answer.
 
 pub mod attempt;

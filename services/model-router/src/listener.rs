@@ -64,6 +64,8 @@ pub(crate) struct Listener {
     recovery: Recovery,
     /// The text is checked as a whole and cannot be taken back.
     holds_text: bool,
+    /// Thinking is of no interest, and so cannot be what was given.
+    is_deaf_to_thinking: bool,
     attempts: u32,
     /// What was given and still holds.
     given: Vec<Block>,
@@ -81,7 +83,24 @@ impl Listener {
         let (events, listens) = mpsc::channel(EVENTS_AHEAD_MAX);
         let holds_text = is_structured && recovery == Recovery::Fail;
         let (given, failed) = (Vec::new(), None);
-        (Self { events, recovery, holds_text, attempts: 0, given, kept: 0, failed, is_void: false }, listens)
+        let is_deaf_to_thinking = false;
+        let listener = Self {
+            events,
+            recovery,
+            holds_text,
+            is_deaf_to_thinking,
+            attempts: 0,
+            given,
+            kept: 0,
+            failed,
+            is_void: false,
+        };
+        (listener, listens)
+    }
+
+    /// The same for one who does not want to hear what models think.
+    pub(crate) fn deaf_to_thinking(self, is_deaf_to_thinking: bool) -> Self {
+        Self { is_deaf_to_thinking, ..self }
     }
 
     /// A model is asked, after a wait.
@@ -103,6 +122,7 @@ impl Listener {
         let event = match &delta {
             Delta::Text(_) if self.holds_text => return,
             Delta::ToolUse(_) => return,
+            Delta::Thinking(_) if self.is_deaf_to_thinking || self.holds_text => return,
             Delta::Text(text) => Event::Text(text.clone()),
             Delta::Thinking(thinking) => Event::Thinking(thinking.clone()),
         };
@@ -115,14 +135,18 @@ impl Listener {
         for block in blocks {
             match block {
                 Block::Text(text) if self.holds_text => self.tell(Event::Text(text.clone())).await,
+                Block::Thinking(thinking) if self.holds_text && !self.is_deaf_to_thinking => {
+                    self.tell(Event::Thinking(thinking.clone())).await;
+                }
                 Block::ToolUse(call) => self.tell(Event::ToolUse(call.clone())).await,
-                Block::Text(_) | Block::Thinking(_) | Block::ToolResult(_) => {}
+                Block::Text(_) | Block::Thinking(_) | Block::ToolResult(_) | Block::Media(_) => {}
             }
         }
     }
 
     /// Gives an answer that was heard before, whole: of a model that declined, when nobody gave a better one.
     pub(crate) async fn again(&mut self, model: &str, blocks: &[Block]) {
+        self.is_void = !self.given.is_empty();
         self.begin(model, Duration::ZERO).await;
         for delta in blocks.iter().cloned().filter_map(Delta::of) {
             self.hear(delta).await;
@@ -135,9 +159,9 @@ impl Listener {
         sequel(self.recovery, &self.given, true) == Sequel::Anew
     }
 
-    /// An attempt failed. `is_flawed`: it came to its end, and the answer is not what was asked for.
-    pub(crate) fn broke(&mut self, failed: Attempt, is_flawed: bool) -> Sequel {
-        let sequel = sequel(self.recovery, &self.given, is_flawed);
+    /// An attempt failed. `is_whole`: it came to its end, and its answer will not do.
+    pub(crate) fn broke(&mut self, failed: Attempt, is_whole: bool) -> Sequel {
+        let sequel = sequel(self.recovery, &self.given, is_whole);
         self.failed = Some(failed);
         match sequel {
             Sequel::Anew if !self.given.is_empty() => self.is_void = true,
@@ -174,15 +198,16 @@ impl Listener {
 
 /// A failure before anything was given is nobody's business. Thinking alone is not gone on from: no model can be given
 /// another's.
-fn sequel(recovery: Recovery, given: &[Block], is_flawed: bool) -> Sequel {
+fn sequel(recovery: Recovery, given: &[Block], is_whole: bool) -> Sequel {
     if given.is_empty() {
         return Sequel::Anew;
     }
-    let has_text = given.iter().any(|block| matches!(block, Block::Text(_)));
+    // Providers refuse turns of white space.
+    let has_text = !output::text_of(given).trim().is_empty();
     match recovery {
         Recovery::Fail => Sequel::Nothing,
         // What is wrong does not get right by going on.
-        Recovery::Continue if has_text && !is_flawed => Sequel::GoOn,
+        Recovery::Continue if has_text && !is_whole => Sequel::GoOn,
         Recovery::Restart | Recovery::Continue => Sequel::Anew,
     }
 }
@@ -221,9 +246,10 @@ mod tests {
             (R::Continue, text(), false, S::GoOn),
             (R::Continue, text(), true, S::Anew),
             (R::Continue, thought(), false, S::Anew),
+            (R::Continue, vec![Block::Text("\n\n".into())], false, S::Anew),
         ];
-        for (recovery, given, is_flawed, expected) in cases {
-            assert_eq!(sequel(recovery, &given, is_flawed), expected, "{recovery:?} {given:?} {is_flawed}");
+        for (recovery, given, is_whole, expected) in cases {
+            assert_eq!(sequel(recovery, &given, is_whole), expected, "{recovery:?} {given:?} {is_whole}");
         }
     }
 

@@ -147,21 +147,21 @@ impl Rules {
             TextRule::Object => None,
             TextRule::Schema(validator) => Some(validator),
         };
-        let (json, value) = lenient::read(&text).map_err(|error| {
+        let found = lenient::read(&text).map_err(|error| {
             flaw("the answer is not the JSON that was asked for", format!("it is not JSON: {error}"))
         })?;
-        match validator {
-            None if value.is_object() => Ok(json),
-            None => Err(flaw("the answer is JSON and no object", "it is JSON, but not an object".to_owned())),
-            Some(validator) => {
-                let faults = faults(validator, &value);
-                if faults.is_empty() {
-                    Ok(json)
-                } else {
-                    Err(flaw("the schema does not accept the answer", faults))
-                }
-            }
+        let accepts =
+            |value: &Value| validator.map_or(value.is_object(), |validator| validator.is_valid(value));
+        if let Some((json, _)) = found.iter().find(|(_, value)| accepts(value)) {
+            return Ok(json.clone());
         }
+        Err(match validator {
+            None => flaw("the answer is JSON and no object", "it is JSON, but not an object".to_owned()),
+            Some(validator) => {
+                let faults = found.first().map(|(_, value)| faults(validator, value)).unwrap_or_default();
+                flaw("the schema does not accept the answer", faults)
+            }
+        })
     }
 }
 
@@ -203,7 +203,7 @@ impl Flaw {
         } else {
             "Not run: another call of the same turn is wrong. Call again.".to_owned()
         };
-        Block::ToolResult(ToolResult { id: call.id.clone(), content, is_error: true })
+        Block::ToolResult(ToolResult { id: call.id.clone(), content, is_error: true, parts: Vec::new() })
     }
 }
 
@@ -212,7 +212,7 @@ impl Flaw {
 pub fn text_of(blocks: &[Block]) -> String {
     let texts = blocks.iter().filter_map(|block| match block {
         Block::Text(text) => Some(text.as_str()),
-        Block::ToolUse(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+        Block::ToolUse(_) | Block::ToolResult(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
     texts.collect()
 }
@@ -223,14 +223,14 @@ fn is_sayable(block: &Block) -> bool {
         Block::Text(text) => !text.trim().is_empty(),
         // Thinking that leads to a call has to go back with it.
         Block::ToolUse(_) | Block::Thinking(_) => true,
-        Block::ToolResult(_) => false,
+        Block::ToolResult(_) | Block::Media(_) => false,
     }
 }
 
 fn call(block: &Block) -> Option<&ToolUse> {
     match block {
         Block::ToolUse(call) => Some(call),
-        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) | Block::Media(_) => None,
     }
 }
 
@@ -288,6 +288,7 @@ mod tests {
         let cases = [
             (r#"{"n":1}"#, Some(r#"{"n":1}"#)),
             ("Here you are:\n```json\n{\"n\": 2,}\n```\nDone.", Some(r#"{"n": 2}"#)),
+            (r#"As in [1], it is {"n":3}."#, Some(r#"{"n":3}"#)),
             (r#"{"n":"one"}"#, None),
             ("[1]", None),
             ("none", None),

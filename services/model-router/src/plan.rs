@@ -1,5 +1,5 @@
 //! Which models a request would be sent to now, in which order, and why not to the others. Pure; what
-//! ExplainRoute prints is what Generate follows.
+//! ExplainRoute prints is what Generate follows, but for the dice of a tier whose models share their requests.
 
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,8 @@ pub struct Plan {
 /// A model that would be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
+    /// Place in the order of the chain.
+    pub rank: usize,
     /// Place in the configuration.
     pub index: usize,
     /// Name in the configuration.
@@ -87,6 +89,8 @@ pub struct Planned {
 /// A model that would not be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excluded {
+    /// Place in the order of the chain; 0 for a model that is looked at alone.
+    pub rank: usize,
     /// Name in the configuration.
     pub name: String,
     /// Why.
@@ -149,16 +153,17 @@ fn in_order(tier: &[Candidate], balance: Balance, draw: Draw<'_>) -> Vec<Candida
 #[must_use]
 pub fn plan(chain: &[Candidate], local_only: bool, patience: Duration, now: Instant) -> Plan {
     let mut plan = Plan::default();
-    for candidate in chain {
+    for (rank, candidate) in chain.iter().enumerate() {
         match judge(candidate, local_only, patience, now) {
             Ok(wait) => plan.planned.push(Planned {
+                rank,
                 index: candidate.index,
                 name: candidate.name.clone(),
                 local: candidate.local,
                 attempts_max: candidate.attempts_max,
                 wait,
             }),
-            Err(excluded) => plan.excluded.push(excluded),
+            Err(excluded) => plan.excluded.push(Excluded { rank, ..excluded }),
         }
     }
     plan
@@ -174,8 +179,9 @@ pub fn judge(
     patience: Duration,
     now: Instant,
 ) -> Result<Duration, Excluded> {
-    let excluded =
-        |reason, until, detail: String| Err(Excluded { name: candidate.name.clone(), reason, until, detail });
+    let excluded = |reason, until, detail: String| {
+        Err(Excluded { rank: 0, name: candidate.name.clone(), reason, until, detail })
+    };
     if local_only && !candidate.local {
         return excluded(Reason::NotLocal, None, "only local models may see the request".to_owned());
     }

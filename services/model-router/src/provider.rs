@@ -14,11 +14,12 @@ pub(crate) mod stream;
 #[cfg(test)]
 mod translation;
 
+use base64::Engine as _;
 use bulkhead_edge::Secret;
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::chat::{Answer, Prompt, ResponseFormat};
+use crate::chat::{Answer, Block, Media, Prompt, ResponseFormat, ToolResult};
 use crate::failure::Kind;
 use stream::{Framing, Reader};
 
@@ -103,6 +104,8 @@ pub static ADAPTERS: [&Adapter; 4] =
 
 /// Names of the request's fields, as the contract has them, for what a format cannot express.
 mod field {
+    pub(super) const DOCUMENT: &str = "messages.content.document";
+    pub(super) const RESULT_PARTS: &str = "messages.content.tool_result.parts";
     pub(super) const SEED: &str = "seed";
     pub(super) const STOP_SEQUENCES: &str = "stop_sequences";
     pub(super) const TEMPERATURE: &str = "temperature";
@@ -115,6 +118,54 @@ mod field {
 /// The names of the fields that are set and cannot be expressed.
 fn named<const N: usize>(fields: [(bool, &'static str); N]) -> Vec<&'static str> {
     fields.into_iter().filter_map(|(is_lacking, name)| is_lacking.then_some(name)).collect()
+}
+
+/// The blocks of a conversation, those within tool results left out.
+fn blocks(prompt: &Prompt) -> impl Iterator<Item = &Block> {
+    prompt.turns.iter().flat_map(|turn| &turn.blocks)
+}
+
+/// Whether a tool result holds what is no text, for formats in which results are text.
+fn has_media_in_results(prompt: &Prompt) -> bool {
+    let mut results = blocks(prompt).filter_map(|block| match block {
+        Block::ToolResult(result) => Some(result),
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
+    });
+    results.any(|result| result.parts.iter().any(|part| is_binary(part)))
+}
+
+/// Whether the conversation holds a document that is no text, for formats that take none.
+fn has_pdf(prompt: &Prompt) -> bool {
+    blocks(prompt).any(|block| matches!(block, Block::Media(Media::Pdf { .. })))
+}
+
+fn is_binary(block: &Block) -> bool {
+    matches!(block, Block::Media(Media::Image { .. } | Media::Pdf { .. }))
+}
+
+/// What a tool answered, as text; formats without a flag for failures tell the model in a word.
+fn result_text(result: &ToolResult) -> String {
+    let texts = result.parts.iter().filter_map(|part| match part {
+        Block::Text(text) => Some(text.clone()),
+        Block::Media(media) => plain_text(media),
+        Block::ToolUse(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+    });
+    let content = Some(result.content.clone()).filter(|content| !content.is_empty());
+    let all = content.into_iter().chain(texts).collect::<Vec<_>>().join("\n\n");
+    if result.is_error { format!("Error: {all}") } else { all }
+}
+
+/// A document that is text, as text.
+fn plain_text(media: &Media) -> Option<String> {
+    match media {
+        Media::PlainText { title, text } if title.is_empty() => Some(text.clone()),
+        Media::PlainText { title, text } => Some(format!("{title}\n\n{text}")),
+        Media::Image { .. } | Media::Pdf { .. } => None,
+    }
+}
+
+fn base64(content: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(content)
 }
 
 /// The instructions before a conversation, with what a format can only ask for in words.
@@ -227,7 +278,12 @@ pub(crate) mod samples {
     pub(crate) fn conversation() -> Prompt {
         let call =
             ToolUse { id: "t1".into(), name: "fs.read".into(), input: object(json!({ "path": "a.md" })) };
-        let result = ToolResult { id: "t1".into(), content: "File not found: a.md".into(), is_error: true };
+        let result = ToolResult {
+            id: "t1".into(),
+            content: "File not found: a.md".into(),
+            is_error: true,
+            parts: vec![],
+        };
         Prompt {
             system: "Be brief.".into(),
             turns: vec![
@@ -244,7 +300,7 @@ pub(crate) mod samples {
                 input_schema: object(json!({ "type": "object" })),
             }],
             max_output_tokens: Some(100),
-            temperature: Some(1.5),
+            temperature: Some(0.5),
             top_p: None,
             seed: None,
             stop_sequences: vec![],
@@ -263,6 +319,22 @@ pub(crate) mod samples {
             tool_choice: ToolChoice { mode: ToolChoiceMode::Named("fs.read".into()), single_call: true },
             ..conversation()
         }
+    }
+
+    /// A picture, both kinds of document, and a tool's answer with a text and a picture in it.
+    pub(crate) fn illustrated() -> Prompt {
+        let image = || Block::Media(Media::Image { media_type: "image/png", content: "PNG".into() });
+        let mut prompt = conversation();
+        let blocks = &mut prompt.turns[2].blocks;
+        if let Some(Block::ToolResult(result)) = blocks.first_mut() {
+            result.parts = vec![Block::Text("See:".into()), image()];
+        }
+        blocks.extend([
+            image(),
+            Block::Media(Media::Pdf { title: "Minutes".into(), content: "PDF".into() }),
+            Block::Media(Media::PlainText { title: "Notes".into(), text: "One.".into() }),
+        ]);
+        prompt
     }
 
     pub(crate) fn a_schema() -> ResponseFormat {

@@ -134,6 +134,8 @@ impl Policy {
 mod tests {
     use std::time::Instant;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::budget::Budget;
     use crate::failure::Kind;
@@ -298,5 +300,66 @@ mod tests {
         let failure = failure(Kind::InvalidRequest, None);
         let over = Situation { remaining: Duration::ZERO, ..situation(&failure) };
         assert_eq!(next(&over), Next::GiveUp(GiveUp::Rejected));
+    }
+
+    fn any_kind() -> impl Strategy<Value = Kind> {
+        use Kind as K;
+        let kinds = [
+            K::RateLimited,
+            K::Overloaded,
+            K::ServerError,
+            K::ServerTimeout,
+            K::Silence,
+            K::Connect,
+            K::Reset,
+            K::Malformed,
+            K::Unfit,
+            K::Refusal,
+            K::Unauthenticated,
+            K::Quota,
+            K::Forbidden,
+            K::ModelNotFound,
+            K::InvalidRequest,
+            K::ContextLength,
+        ];
+        proptest::sample::select(kinds.as_slice().to_vec())
+    }
+
+    proptest! {
+        /// Whatever failed, and however hostile the delay that the server asks for.
+        #[test]
+        fn no_retry_comes_too_early_too_late_too_often_or_unpaid(
+            kind in any_kind(),
+            delay_ms in proptest::option::of(0_u64..u64::MAX / 2_000_000),
+            attempts in 1_u32..20,
+            attempts_max in 1_u32..10,
+            remaining_ms in 0_u64..200_000,
+            random in -1.0_f64..2.0,
+            can_pay: bool,
+        ) {
+            let failure = failure(kind, delay_ms);
+            let remaining = Duration::from_millis(remaining_ms);
+            let at = Situation { failure: &failure, attempts, attempts_max, repairs: None, remaining, random };
+            let mut paid_for = 0;
+            let next = POLICY.next(&at, || {
+                paid_for += 1;
+                if can_pay { paid() } else { None }
+            });
+            prop_assert!(paid_for <= 1);
+            match next {
+                Next::RetryAfter(wait, _) => {
+                    prop_assert!(matches!(kind.course(), Course::Retry { .. }), "{kind:?} is tried again");
+                    prop_assert!(can_pay && paid_for == 1, "nobody paid");
+                    prop_assert!(wait < remaining, "{wait:?} is past the deadline, {remaining:?} away");
+                    prop_assert!(wait >= failure.server_delay.unwrap_or_default(), "before the server's time");
+                    prop_assert!(failure.server_delay.is_none_or(|delay| delay <= POLICY.patience));
+                    prop_assert!(attempts < attempts_max, "{attempts} of {attempts_max}");
+                }
+                Next::GiveUp(GiveUp::Rejected) => prop_assert_eq!(kind.course(), Course::EndRequest),
+                Next::GiveUp(GiveUp::Deadline) => prop_assert!(remaining.is_zero()),
+                Next::NextModel => {}
+                Next::Repair => prop_assert!(false, "there was nothing to repair"),
+            }
+        }
     }
 }

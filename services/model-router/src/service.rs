@@ -47,6 +47,8 @@ pub(crate) struct Command {
     pub(crate) caps: Caps,
     /// Of a stream, in place of the route's: a door that cannot say what is void.
     pub(crate) recovery: Option<Recovery>,
+    /// Of a stream: what models think is not passed on.
+    pub(crate) without_thinking: bool,
 }
 
 /// Why there is no answer.

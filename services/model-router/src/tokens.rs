@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use crate::chat::{Block, Delta, Object, Prompt, Tool, Turn};
+use crate::chat::{Block, Delta, Media, Object, Prompt, Tool, Turn};
 
 /// Parts of a token that weights are given in.
 const PARTS: u64 = 12;
@@ -19,6 +19,8 @@ const TURN_TOKENS: u64 = 4;
 const BLOCK_TOKENS: u64 = 8;
 /// Tokens around a tool: how it is introduced to the model.
 const TOOL_TOKENS: u64 = 12;
+/// Of a picture: about what providers count for a square one of a thousand pixels.
+const IMAGE_TOKENS: u64 = 1_400;
 
 /// Letters and digits in a row that are still a word; beyond it they are a key, a hash or base64, whose pieces
 /// stand in no vocabulary.
@@ -67,8 +69,23 @@ fn of_block(block: &Block) -> u64 {
     match block {
         Block::Text(text) => of_text(text),
         Block::ToolUse(call) => BLOCK_TOKENS + of_text(&call.name) + of_object(&call.input),
-        Block::ToolResult(result) => BLOCK_TOKENS + of_text(&result.content),
+        Block::ToolResult(result) => {
+            BLOCK_TOKENS + of_text(&result.content) + result.parts.iter().map(of_block).sum::<u64>()
+        }
         Block::Thinking(thinking) => BLOCK_TOKENS + of_text(&thinking.text),
+        Block::Media(media) => BLOCK_TOKENS + of_media(media),
+    }
+}
+
+/// What a picture costs depends on its size in pixels and a document on its pages, which nobody here looks at.
+fn of_media(media: &Media) -> u64 {
+    match media {
+        Media::Image { .. } => IMAGE_TOKENS,
+        // A page is some 50 KB and some 2,000 tokens.
+        Media::Pdf { title, content } => {
+            of_text(title) + u64::try_from(content.len() / 25).unwrap_or(u64::MAX)
+        }
+        Media::PlainText { title, text } => of_text(title) + of_text(text),
     }
 }
 

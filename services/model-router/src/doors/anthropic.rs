@@ -20,6 +20,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::message,
     events: stream::events,
+    tells_thinking: true,
     names: &[
         ("route", "model"),
         ("max_output_tokens", "max_tokens"),

@@ -6,7 +6,7 @@ use bulkhead_proto::reasons::{self, Retry};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorInfo, StatusExt as _};
 
 /// The stable reason.
 const REASON: HeaderName = HeaderName::from_static("x-bulkhead-reason");
@@ -28,6 +28,14 @@ pub(super) struct Failure {
     is_final: bool,
 }
 
+/// An answer that would not do is told with the answer: these APIs have no other place for it.
+fn with_raw_text(message: String, info: Option<&ErrorInfo>) -> String {
+    match info.and_then(|info| info.metadata.get("raw_text")) {
+        Some(raw) => format!("{message}; it wrote: {raw}"),
+        None => message,
+    }
+}
+
 impl Failure {
     pub(super) fn of(status: &Status) -> Self {
         let details = status.get_error_details();
@@ -35,10 +43,11 @@ impl Failure {
         let violations = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
         let named: Vec<String> =
             violations.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect();
+        let message = if named.is_empty() { status.message().to_owned() } else { named.join("; ") };
         let retry = reasons::find(&reason).map(|(_origin, row)| row.retry);
         Self {
             http: http(status.code(), &reason),
-            message: if named.is_empty() { status.message().to_owned() } else { named.join("; ") },
+            message: with_raw_text(message, details.error_info()),
             field: violations.first().map(|wrong| wrong.field.clone()),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             is_final: matches!(retry, Some(Retry::No | Retry::AfterChange)),

@@ -20,6 +20,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::completion,
     events: stream::events,
+    tells_thinking: false,
     names: &[
         ("route", "model"),
         ("max_output_tokens", "max_completion_tokens"),

@@ -72,15 +72,18 @@ pub(super) fn command(generate: pb::GenerateRequest, catalog: &Catalog) -> Resul
     Ok(convert::command(generate, catalog)?)
 }
 
-/// The same of one for a stream. The APIs cannot say that a piece of the answer is void, so none may be.
+/// The same of one for a stream. The APIs cannot say that a piece of the answer is void, so none may be. `without_thinking`:
+/// nor has the API a place for what models think.
 pub(super) fn stream_command(
     mut generate: pb::GenerateRequest,
+    without_thinking: bool,
     catalog: &Catalog,
 ) -> Result<Command, Status> {
     known(&generate, catalog)?;
     let request_id = std::mem::take(&mut generate.request_id);
     let request = pb::StreamGenerateRequest { generate: Some(generate), request_id };
-    Ok(Command { recovery: Some(Recovery::Fail), ..convert::stream_command(request, catalog)? })
+    let command = convert::stream_command(request, catalog)?;
+    Ok(Command { recovery: Some(Recovery::Fail), without_thinking, ..command })
 }
 
 fn known(generate: &pb::GenerateRequest, catalog: &Catalog) -> Result<(), Status> {

@@ -74,7 +74,9 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         self.record.begin(&entry.name, attempting.waited, bulkhead_edge::now());
         let said = self.ask(entry, &attempting, slot).instrument(span.clone()).await;
-        note(turn, slot, &said.result);
+        // A stream that was alive when the caller's time ended was not silent.
+        let is_cut_short = said.first_token.is_some() && self.remaining().is_zero();
+        note(turn, slot.is_telling && !is_cut_short, &said.result);
         let result = match said.result {
             Ok(answer) => self.check(answer, attempting.models_left > 1).await,
             Err(failed) => Err(failed),
@@ -213,10 +215,10 @@ fn broken(failure: Failure, stream: &Streaming) -> Failed {
 }
 
 /// Tells the model's state. Silence that the caller's own deadline cut short says nothing about it.
-fn note(turn: Turn<'_>, slot: Slot, result: &Result<Answer, Failed>) {
+fn note(turn: Turn<'_>, is_telling: bool, result: &Result<Answer, Failed>) {
     match result {
         Ok(_) => turn.answered(),
-        Err(Failed { failure, .. }) if failure.kind == Kind::Silence && !slot.is_telling => drop(turn),
+        Err(Failed { failure, .. }) if failure.kind == Kind::Silence && !is_telling => drop(turn),
         Err(Failed { failure, .. }) => turn.failed(failure, Instant::now()),
     }
 }

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use super::asking::{Attempting, Checked, Failed};
 use super::{Answered, Unanswered, earliest, exhausted, plan};
 use crate::balance::Draw;
-use crate::budget::Paid;
 use crate::catalog::Catalog;
 use crate::chat::Block;
 use crate::clearance::Clearance;
 use crate::config::RouteConfig;
 use crate::failure::{Failure, Kind};
-use crate::health::Turn;
+use crate::health::{Begun, Start, Turn};
 use crate::listener::{self, Listener, Sequel};
 use crate::meter::Entry;
 use crate::output::{Flaw, Rules};
@@ -90,17 +89,24 @@ impl<'a> Run<'a> {
         let plan = plan(self.catalog, self.route, self.clearance.needs(), draw)?;
         for (at, planned) in plan.planned.iter().enumerate() {
             let models_left = plan.planned.len() - at;
-            if let ControlFlow::Break(end) = self.try_model(planned, models_left).await {
-                return end;
+            match self.try_model(planned, models_left).await {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(Ok(answered)) => return Ok(answered),
+                ControlFlow::Break(Err(why)) => return self.refusal_or(why).await,
             }
         }
-        // A refusal is an answer, if nobody gives a better one.
+        let why = self.unanswered();
+        self.refusal_or(why).await
+    }
+
+    /// A refusal is an answer, if nobody gives a better one.
+    async fn refusal_or(&mut self, why: Unanswered) -> Result<Answered, Unanswered> {
         match self.refusal.take() {
-            Some(refusal) => {
+            Some(refusal) if self.listener.as_ref().is_none_or(Listener::may_begin_anew) => {
                 self.tell_again(&refusal).await;
                 Ok(refusal)
             }
-            None => Err(self.unanswered()),
+            Some(_) | None => Err(why),
         }
     }
 
@@ -121,32 +127,38 @@ impl<'a> Run<'a> {
         models_left: usize,
     ) -> ControlFlow<Result<Answered, Unanswered>> {
         let mut asked = self.base.clone();
-        let (mut pause, mut retry, mut tally) = (Duration::ZERO, None, Tally::default());
-        while let Some((turn, waited)) = self.take_turn(planned, retry.take(), pause).await {
+        let (mut pause, mut start, mut tally) = (Duration::ZERO, Start::First, Tally::default());
+        while let Some((turn, waited)) = self.take_turn(planned, start, pause).await {
             let repair = tally.repairs > 0;
             let attempting = Attempting { index: planned.index, asked: &asked, waited, models_left, repair };
             let mut failed = match self.attempt(attempting, turn).await {
                 Ok(checked) => return ControlFlow::Break(Ok(self.answered(&planned.name, checked))),
                 Err(failed) => failed,
             };
-            if let Some(refusal) = failed.refusal.take() {
+            let refusal = failed.refusal.take();
+            let is_whole = refusal.is_some() || failed.flaw.is_some();
+            if let Some(refusal) = refusal {
                 self.refusal = Some(self.answered(&planned.name, *refusal));
             }
             tally.attempts += 1;
             let next = self.next(planned, &tally, &failed);
             warn(planned, &tally, &failed.failure, &next);
-            let sequel = self.sequel(failed.flaw.is_some());
+            let sequel = self.sequel(is_whole);
             let Failed { failure, flaw, .. } = failed;
             if sequel == Sequel::Nothing {
-                let why = flaw.map_or(Unanswered::Broken(failure), Unanswered::OutputInvalid);
+                let why = match flaw {
+                    Some(flaw) => Unanswered::OutputInvalid(flaw),
+                    None if self.remaining().is_zero() => Unanswered::Deadline,
+                    None => Unanswered::Broken(failure),
+                };
                 return ControlFlow::Break(Err(why));
             }
             asked = self.base.clone();
             match next {
-                Next::RetryAfter(wait, paid) => (pause, retry) = (wait, Some(paid)),
+                Next::RetryAfter(wait, paid) => (pause, start) = (wait, Start::Retry(paid)),
                 Next::Repair => {
                     tally = Tally { attempts: tally.attempts - 1, repairs: tally.repairs + 1 };
-                    pause = Duration::ZERO;
+                    (pause, start) = (Duration::ZERO, Start::Repair);
                     asked = Cow::Owned(asked.with(flaw.iter().flat_map(Flaw::repair).collect()));
                 }
                 Next::NextModel => {
@@ -170,10 +182,10 @@ impl<'a> Run<'a> {
     }
 
     /// What may follow for whoever listens, and what the next attempt is given.
-    fn sequel(&mut self, is_flawed: bool) -> Sequel {
+    fn sequel(&mut self, is_whole: bool) -> Sequel {
         let Some(listener) = &mut self.listener else { return Sequel::Anew };
         let failed = self.record.attempts().last().cloned().unwrap_or_default();
-        let sequel = listener.broke(failed, is_flawed);
+        let sequel = listener.broke(failed, is_whole);
         self.base = match sequel {
             Sequel::GoOn => Cow::Owned(self.clearance.with(listener::go_on(listener.kept()))),
             Sequel::Anew | Sequel::Nothing => Cow::Borrowed(self.clearance),
@@ -186,11 +198,11 @@ impl<'a> Run<'a> {
     async fn take_turn(
         &mut self,
         planned: &Planned,
-        retry: Option<Paid>,
+        start: Start,
         pause: Duration,
     ) -> Option<(Turn<'a>, Duration)> {
         let began = Instant::now();
-        let mut pause = pause;
+        let (mut start, mut pause) = (start, pause);
         loop {
             let now = Instant::now();
             let held =
@@ -214,8 +226,14 @@ impl<'a> Run<'a> {
                     Entry::Later => continue,
                     Entry::Closed => return None,
                 }
-                let turn = self.catalog.health().begin(planned.index, retry, Instant::now())?;
-                return Some((turn, began.elapsed()));
+                match self.catalog.health().begin(planned.index, start, Instant::now()) {
+                    Begun::Turn(turn) => return Some((turn, began.elapsed())),
+                    Begun::Blocked => return None,
+                    Begun::Later(unused) => {
+                        start = unused;
+                        continue;
+                    }
+                }
             }
             if due >= self.remaining() {
                 tracing::info!(model = planned.name, due_ms = %due.as_millis(), "no time to wait for a model");

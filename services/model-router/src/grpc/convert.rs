@@ -1,6 +1,7 @@
 //! Between messages and our own types; a request's every violation is told at once.
 
 mod choices;
+mod media;
 mod read;
 pub(crate) mod stream;
 
@@ -8,7 +9,7 @@ use bulkhead_edge::wire;
 use bulkhead_proto::router::v1 as pb;
 
 use crate::attempt::Attempt;
-use crate::chat::{Answer, Block, StopReason, Thinking, ToolUse, Usage};
+use crate::chat::{Answer, Block, Media, StopReason, Thinking, ToolUse, Usage};
 use crate::failure::{Failure, Persistence};
 use crate::generate::Answered;
 use crate::plan::Plan;
@@ -69,7 +70,7 @@ pub(crate) fn planned_response(plan: &Plan) -> pb::GenerateResponse {
 pub(crate) fn calls_json(blocks: &[Block]) -> String {
     let calls = blocks.iter().filter_map(|block| match block {
         Block::ToolUse(call) => Some(serde_json::json!({ "name": call.name, "input": call.input })),
-        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
     serde_json::Value::Array(calls.collect()).to_string()
 }
@@ -83,9 +84,10 @@ fn block(block: Block) -> pb::ContentBlock {
             tool_use_id: result.id,
             content: result.content,
             is_error: result.is_error,
-            ..pb::ToolResultBlock::default()
+            parts: result.parts.into_iter().map(self::block).collect(),
         }),
         Block::Thinking(thinking) => Wire::Thinking(self::thinking(thinking)),
+        Block::Media(media) => self::media(media),
     };
     pb::ContentBlock { block: Some(block), ..pb::ContentBlock::default() }
 }
@@ -93,6 +95,25 @@ fn block(block: Block) -> pb::ContentBlock {
 fn tool_use(call: ToolUse) -> pb::ToolUse {
     let input_json = serde_json::Value::Object(call.input).to_string();
     pb::ToolUse { tool_use_id: call.id, name: call.name, input_json }
+}
+
+fn media(media: Media) -> pb::content_block::Block {
+    use pb::content_block::Block as Wire;
+    match media {
+        Media::Image { media_type, content } => {
+            Wire::Image(pb::Image { media_type: media_type.to_owned(), content: content.into() })
+        }
+        Media::Pdf { title, content } => Wire::Document(pb::Document {
+            media_type: "application/pdf".to_owned(),
+            content: content.into(),
+            title,
+        }),
+        Media::PlainText { title, text } => Wire::Document(pb::Document {
+            media_type: "text/plain".to_owned(),
+            content: text.into_bytes(),
+            title,
+        }),
+    }
 }
 
 fn thinking(thinking: Thinking) -> pb::Thinking {

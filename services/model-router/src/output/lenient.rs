@@ -2,20 +2,23 @@
 
 use serde_json::Value;
 
-/// Brackets in the words around that are tried as the beginning. Each try reads the text once.
-const STARTS_MAX: usize = 16;
+/// Values that are looked at.
+const PARTS_MAX: usize = 16;
 
-/// Reads the JSON value in a text; also its own text, cleaned of what JSON does not allow.
+/// The JSON values in a text, first the most likely; each with its own text, cleaned of what JSON does not allow. What is
+/// JSON as a whole is nothing else beside. Only outermost values count: a piece of one that was cut is no answer.
 ///
 /// # Errors
-/// Why the text as a whole, or what looks like JSON in it, is none.
-pub(super) fn read(text: &str) -> Result<(String, Value), serde_json::Error> {
+/// Why the text as a whole is none, where there is none in it either.
+pub(super) fn read(text: &str) -> Result<Vec<(String, Value)>, serde_json::Error> {
     let whole = text.trim_start_matches('\u{feff}').trim();
-    let first = parse(whole);
-    let Err(error) = first else { return first };
+    let error = match parse(whole) {
+        Ok(found) => return Ok(vec![found]),
+        Err(error) => error,
+    };
     let parts = fenced(whole).into_iter().chain(embedded(whole));
-    let found = parts.map(str::trim).find_map(|part| parse(part).ok());
-    found.ok_or(error)
+    let found: Vec<_> = parts.map(str::trim).filter_map(|part| parse(part).ok()).collect();
+    if found.is_empty() { Err(error) } else { Ok(found) }
 }
 
 fn parse(text: &str) -> Result<(String, Value), serde_json::Error> {
@@ -35,10 +38,16 @@ fn fenced(text: &str) -> Option<&str> {
     body.split_once("```").map(|(body, _)| body)
 }
 
-/// From a bracket to the one that closes it, for the first brackets.
+/// From each outermost bracket to the one that closes it; nothing behind one that stays open.
 fn embedded(text: &str) -> impl Iterator<Item = &str> {
-    let starts = text.match_indices(['{', '[']).take(STARTS_MAX);
-    starts.filter_map(|(start, _)| text.get(start..).and_then(balanced))
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let start = rest.find(['{', '['])?;
+        let part = rest.get(start..).and_then(balanced)?;
+        rest = rest.get(start + part.len()..)?;
+        Some(part)
+    })
+    .take(PARTS_MAX)
 }
 
 fn balanced(rest: &str) -> Option<&str> {
@@ -102,6 +111,8 @@ mod tests {
             ("As [said]: {\"a\":1}", Some(r#"{"a":1}"#)),
             ("7", Some("7")),
             ("\"text\"", Some("\"text\"")),
+            (r#"{"users":[{"id":1},{"id":2},{"id":"#, None),
+            (r#"It is {"a": None, "b": {"n": 1}} so"#, None),
             ("no JSON at all", None),
             ("{\"a\":1", None),
             ("{'a':1}", None),
@@ -109,13 +120,17 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(read(text).ok().map(|(json, _)| json).as_deref(), expected, "{text}");
+            let found = read(text).ok().and_then(|found| found.into_iter().next());
+            assert_eq!(found.map(|(json, _)| json).as_deref(), expected, "{text}");
         }
     }
 
     #[test]
     fn what_is_given_is_what_was_parsed() {
-        let (json, value) = read("x {\"a\": 1, } y").expect("JSON");
-        assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), value);
+        let found = read("x {\"a\": 1, } y [2]").expect("JSON");
+        assert_eq!(found.len(), 2);
+        for (json, value) in found {
+            assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), value);
+        }
     }
 }

@@ -10,10 +10,12 @@ use super::draft::Draft;
 use super::names::ToolNames;
 use super::stream::Framing;
 use super::{
-    Adapter, COUNT_MAX, Malformed, Parameters, ask_for_json, count, field, instructions, named, object, text,
+    Adapter, COUNT_MAX, Malformed, Parameters, ask_for_json, base64, count, field, instructions, named,
+    object, text,
 };
 use crate::chat::{
-    Answer, Block, Prompt, Role, StopReason, Thinking, Tool, ToolChoice, ToolChoiceMode, Turn, Usage,
+    Answer, Block, Media, Prompt, Role, StopReason, Thinking, Tool, ToolChoice, ToolChoiceMode, ToolResult,
+    Turn, Usage,
 };
 use crate::failure::Kind;
 
@@ -56,17 +58,19 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// The provider takes no stop sequence of white space alone, and repeats no answer. A model that thinks, thinks so much at
+/// The provider takes no stop sequence of white space alone, repeats no answer, and its temperatures end earlier. A model that thinks, thinks so much at
 /// least, chooses its tools itself, and samples as it likes
 /// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
 fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
     let blank = prompt.stop_sequences.iter().any(|sequence| sequence.trim().is_empty());
     let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
+    let is_hot = prompt.temperature.is_some_and(|temperature| temperature > TEMPERATURE_MAX);
     let little = prompt.thinking_tokens_max.is_some_and(|tokens| tokens < THINKING_TOKENS_MIN);
     named([
         (prompt.seed.is_some(), field::SEED),
         (blank, field::STOP_SEQUENCES),
+        (is_hot, field::TEMPERATURE),
         (little, field::THINKING_TOKENS_MAX),
         (thinks && prompt.temperature.is_some_and(|value| value < TEMPERATURE_MAX), field::TEMPERATURE),
         (thinks && prompt.top_p.is_some_and(|value| value < TOP_P_THINKING_MIN), field::TOP_P),
@@ -86,7 +90,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         body["system"] = json!(system);
     }
     if let Some(temperature) = prompt.temperature {
-        body["temperature"] = json!(temperature.min(TEMPERATURE_MAX));
+        body["temperature"] = json!(temperature);
     }
     if let Some(tokens) = prompt.thinking_tokens_max {
         // Less than the whole answer. What then is too little, the provider says.
@@ -147,12 +151,40 @@ fn block_of(block: &Block, names: &ToolNames) -> Option<Value> {
         Block::ToolResult(result) => Some(json!({
             "type": "tool_result",
             "tool_use_id": result.id,
-            "content": result.content,
+            "content": result_of(result, names),
             "is_error": result.is_error,
         })),
+        Block::Media(media) => Some(media_of(media)),
         // Thinking without a signature is another provider's.
         Block::Thinking(thinking) => (!thinking.signature.is_empty()).then(|| thinking_of(thinking)),
     }
+}
+
+/// Text, or a list where there is more than text.
+fn result_of(result: &ToolResult, names: &ToolNames) -> Value {
+    if result.parts.is_empty() {
+        return json!(result.content);
+    }
+    let text = Some(json!({ "type": "text", "text": result.content })).filter(|_| !result.content.is_empty());
+    let parts = result.parts.iter().filter_map(|part| block_of(part, names));
+    text.into_iter().chain(parts).collect()
+}
+
+fn media_of(media: &Media) -> Value {
+    let of_bytes = |media_type: &str, content: &[u8]| json!({ "type": "base64", "media_type": media_type, "data": base64(content) });
+    let (kind, title, source) = match media {
+        Media::Image { media_type, content } => ("image", "", of_bytes(media_type, content)),
+        Media::Pdf { title, content } => ("document", title.as_str(), of_bytes("application/pdf", content)),
+        Media::PlainText { title, text } => {
+            let source = json!({ "type": "text", "media_type": "text/plain", "data": text });
+            ("document", title.as_str(), source)
+        }
+    };
+    let mut block = json!({ "type": kind, "source": source });
+    if !title.is_empty() {
+        block["title"] = json!(title);
+    }
+    block
 }
 
 fn thinking_of(thinking: &Thinking) -> Value {
@@ -299,7 +331,7 @@ mod tests {
             "model": "model-x",
             "max_tokens": 100,
             "system": "Be brief.",
-            "temperature": 1.0,
+            "temperature": 0.5,
             "messages": [
                 { "role": "user", "content": [{ "type": "text", "text": "Read a.md" }] },
                 { "role": "assistant", "content": [
@@ -338,6 +370,29 @@ mod tests {
     }
 
     #[test]
+    fn pictures_and_documents_travel_as_the_provider_wants_them() {
+        let prompt = samples::illustrated();
+        assert_eq!(inexpressible(&prompt), [""; 0]);
+        let body = request(&prompt, &PARAMETERS);
+        let source = |kind: &str, data: &str| json!({ "type": "base64", "media_type": kind, "data": data });
+        let image = json!({ "type": "image", "source": source("image/png", "UE5H") });
+        let text = |text: &str| json!({ "type": "text", "text": text });
+        let expected = json!([
+            {
+                "type": "tool_result", "tool_use_id": "t1", "is_error": true,
+                "content": [text("File not found: a.md"), text("See:"), image],
+            },
+            image,
+            { "type": "document", "title": "Minutes", "source": source("application/pdf", "UERG") },
+            {
+                "type": "document", "title": "Notes",
+                "source": { "type": "text", "media_type": "text/plain", "data": "One." },
+            },
+        ]);
+        assert_eq!(body["messages"][2]["content"], expected);
+    }
+
+    #[test]
     fn choices_are_written_and_what_has_no_words_is_told() {
         let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
         let body = request(&prompt, &PARAMETERS);
@@ -352,6 +407,8 @@ mod tests {
         assert_eq!(inexpressible(&prompt), ["seed"]);
         let blank = Prompt { stop_sequences: vec!["\n".into()], ..samples::conversation() };
         assert_eq!(inexpressible(&blank), ["stop_sequences"]);
+        let hot = Prompt { temperature: Some(1.1), ..samples::conversation() };
+        assert_eq!(inexpressible(&hot), ["temperature"]);
         let modes = [
             (ToolChoiceMode::Auto, json!("auto")),
             (ToolChoiceMode::Never, json!("none")),

@@ -37,7 +37,7 @@ impl Draft {
     pub(super) fn new(prompt: &Prompt, parameters: &Parameters<'_>) -> Self {
         let calls = prompt.turns.iter().flat_map(|turn| &turn.blocks).filter_map(|block| match block {
             Block::ToolUse(call) => Some(call.id.clone()),
-            Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
+            Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) | Block::Media(_) => None,
         });
         let offer = Offer {
             names: ToolNames::of(prompt),

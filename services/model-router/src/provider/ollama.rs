@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use super::draft::Draft;
 use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, list, named, object, text,
+    Adapter, Malformed, Parameters, ask_for_json, base64, count, field, has_media_in_results, has_pdf,
+    instructions, list, named, object, plain_text, result_text, text,
 };
 use crate::chat::{
-    Answer, Block, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
+    Answer, Block, Media, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
 };
 use crate::failure::Kind;
 
@@ -49,6 +50,8 @@ fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
     named([
         (forced, field::TOOL_CHOICE_MODE),
         (prompt.tool_choice.single_call, field::TOOL_CHOICE_SINGLE_CALL),
+        (has_pdf(prompt), field::DOCUMENT),
+        (has_media_in_results(prompt), field::RESULT_PARTS),
         (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
     ])
 }
@@ -62,7 +65,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         "model": parameters.provider_model,
         "stream": false,
         // Models that can think do so unless they are told.
-        "think": prompt.thinking_tokens_max.is_some(),
+        "think": false,
         "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
         "options": { "num_predict": parameters.max_output_tokens },
     });
@@ -98,22 +101,23 @@ fn ask_for_stream(body: &mut Value) {
 fn messages_of(turn: &Turn, prompt: &Prompt) -> Vec<Value> {
     let results = turn.blocks.iter().filter_map(|block| match block {
         Block::ToolResult(result) => {
-            // The format has no flag for failures; the word tells the model.
-            let content =
-                if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
             let tool = prompt.tool_of(&result.id).unwrap_or_default();
-            Some(json!({ "role": "tool", "tool_name": tool, "content": content }))
+            Some(json!({ "role": "tool", "tool_name": tool, "content": result_text(result) }))
         }
-        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) => None,
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
     results.chain(spoken(turn)).collect()
 }
 
 fn spoken(turn: &Turn) -> Option<Value> {
     let (mut texts, mut thoughts, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    let mut images = Vec::new();
     for block in &turn.blocks {
         match block {
-            Block::Text(text) => texts.push(text.as_str()),
+            Block::Text(text) => texts.push(text.clone()),
+            Block::Media(Media::Image { content, .. }) => images.push(base64(content)),
+            // A PDF has no words here, and is not sent here.
+            Block::Media(media) => texts.extend(plain_text(media)),
             // What is signed is another provider's.
             Block::Thinking(thinking) if thinking.signature.is_empty() => {
                 thoughts.push(thinking.text.as_str());
@@ -124,7 +128,7 @@ fn spoken(turn: &Turn) -> Option<Value> {
             Block::ToolResult(_) | Block::Thinking(_) => {}
         }
     }
-    if texts.is_empty() && thoughts.is_empty() && calls.is_empty() {
+    if texts.is_empty() && images.is_empty() && thoughts.is_empty() && calls.is_empty() {
         return None;
     }
     let role = match turn.role {
@@ -132,6 +136,9 @@ fn spoken(turn: &Turn) -> Option<Value> {
         Role::Assistant => "assistant",
     };
     let mut message = json!({ "role": role, "content": texts.join("\n\n") });
+    if !images.is_empty() {
+        message["images"] = json!(images);
+    }
     if !thoughts.is_empty() {
         message["thinking"] = json!(thoughts.join("\n\n"));
     }
@@ -233,6 +240,17 @@ mod tests {
     use crate::provider::samples::{self, PARAMETERS};
 
     #[test]
+    fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
+        let mut prompt = samples::illustrated();
+        let both = ["messages.content.document", "messages.content.tool_result.parts"];
+        assert_eq!(inexpressible(&prompt), both);
+        prompt.turns[2].blocks.remove(2);
+        let messages = &request(&prompt, &PARAMETERS)["messages"];
+        let expected = json!({ "role": "user", "content": "Notes\n\nOne.", "images": ["UE5H"] });
+        assert_eq!(messages[4], expected);
+    }
+
+    #[test]
     fn choices_are_written_and_what_has_no_words_is_told() {
         let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
         let body = request(&prompt, &PARAMETERS);
@@ -258,7 +276,7 @@ mod tests {
             "model": "model-x",
             "stream": false,
             "think": false,
-            "options": { "num_predict": 100, "temperature": 1.5 },
+            "options": { "num_predict": 100, "temperature": 0.5 },
             "messages": [
                 { "role": "system", "content": "Be brief." },
                 { "role": "user", "content": "Read a.md" },

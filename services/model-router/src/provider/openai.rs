@@ -12,11 +12,12 @@ use super::draft::Draft;
 use super::names::ToolNames;
 use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, count, field, instructions, list, named, object, text,
+    Adapter, Malformed, Parameters, ask_for_json, base64, count, field, has_media_in_results, has_pdf,
+    instructions, list, named, object, plain_text, result_text, text,
 };
 use crate::chat::{
-    Answer, Block, Object, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse, Turn,
-    Usage,
+    Answer, Block, Media, Object, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, ToolUse,
+    Turn, Usage,
 };
 use crate::failure::Kind;
 
@@ -28,6 +29,7 @@ pub(super) static OPENAI: Adapter = Adapter {
         named([
             (prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES),
             (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
+            (has_media_in_results(prompt), field::RESULT_PARTS),
         ])
     },
     request: request_to_openai,
@@ -43,7 +45,13 @@ const OF_OTHERS: Adapter = Adapter {
     path: "/chat/completions",
     headers,
     // How much a model reasons is a word here and no number, where there is one at all.
-    inexpressible: |prompt| named([(prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX)]),
+    inexpressible: |prompt| {
+        named([
+            (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
+            (has_pdf(prompt), field::DOCUMENT),
+            (has_media_in_results(prompt), field::RESULT_PARTS),
+        ])
+    },
     request: request_to_others,
     answer,
     ask_for_stream,
@@ -151,30 +159,28 @@ fn ask_for_stream(body: &mut Value) {
 fn messages_of(turn: &Turn, names: &ToolNames) -> Vec<Value> {
     let results = turn.blocks.iter().filter_map(|block| match block {
         Block::ToolResult(result) => {
-            // The format has no flag for failures; the word tells the model.
-            let content =
-                if result.is_error { format!("Error: {}", result.content) } else { result.content.clone() };
-            Some(json!({ "role": "tool", "tool_call_id": result.id, "content": content }))
+            Some(json!({ "role": "tool", "tool_call_id": result.id, "content": result_text(result) }))
         }
-        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) => None,
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
     results.chain(spoken(turn, names)).collect()
 }
 
 fn spoken(turn: &Turn, names: &ToolNames) -> Option<Value> {
-    let (mut texts, mut calls) = (Vec::new(), Vec::new());
+    let (mut parts, mut calls) = (Vec::new(), Vec::new());
     for block in &turn.blocks {
         match block {
-            Block::Text(text) => texts.push(text.as_str()),
+            Block::Text(text) => parts.push(json!({ "type": "text", "text": text })),
+            Block::Media(media) => parts.push(media_of(media)),
             Block::ToolUse(call) => calls.push(call_of(call, names)),
             // The format has no place for thinking.
             Block::ToolResult(_) | Block::Thinking(_) => {}
         }
     }
-    if texts.is_empty() && calls.is_empty() {
+    if parts.is_empty() && calls.is_empty() {
         return None;
     }
-    let content = if texts.is_empty() { Value::Null } else { json!(texts.join("\n\n")) };
+    let content = content_of(parts);
     let role = match turn.role {
         Role::User => "user",
         Role::Assistant => "assistant",
@@ -184,6 +190,36 @@ fn spoken(turn: &Turn, names: &ToolNames) -> Option<Value> {
         message["tool_calls"] = Value::Array(calls);
     }
     Some(message)
+}
+
+/// Text alone travels as text, which every server takes.
+fn content_of(parts: Vec<Value>) -> Value {
+    let texts: Option<Vec<&str>> =
+        parts.iter().map(|part| part.get("text").and_then(Value::as_str)).collect();
+    match texts {
+        Some(texts) if texts.is_empty() => Value::Null,
+        Some(texts) => json!(texts.join("\n\n")),
+        None => Value::Array(parts),
+    }
+}
+
+fn media_of(media: &Media) -> Value {
+    match media {
+        Media::Image { media_type, content } => {
+            json!({ "type": "image_url", "image_url": { "url": data_url(media_type, content) } })
+        }
+        Media::Pdf { title, content } => {
+            let name = if title.is_empty() { "document.pdf" } else { title };
+            let file = json!({ "filename": name, "file_data": data_url("application/pdf", content) });
+            json!({ "type": "file", "file": file })
+        }
+        Media::PlainText { .. } => json!({ "type": "text", "text": plain_text(media) }),
+    }
+}
+
+/// RFC 2397.
+fn data_url(media_type: &str, content: &[u8]) -> String {
+    format!("data:{media_type};base64,{}", base64(content))
 }
 
 /// Arguments travel as text.
@@ -302,6 +338,8 @@ fn failure(kind: Kind, message: &str) -> Kind {
         Kind::InvalidRequest | Kind::ServerError if too_long => Kind::ContextLength,
         Kind::InvalidRequest if says("model_not_found") => Kind::ModelNotFound,
         Kind::RateLimited | Kind::Forbidden if says("insufficient_quota") => Kind::Quota,
+        // OpenRouter's word about one prompt, which is no reason to leave the model alone.
+        Kind::Forbidden if says("flagged") || says("moderation") => Kind::InvalidRequest,
         kind => kind,
     }
 }
@@ -319,6 +357,27 @@ mod tests {
     use super::*;
     use crate::chat::{Thinking, ToolChoice};
     use crate::provider::samples::{self, PARAMETERS};
+
+    #[test]
+    fn pictures_and_documents_travel_as_the_provider_wants_them() {
+        let mut prompt = samples::illustrated();
+        assert_eq!((OPENAI.inexpressible)(&prompt), ["messages.content.tool_result.parts"]);
+        let both = ["messages.content.document", "messages.content.tool_result.parts"];
+        assert_eq!((COMPATIBLE.inexpressible)(&prompt), both);
+        if let Some(Block::ToolResult(result)) = prompt.turns[2].blocks.first_mut() {
+            result.parts.pop();
+        }
+        assert_eq!((OPENAI.inexpressible)(&prompt), [""; 0]);
+        let messages = &request_to_openai(&prompt, &PARAMETERS)["messages"];
+        assert_eq!(messages[3]["content"], json!("Error: File not found: a.md\n\nSee:"));
+        let file = json!({ "filename": "Minutes", "file_data": "data:application/pdf;base64,UERG" });
+        let expected = json!([
+            { "type": "image_url", "image_url": { "url": "data:image/png;base64,UE5H" } },
+            { "type": "file", "file": file },
+            { "type": "text", "text": "Notes\n\nOne." },
+        ]);
+        assert_eq!(messages[4]["content"], expected);
+    }
 
     #[test]
     fn choices_are_written_as_the_provider_wants_them() {
@@ -374,7 +433,7 @@ mod tests {
         let expected = json!({
             "model": "model-x",
             "max_completion_tokens": 100,
-            "temperature": 1.5,
+            "temperature": 0.5,
             "messages": [
                 { "role": "system", "content": "Be brief." },
                 { "role": "user", "content": "Read a.md" },
@@ -573,6 +632,12 @@ mod tests {
             (400, json!({ "error": { "code": "model_not_found", "message": "m" } }), Kind::ModelNotFound),
             (400, json!({ "error": { "message": "invalid options" } }), Kind::InvalidRequest),
             (500, json!({ "error": { "message": "boom" } }), Kind::ServerError),
+            (
+                403,
+                json!({ "error": { "code": 403, "message": "Your input was flagged" } }),
+                Kind::InvalidRequest,
+            ),
+            (403, json!({ "error": { "code": 403, "message": "no access" } }), Kind::Forbidden),
         ];
         for (status, body, kind) in cases {
             let said = message(&body).unwrap_or_default();

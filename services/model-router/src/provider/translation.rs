@@ -66,7 +66,7 @@ fn prompts(thoughts: Thoughts) -> impl Strategy<Value = Prompt> {
                 let id = format!("call_{id}");
                 let input = object(json!({ "path": argument }));
                 blocks.push(Block::ToolUse(ToolUse { id: id.clone(), name: TOOLS[tool].into(), input }));
-                results.push(Block::ToolResult(ToolResult { id, content, is_error }));
+                results.push(Block::ToolResult(ToolResult { id, content, is_error, parts: vec![] }));
             }
             turns.push(Turn { role: Role::Assistant, blocks });
         }
@@ -127,6 +127,7 @@ fn from_anthropic(body: &Value, prompt: &Prompt) -> Talk {
             id: text(&block["tool_use_id"]),
             content: text(&block["content"]),
             is_error: block["is_error"] == true,
+            parts: vec![],
         }),
         other => panic!("no block: {other:?}"),
     };
@@ -158,8 +159,10 @@ fn from_messages(body: &Value, read: impl Fn(&Value) -> Vec<Block>) -> Talk {
 fn result(id: String, content: &Value) -> Block {
     let content = text(content);
     match content.strip_prefix("Error: ") {
-        Some(content) => Block::ToolResult(ToolResult { id, content: content.to_owned(), is_error: true }),
-        None => Block::ToolResult(ToolResult { id, content, is_error: false }),
+        Some(content) => {
+            Block::ToolResult(ToolResult { id, content: content.to_owned(), is_error: true, parts: vec![] })
+        }
+        None => Block::ToolResult(ToolResult { id, content, is_error: false, parts: vec![] }),
     }
 }
 
@@ -214,7 +217,7 @@ fn talk(prompt: Prompt) -> Talk {
 fn without_disguise(prompt: &Prompt) -> bool {
     prompt.turns.iter().flat_map(|turn| &turn.blocks).all(|block| match block {
         Block::ToolResult(result) => !result.content.starts_with("Error: "),
-        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) => true,
+        Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => true,
     })
 }
 

@@ -61,6 +61,7 @@ impl Service {
     ) -> Messages {
         let recovery = command.recovery.unwrap_or(command.route.recovery);
         let (listener, events) = Listener::new(recovery, command.rules.is_structured());
+        let listener = listener.deaf_to_thinking(command.without_thinking);
         let running = self.clone().run(command, record, first, deadline, listener);
         let play = Play { running: Box::pin(running.in_current_span()), events, end: None };
         stream::unfold(play, Play::next).boxed()

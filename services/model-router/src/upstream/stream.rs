@@ -71,7 +71,7 @@ pub(super) async fn open(
     let mut streaming =
         Streaming { adapter, http_status, state: State::Over, ready: VecDeque::new(), usage: None, clock };
     if is_whole(adapter, &response) {
-        let body = streaming.clock.within_total(http_status, read_body(response)).await?;
+        let body = streaming.clock.within(http_status, read_body(response)).await?;
         let answer = body.map_err(|failure| Failure { http_status, ..failure })?;
         let answer = exchange.answer(&answer).map_err(|malformed| streaming.malformed(&malformed))?;
         streaming.ready = answer.blocks.iter().cloned().filter_map(Delta::of).collect();

@@ -4,10 +4,12 @@
 mod bench;
 mod choices;
 mod contract;
+mod crowd;
 mod doors;
 mod failing;
 mod limits;
 mod local;
+mod media;
 mod money;
 mod openai;
 mod recorded;

@@ -69,12 +69,18 @@ async fn the_busier_model_is_passed_over() {
     let bench = bench(Plan { settings: shared!("least-in-flight"), ..Plan::default() }).await;
     bench.always("primary", Action::Silence.into()).await;
     let waiting = async {
-        // Calls that reach the silent model stay there; once one does, all others go to the other one.
+        // A call that reaches the silent model stays there; from then on all others go to the other one.
         let mut calls = tokio::task::JoinSet::new();
+        let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
         while bench.counts().await[0] == 0 {
-            let (client, asked) = (bench.client.clone(), on("shared"));
-            calls.spawn(async move { client.clone().generate(asked).await.map(drop) });
-            tokio::task::yield_now().await;
+            if calls.is_empty() {
+                let (client, asked) = (bench.client.clone(), on("shared"));
+                calls.spawn(async move { client.clone().generate(asked).await.map(drop) });
+            }
+            tokio::select! {
+                _ = calls.join_next() => {}
+                _ = looks.tick() => {}
+            }
         }
         for _ in 0..20 {
             assert_eq!(answered_by(&bench, "").await, "fallback");

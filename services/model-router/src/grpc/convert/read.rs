@@ -11,7 +11,7 @@ use bulkhead_proto::router::v1 as pb;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::choices;
+use super::{choices, media};
 use crate::catalog::Catalog;
 use crate::chat::{Block, Object, Prompt, Role, Thinking, Tool, ToolResult, ToolUse, Turn};
 use crate::clearance::Sensitivity;
@@ -85,6 +85,7 @@ impl Parts {
             sensitivity: sensitivity(&self.context),
             context: self.context,
             recovery: None,
+            without_thinking: false,
             caps: self.caps,
         }
     }
@@ -277,9 +278,17 @@ impl BlockReader<'_> {
             Some(Wire::ToolUse(call)) => self.tool_use(call),
             Some(Wire::ToolResult(result)) => self.tool_result(result),
             Some(Wire::Thinking(thinking)) => Some(Block::Thinking(self.thinking(thinking))),
-            // The codec refuses the others already.
-            Some(Wire::Image(_) | Wire::Document(_)) | None => {
-                self.violations.add(self.field.as_str(), "must be text, tool_use, tool_result or thinking");
+            Some(Wire::Image(image)) => {
+                self.require(self.role != Some(Role::Assistant), "image", "belongs into a user's turn");
+                media::image(image, &self.field, self.violations).map(Block::Media)
+            }
+            Some(Wire::Document(document)) => {
+                self.require(self.role != Some(Role::Assistant), "document", "belongs into a user's turn");
+                media::document(document, &self.field, self.violations).map(Block::Media)
+            }
+            None => {
+                let right = "must be text, tool_use, tool_result, image, document or thinking";
+                self.violations.add(self.field.as_str(), right);
                 None
             }
         }
@@ -308,8 +317,9 @@ impl BlockReader<'_> {
         self.require(self.role != Some(Role::Assistant), "tool_result", "belongs into a user's turn");
         let answers = self.calls.contains(&result.tool_use_id);
         self.require(answers, "tool_result.tool_use_id", "must be the id of a tool_use before it");
-        let pb::ToolResultBlock { tool_use_id: id, content, is_error, parts: _refused } = result;
-        Some(Block::ToolResult(ToolResult { id, content, is_error }))
+        let pb::ToolResultBlock { tool_use_id: id, content, is_error, parts } = result;
+        let parts = media::parts(parts, &format!("{}.tool_result", self.field), self.violations)?;
+        Some(Block::ToolResult(ToolResult { id, content, is_error, parts }))
     }
 
     fn require(&mut self, holds: bool, part: &str, description: &str) {
