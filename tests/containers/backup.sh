@@ -1,28 +1,32 @@
-# docs/operations.md, "Backup and restore", step by step. Sourced by `run`.
+# The lines of docs/operations.md, "Backup and restore", as they stand there. Sourced by `run`.
 step "backup and restore"
 
-volumes="audit-config approval-config tool-executor-config model-router-config identities people authority
-  audit-data approval-data tool-executor-data workspace"
-# tar of the stand-in image; for people any image with a tar does.
-tarred() { docker run --rm --network none -v "$(volume "$1")":/volume -v "$work/backup":/backup "$BUILDER_IMAGE" "${@:2}"; }
+# The Nth block of commands of that section.
+documented() {
+  "$python" - "$repository/docs/operations.md" "$1" <<'P'
+import pathlib, re, sys
+section = pathlib.Path(sys.argv[1]).read_text().split("\n## Backup and restore\n")[1].split("\n## ")[0]
+print(re.findall(r"```sh\n(.*?)```", section, re.S)[int(sys.argv[2])])
+P
+}
+# Runs it where the document would have it run. `docker compose` is that of this run; all else is the engine's.
+follow() {
+  docker() { if [ "$1" = compose ]; then shift; compose --profile demo "$@"; else command docker "$@"; fi; }
+  pushd "$work" >/dev/null
+  documented "$1" >commands
+  . ./commands >"$work/followed.log" 2>&1
+  popd >/dev/null
+  unset -f docker
+}
 
-mkdir "$work/backup"
 executions() { tools executions ls --json; }
 until_true 30 "the last outcome on record" succeeded "$marked"
 was=$(executions) asked=$(approvals approvals ls --state all --json)
-compose --profile demo stop >/dev/null 2>&1
-for volume in $volumes; do
-  tarred "$volume" tar -C /volume --numeric-owner -cf "/backup/$volume.tar" . || fail "$volume was not saved"
-done
+tar_image=$BULKHEAD_BUILDER
+follow 0
 compose --profile demo down -v >/dev/null 2>&1
 claim "nothing is left of it" equal "$(docker volume ls -q --filter "name=${project}_")" ""
-
-for volume in $volumes; do
-  docker volume create --label "com.docker.compose.project=$project" --label "com.docker.compose.volume=$volume" \
-    "$(volume "$volume")" >/dev/null
-  tarred "$volume" tar -C /volume --numeric-owner -xf "/backup/$volume.tar" || fail "$volume was not restored"
-done
-compose --profile demo up -d >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "the restored stack does not start"; }
+follow 1
 for service in audit approval tool-executor model-router; do
   until_true 60 "the restored $service to be healthy" healthy "$(container $service)"
 done

@@ -14,10 +14,7 @@ for program in model-router tool-executor approval audit command; do
   image=localhost/bulkhead/$program:$BULKHEAD_TAG
   size=$(docker image inspect -f '{{.Size}}' "$image")
   printf '%-14s %s bytes\n' "$program" "$size"
-  # The command holds all four services and the simulator; no service runs from its image.
-  most=40
-  [ "$program" = command ] && most=60
-  claim "$program: at most $most MB" small_enough "$program" "${most}000000"
+  claim "$program: at most 40 MB" small_enough "$program" 40000000
   claim "$program: runs as a user that is nobody else" equal "$(docker image inspect -f '{{.Config.User}}' "$image")" 65532:65532
   said=$(docker run --rm --network none "$image" --version)
   claim "$program: --version names the commit" contains "$said" "commit $BULKHEAD_COMMIT"
@@ -27,7 +24,7 @@ for program in model-router tool-executor approval audit command; do
   files=$(contents "$program" | grep -vE '^(\.dockerenv|dev|proc|sys)(/|$)|^etc/(hostname|hosts|mtab|resolv\.conf)$' |
     grep -vE '^(etc|etc/ssl|etc/ssl/certs|var|var/lib)$' | tr '\n' ' ')
   case $program in
-    command) mounts="volumes volumes/approval volumes/audit volumes/authority volumes/identities volumes/model-router volumes/people volumes/tool-executor " ;;
+    command) mounts="volumes volumes/agent volumes/approval volumes/audit volumes/authority volumes/identities volumes/model-router volumes/people volumes/tool-executor " ;;
     tool-executor) mounts="var/lib/bulkhead workspace " ;;
     *) mounts="var/lib/bulkhead " ;;
   esac
@@ -35,6 +32,8 @@ for program in model-router tool-executor approval audit command; do
   claim "$program: one program, the public authorities, mount points, and nothing else" equal "$files" "$expected"
 done
 
+claim "programs of another commit than the stated are not taken" \
+  fails compose build --quiet --build-arg COMMIT=0000000000000000000000000000000000000000 audit
 before=$(layers audit)
 compose build --quiet --no-cache audit >"$work/again.log" 2>&1 || fail "the image does not build twice"
 claim "the same programs make the same layers" equal "$(layers audit)" "$before"

@@ -4,10 +4,12 @@ passed=0
 project="bulkhead-test-$$"
 export BULKHEAD_TAG="test-$$" BULKHEAD_MODELS=simulated-models COMPOSE_DOCKER_CLI_BUILD=0
 # 0: the engine chooses. Nothing here may depend on a port that somebody else has.
-export BULKHEAD_AUDIT_PORT=0 BULKHEAD_APPROVAL_PORT=0 BULKHEAD_EXECUTOR_PORT=0
+export BULKHEAD_AUDIT_PORT=0 BULKHEAD_APPROVAL_PORT=0 BULKHEAD_EXECUTOR_PORT=0 BULKHEAD_ROUTER_PORT=0
 export BULKHEAD_COMMIT="${BULKHEAD_COMMIT:-$(git -C "$repository" rev-parse HEAD)}"
-BUILDER_IMAGE=$(sed -n 's/^FROM \(.*\) AS builder$/\1/p' "$repository/deploy/Dockerfile")
-made_base=
+# The finished programs that `context` adds.
+export BULKHEAD_PROGRAMS=dist
+# A name of this run's own, so that nobody's image is ever replaced.
+export BULKHEAD_BUILDER="localhost/bulkhead-test/builder:$$"
 
 step() { printf '\n-- %s (%s s)\n' "$*" "$SECONDS"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
@@ -63,13 +65,15 @@ container() { compose ps -aq "$1" | head -1; }
 fetch() { "$python" -c 'import ssl, sys, urllib.request as r; print(r.urlopen(sys.argv[1], context=ssl._create_unverified_context()).read().decode())' "$1"; }
 healthy() { equal "$(docker inspect -f '{{.State.Health.Status}}' "$1")" healthy; }
 volume() { echo "${project}_$1"; }
-published() { compose port "$1" "$2" | sed 's/^0.0.0.0/127.0.0.1/'; }
+published() { compose port door "$1"; }
 
-# A stand-in for the builder's base image where it cannot be pulled: it only has to lay out files, with `sh`.
+# The builder's base image; where it is not here and cannot be pulled, a stand-in: with finished programs it only has to
+# lay out files, with `sh`.
 base_image() {
-  docker image inspect "$BUILDER_IMAGE" >/dev/null 2>&1 && return
-  step "a stand-in for $BUILDER_IMAGE"
-  local archive="$1/builder-stand-in.tar"
+  local real archive="$1/builder-stand-in.tar"
+  real=$(sed -n 's/^ARG BUILDER=//p' "$repository/deploy/Dockerfile")
+  docker image inspect "$real" >/dev/null 2>&1 && { docker tag "$real" "$BULKHEAD_BUILDER"; return; }
+  step "a stand-in for $real"
   if [ ! -s "$archive" ]; then
     command -v debootstrap >/dev/null || apt-get install -qq -y debootstrap >/dev/null
     debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" >"$work/debootstrap.log" 2>&1 ||
@@ -78,8 +82,7 @@ base_image() {
     mv "$archive.new" "$archive"
     rm -rf "$work/base"
   fi
-  made_base=yes
-  docker import "$archive" "$BUILDER_IMAGE" >/dev/null
+  docker import "$archive" "$BULKHEAD_BUILDER" >/dev/null
 }
 
 # The build context of a stranger, and finished programs.
@@ -109,22 +112,61 @@ print(*[s.getsockname()[1] for s in held])')
     --otlp-grpc-endpoint "0.0.0.0:$grpc" --otlp-http-endpoint "127.0.0.1:$http" >"$work/rotel.log" 2>&1 &
   rotel_pid=$!
   until_true 30 "the collector to listen" bash -c "exec 3<>/dev/tcp/127.0.0.1/$grpc"
-  export OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.test:$grpc"
+  # The network of the services does not lead to it; override.yml has a way.
+  export COLLECTOR_PORT=$grpc OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317
+}
+
+# All that a run left on the engine, by the number of its process.
+left_by() {
+  local of="label=com.docker.compose.project=bulkhead-test-$1"
+  docker ps -aq --filter "$of" | sed 's/^/rm -f /'
+  docker volume ls -q --filter "$of" | sed 's/^/volume rm /'
+  docker network ls -q --filter "$of" | sed 's/^/network rm /'
+  docker images --format '{{.Repository}}:{{.Tag}}' | sed -nE "s#^localhost/bulkhead(/.*:test-$1|-test/builder:$1)\$#rmi -f &#p"
+  docker images -q --filter "label=bulkhead.test=bulkhead-test-$1" | sort -u | sed 's/^/rmi -f /'
+  [ ! -e "/sys/class/net/bh$1" ] || echo "link bh$1"
+  ip netns list 2>/dev/null | sed -nE "s/^(bulkhead-test-$1)( .*)?\$/netns \1/p"
+}
+
+remove_left_by() {
+  local kind rest
+  # Twice: an image goes once nothing is made of it any more.
+  for _ in 1 2; do
+    left_by "$1" | while read -r kind rest; do
+      case $kind in
+        link | netns) ip "$kind" delete "$rest" ;;
+        *) docker $kind $rest ;;
+      esac
+    done >/dev/null 2>&1 || true
+  done
+}
+
+# Runs that were killed could not tidy up.
+sweep() {
+  local run
+  for run in $({ docker ps -a --format '{{.Label "com.docker.compose.project"}}'
+    docker volume ls --format '{{.Label "com.docker.compose.project"}}'
+    docker network ls --format '{{.Label "com.docker.compose.project"}}'
+    docker images --format '{{.Tag}}' | sed -n 's/^test-/bulkhead-test-/p'
+  } | sed -nE 's/^bulkhead-test-([0-9]+)$/\1/p' | sort -u); do
+    [ -d "/proc/$run" ] && continue
+    echo "removing what run $run has left"
+    remove_left_by "$run"
+  done
 }
 
 tear_down() {
-  local code=$?
+  local code=$? left
   set +e
   [ "$code" = 0 ] || compose logs --tail 40 >&2
   compose --profile demo --profile client down -v --remove-orphans >"$work/down.log" 2>&1
-  for pid in "${receiver_pid:-}" "${rotel_pid:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-  docker images -q --filter "reference=localhost/bulkhead/*:$BULKHEAD_TAG" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1
-  docker image prune -f --filter "label=bulkhead.test=$project" >/dev/null 2>&1
-  [ -n "$made_base" ] && docker rmi "$BUILDER_IMAGE" >/dev/null 2>&1
-  local left
-  left=$(docker ps -aq --filter "name=$project"; docker volume ls -q --filter "name=$project"; docker images -q --filter "label=bulkhead.test=$project"; docker network ls -q --filter "name=$project")
+  for pid in "${receiver_pid:-}" "${rotel_pid:-}" "${elsewhere_pid:-}"; do
+    [ -n "$pid" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+  done
+  remove_left_by $$
+  left=$(left_by $$)
   rm -rf "$work"
   if [ -n "$left" ]; then echo "FAILED: left behind: $left" >&2; exit 1; fi
-  [ "$code" = 0 ] && echo "ok: no container, volume or network is left"
+  [ "$code" = 0 ] && echo "ok: no container, volume, network or image is left"
   exit "$code"
 }

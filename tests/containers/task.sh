@@ -2,16 +2,17 @@
 step "the job"
 
 outside() {
-  local service=$1 port=$2
-  shift 2
-  "$dist/bulkhead" "$@" --data "$people" --endpoint "https://$(published "$service" "$port")"
+  local port=$1
+  shift
+  "$dist/bulkhead" "$@" --data "$people" --endpoint "https://$(published "$port")"
 }
-tools() { outside tool-executor 7102 "$@"; }
-approvals() { outside approval 7103 "$@"; }
-audit() { outside audit 7104 "$@"; }
+models() { outside 7101 "$@"; }
+tools() { outside 7102 "$@"; }
+approvals() { outside 7103 "$@"; }
+audit() { outside 7104 "$@"; }
 agent() {
   "$dist/bulkhead" agent run "$@" --data "$people" --endpoint \
-    "model-router=https://$(published model-router 7101),tool-executor=https://$(published tool-executor 7102)"
+    "model-router=https://$(published 7101),tool-executor=https://$(published 7102)"
 }
 exits() {
   local code=$1 got=0
@@ -34,10 +35,14 @@ until_true 30 "the deletion on record" succeeded "$execution"
 claim "it is gone" exits 1 tools tools run fs.read path=a.txt
 claim "a stranger's token is refused" exits 4 tools tools ls --token bhk_0000
 claim "plaintext is refused" exits 5 "$dist/bulkhead" tools ls --token-file "$people/tokens/agent" \
-  --endpoint "http://$(published tool-executor 7102)" --timeout 5s
+  --endpoint "http://$(published 7102)" --timeout 5s
 claim "the agent works, with simulated models" exits 0 agent "summarise the folder" --steps-max 3
 until_true 30 "its model calls on record" recorded model.
+claim "the models are shown" contains "$(models models ls)" primary
 claim "the command works inside the network" contains "$(compose --profile client run -T --rm client tools ls 2>/dev/null)" fs.write
+
+fails_inside() { fails compose --profile client run -T --rm client "$@"; }
+claim "inside there is no person's token to be had" fails_inside approvals ls --as approver
 
 # What one trace holds, and of whom, in the bytes that the receiver behind the collector stored.
 exported() {

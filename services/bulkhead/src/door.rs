@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 const NAME: &str = "door";
 /// Connections at once, which take a task and 16 KiB each; the next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_024;
+/// How long a caller may say nothing at first.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// For one address of a service. A container that is there answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a service may go on answering a caller that says nothing more.
@@ -124,8 +126,13 @@ async fn accept(
     Ok((caller, place))
 }
 
-/// Carries one connection.
+/// Carries one connection, once the caller speaks, which in TLS and HTTP callers do first: whoever only asks whether the
+/// port is open costs a service nothing.
 async fn carry(mut caller: TcpStream, service: &str) -> io::Result<()> {
+    match timeout(SILENCE_MAX, caller.peek(&mut [0])).await {
+        Ok(Ok(0)) | Err(_) => return Ok(()),
+        Ok(spoken) => spoken?,
+    };
     let mut callee = connect(service).await?;
     // Both ends ask it of their own sockets; without it small frames wait for each other.
     caller.set_nodelay(true)?;

@@ -76,8 +76,30 @@ async fn a_service_that_is_not_there_ends_the_connection() -> anyhow::Result<()>
     for _ in 0..3 {
         let mut heard = Vec::new();
         let mut caller = TcpStream::connect(address).await?;
-        assert_eq!(timeout(BOUND, caller.read_to_end(&mut heard)).await??, 0);
+        caller.write_all(b"hello").await?;
+        // An end, or a reset, since what it said was not read.
+        drop(timeout(BOUND, caller.read_to_end(&mut heard)).await?);
+        assert!(heard.is_empty());
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_is_not_carried() -> anyhow::Result<()> {
+    let (service, listener) =
+        (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let (behind, address) = (service.local_addr()?.to_string(), listener.local_addr()?);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep(listener, behind, Arc::new(Semaphore::new(1)), CancellationToken::new()));
+    // There is one place, so each of these is over before the next is taken.
+    for _ in 0..3 {
+        drop(TcpStream::connect(address).await?);
+    }
+    let mut caller = TcpStream::connect(address).await?;
+    caller.write_all(b"hello").await?;
+    let (mut heard, mut first) = ([0; 5], timeout(BOUND, service.accept()).await??.0);
+    timeout(BOUND, first.read_exact(&mut heard)).await??;
+    assert_eq!(&heard, b"hello");
     Ok(())
 }
 
