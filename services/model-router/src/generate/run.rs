@@ -20,6 +20,10 @@ use crate::plan::Planned;
 use crate::record::CallRecord;
 use crate::schedule::{GiveUp, Next, Repairs, Situation};
 
+/// How long a request waits that lost a model's last place of a minute to another, until the plan tells it how long it
+/// really has to.
+const LATER: Duration = Duration::from_millis(10);
+
 /// One request on its way through a route.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
@@ -223,7 +227,11 @@ impl<'a> Run<'a> {
                 let patience = self.catalog.policy().patience.min(self.remaining());
                 match self.record.meter().enter(planned.index, patience).await {
                     Entry::Open => {}
-                    Entry::Later => continue,
+                    Entry::Later if self.remaining() <= LATER => return None,
+                    Entry::Later => {
+                        tokio::time::sleep(LATER).await;
+                        continue;
+                    }
                     Entry::Closed => return None,
                 }
                 match self.catalog.health().begin(planned.index, start, Instant::now()) {
@@ -274,11 +282,12 @@ impl<'a> Run<'a> {
         if failures.peek().is_some() && failures.all(|failure| failure.kind == Kind::ContextLength) {
             return Unanswered::Rejected;
         }
-        if let Some(denied) = self.record.meter().denied() {
-            return Unanswered::Denied(denied);
-        }
+        // What was said, wrong as it is, tells more than why nobody was asked to say it better.
         if let Some(flaw) = self.flaw.take() {
             return Unanswered::OutputInvalid(flaw);
+        }
+        if let Some(denied) = self.record.meter().denied() {
+            return Unanswered::Denied(denied);
         }
         let now = Instant::now();
         let draw = Draw::new(self.session);

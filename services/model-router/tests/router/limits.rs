@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Action, StatusFault, Step};
+use bulkhead_provider_sim::{Action, Reply, Script, StatusFault, Step};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -176,4 +176,97 @@ async fn a_request_makes_no_more_attempts_than_it_allows() {
         let made = bench.counts().await.into_iter().sum::<usize>() - before;
         assert_eq!(made, expected, "attempts_max = {attempts_max}");
     }
+}
+
+/// Twelve rounds of what can become of a call: answered, refused by its provider, cut off, cancelled, streamed to its end,
+/// and a stream whose reader leaves.
+#[tokio::test]
+async fn however_calls_end_nothing_stays_reserved() {
+    let settings = "retry_base_ms = 1\ncircuit_failures = 1000\nunusable_ms = 1\n\
+        limit = [{ name = \"all\", scope = \"tenant\", tokens_per_minute_max = 100000000 }]\n\
+        budget = [{ name = \"all\", scope = \"tenant\", period = \"none\", stop_usd_micros = 1000000000 }]";
+    let model = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
+        concurrency_min = 3\nconcurrency_max = 3\ntokens_per_minute_max = 100000000";
+    let bench = bench(Plan { settings, model, ..Plan::default() }).await;
+    let steps = [
+        Step::text("here"),
+        Step::status(429),
+        Step::text("a little later").after_ms(40),
+        Action::Cut.into(),
+        Step::status(503),
+        Action::Reset.into(),
+        Step::text("once more"),
+    ];
+    bench.script("primary", Script::cycle(steps)).await;
+    let leaving = Duration::from_millis(20);
+    let calls = (0..72).map(|at| {
+        let bench = &bench;
+        async move {
+            match at % 4 {
+                0 | 1 => drop(bench.generate(request()).await),
+                2 => drop(tokio::time::timeout(leaving, bench.generate(request())).await),
+                _ => {
+                    let generate = Some(pb::GenerateRequest { request_id: String::new(), ..request() });
+                    let stream = pb::StreamGenerateRequest { request_id: request().request_id, generate };
+                    let mut stream = bench.client.clone().stream_generate(stream).await.expect("begins");
+                    let read = async { while let Ok(Some(_)) = stream.get_mut().message().await {} };
+                    let bound = if at % 8 == 3 { leaving } else { PATIENCE };
+                    drop(tokio::time::timeout(bound, read).await);
+                }
+            }
+        }
+    });
+    futures::future::join_all(calls).await;
+    let settled = async {
+        while bench.budgets("").await[0].reserved_usd_micros > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("everything is given back");
+    assert!(bench.budgets("").await[0].spent_usd_micros > 0);
+
+    // All three places are free: three calls are with the model at a time, and it answers none before all have come.
+    bench.always("primary", Action::Silence.into()).await;
+    let before = bench.received("primary").await.len();
+    let together = futures::future::join_all((0..3).map(|_| bench.generate(on("short"))));
+    let arrived = async {
+        while bench.received("primary").await.len() < before + 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = together => panic!("silence was answered"),
+        arrived = tokio::time::timeout(PATIENCE, arrived) => arrived.expect("all three are there"),
+    }
+}
+
+#[tokio::test]
+async fn what_an_aborted_stream_gave_is_paid_for() {
+    let settings =
+        "budget = [{ name = \"all\", scope = \"tenant\", period = \"none\", stop_usd_micros = 1000000000 }]";
+    let model = "input_price_usd_micros = 0\noutput_price_usd_micros = 1000000";
+    let bench = bench(Plan { settings, model, ..Plan::default() }).await;
+    let chunks = vec!["word ".repeat(400), "never read".to_owned()];
+    let reply = Reply { chunks, pause_ms: 60_000, ..Reply::default() };
+    bench.always("primary", reply.into()).await;
+    let generate = Some(pb::GenerateRequest { request_id: String::new(), ..on("short") });
+    let stream = pb::StreamGenerateRequest { request_id: request().request_id, generate };
+    let mut stream = bench.client.clone().stream_generate(stream).await.expect("begins").into_inner();
+    loop {
+        let message = stream.message().await.expect("goes on").expect("goes on");
+        if !message.text.is_empty() {
+            break;
+        }
+    }
+    drop(stream);
+    let paid = async {
+        while bench.budgets("").await[0].spent_usd_micros == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, paid).await.expect("it is settled");
+    let budget = bench.budgets("").await.remove(0);
+    // A token of the answer costs a millionth of a dollar; the text has about 400.
+    assert!((300..700).contains(&budget.spent_usd_micros), "{budget:?}");
+    assert_eq!(budget.reserved_usd_micros, 0);
 }
