@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-pub use strict::{Depth, parse};
+pub use strict::{Depth, parse, parse_any_number};
 
 /// Integers whose magnitude is above this do not survive RFC 8785 (which follows ECMAScript numbers).
 pub const INTEGER_MAGNITUDE_MAX: u64 = 1 << 53;
@@ -91,6 +91,17 @@ mod tests {
     fn the_largest_safe_integers_are_kept() {
         for text in ["9007199254740992", "-9007199254740992", "0", "-1", "0.5"] {
             assert_eq!(to_string(&parse(text).expect("parses")).expect("canonical"), text);
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_only_passed_on_may_hold_any_number_and_no_key_twice() {
+        let large = "[9007199254740993,-9007199254740993,18446744073709551615]";
+        assert_eq!(parse_any_number(large).expect("parses").to_string(), large);
+        assert!(parse_any_number("[-0.0,1e300]").is_ok());
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        for text in [r#"{"a":1,"a":2}"#, "1e400", &deep] {
+            assert!(parse_any_number(text).is_err(), "accepted {text}");
         }
     }
 

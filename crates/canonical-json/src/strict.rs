@@ -7,16 +7,33 @@ use serde_json::{Map, Number, Value};
 
 use crate::{CanonicalError, INTEGER_MAGNITUDE_MAX};
 
-/// How many arrays and objects may still be opened inside one another.
+/// How many arrays and objects may still be opened inside one another, and which numbers are taken.
 #[derive(Debug, Clone, Copy)]
-pub struct Depth(u8);
+pub struct Depth {
+    left: u8,
+    numbers: Numbers,
+}
+
+/// Which numbers are taken.
+#[derive(Debug, Clone, Copy)]
+enum Numbers {
+    /// Those that have one form and one value for every reader.
+    Canonical,
+    /// Those that JSON has; the largest lose their last digits.
+    Any,
+}
 
 impl Depth {
     /// Deep enough for any honest document, and well below what would overflow a stack.
-    pub const DEFAULT: Self = Self(64);
+    pub const DEFAULT: Self = Self { left: 64, numbers: Numbers::Canonical };
 
     fn inner<E: Error>(self) -> Result<Self, E> {
-        self.0.checked_sub(1).map(Self).ok_or_else(|| E::custom("nested deeper than 64 levels"))
+        let left = self.left.checked_sub(1).ok_or_else(|| E::custom("nested deeper than 64 levels"))?;
+        Ok(Self { left, ..self })
+    }
+
+    fn refuses(self, is_fit: bool) -> bool {
+        matches!(self.numbers, Numbers::Canonical) && !is_fit
     }
 }
 
@@ -25,8 +42,20 @@ impl Depth {
 /// # Errors
 /// [`CanonicalError::Refused`], whose message names the rule, the line and the column.
 pub fn parse(text: &str) -> Result<Value, CanonicalError> {
+    read(text, Depth::DEFAULT)
+}
+
+/// The same with whatever numbers JSON has, for a document that is passed on and never hashed.
+///
+/// # Errors
+/// As of [`parse`], for duplicate keys and nesting.
+pub fn parse_any_number(text: &str) -> Result<Value, CanonicalError> {
+    read(text, Depth { numbers: Numbers::Any, ..Depth::DEFAULT })
+}
+
+fn read(text: &str, depth: Depth) -> Result<Value, CanonicalError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Depth::DEFAULT.deserialize(&mut reader).map_err(CanonicalError::Refused)?;
+    let value = depth.deserialize(&mut reader).map_err(CanonicalError::Refused)?;
     reader.end().map_err(CanonicalError::Refused)?;
     Ok(value)
 }
@@ -59,14 +88,14 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        if value > INTEGER_MAGNITUDE_MAX {
+        if self.refuses(value <= INTEGER_MAGNITUDE_MAX) {
             return Err(E::custom(format!("integer {value} is beyond 2^53; send it as a string")));
         }
         Ok(Value::from(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > INTEGER_MAGNITUDE_MAX {
+        if self.refuses(value.unsigned_abs() <= INTEGER_MAGNITUDE_MAX) {
             return Err(E::custom(format!("integer {value} is beyond 2^53; send it as a string")));
         }
         Ok(Value::from(value))
@@ -74,10 +103,10 @@ impl<'de> Visitor<'de> for Depth {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         // From 2^53 on doubles stand for more than one integer; 2^53 itself is welcome as an integer.
-        if value.abs() >= 9_007_199_254_740_992.0 {
+        if self.refuses(value.abs() < 9_007_199_254_740_992.0) {
             return Err(E::custom(format!("number {value:e} is beyond 2^53; send it as a string")));
         }
-        if value == 0.0 && value.is_sign_negative() {
+        if self.refuses(value != 0.0 || value.is_sign_positive()) {
             return Err(E::custom("-0 has no form of its own; send 0"));
         }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number is not finite"))

@@ -220,3 +220,73 @@ fn finding(service: Service) -> MethodRouter {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use pb::content_block::Block;
+    use proptest::prelude::*;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::doors::media::block;
+
+    fn tool_use() -> impl Strategy<Value = Block> {
+        let number = any::<i64>().prop_map(Value::from);
+        let value = prop_oneof![number, ".*".prop_map(Value::from), any::<bool>().prop_map(Value::from)];
+        ("[a-z0-9_]{1,12}", "[a-z._-]{1,12}", proptest::collection::vec((".*", value), 0..4)).prop_map(
+            |(tool_use_id, name, input)| {
+                let input_json = Value::Object(Map::from_iter(input)).to_string();
+                Block::ToolUse(pb::ToolUse { tool_use_id, name, input_json })
+            },
+        )
+    }
+
+    fn thinking() -> impl Strategy<Value = Block> {
+        let hidden =
+            "[A-Za-z0-9+/=]{1,20}".prop_map(|data| (String::new(), format!("redacted_thinking:{data}")));
+        prop_oneof![(".+", "[A-Za-z0-9+/=]{0,20}"), hidden]
+            .prop_map(|(text, signature)| Block::Thinking(pb::Thinking { text, signature }))
+    }
+
+    fn said() -> impl Strategy<Value = Block> {
+        ".+".prop_map(Block::Text)
+    }
+
+    /// What a request holds that sends back an answer as it came.
+    fn sent_back(dialect: &Dialect, blocks: &[Block], message_of: fn(&Value) -> Value) -> Vec<pb::Message> {
+        let content = blocks.iter().cloned().map(block).collect();
+        let message = Some(pb::Message { role: pb::Role::Assistant.into(), content });
+        let response = pb::GenerateResponse { message, ..pb::GenerateResponse::default() };
+        let reply = Reply { request_id: Uuid::nil(), route: "default".into(), time: Timestamp::UNIX_EPOCH };
+        let message = message_of(&(dialect.answer)(&response, &reply));
+        let body = json!({ "model": "default", "max_tokens": 9, "messages": [message] }).to_string();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let asked = request::read(dialect, &headers, body.as_bytes()).expect("it is welcome");
+        asked.generate.messages
+    }
+
+    fn by_assistant(blocks: &[Block]) -> Vec<pb::Message> {
+        let content = blocks.iter().cloned().map(block).collect();
+        vec![pb::Message { role: pb::Role::Assistant.into(), content }]
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_of_one_api_is_welcome_in_its_next_request(
+            blocks in proptest::collection::vec(prop_oneof![said(), tool_use(), thinking()], 1..6),
+        ) {
+            let message = |body: &Value| json!({ "role": "assistant", "content": body["content"] });
+            prop_assert_eq!(sent_back(&anthropic::DIALECT, &blocks, message), by_assistant(&blocks));
+        }
+
+        #[test]
+        fn so_is_one_of_the_other_which_has_one_text_before_its_calls(
+            text in said(),
+            calls in proptest::collection::vec(tool_use(), 0..4),
+        ) {
+            let blocks: Vec<Block> = [text].into_iter().chain(calls).collect();
+            let message = |body: &Value| body["choices"][0]["message"].clone();
+            prop_assert_eq!(sent_back(&openai::DIALECT, &blocks, message), by_assistant(&blocks));
+        }
+    }
+}

@@ -47,13 +47,14 @@ pub(super) fn read(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> Resul
     violations.finish(asked).map_err(|fault| fault.saying("the request cannot be translated as it is"))
 }
 
-/// Strictly, as the contract reads JSON: a key that stands twice would be read as one or the other.
+/// A key that stands twice would be read as one or the other. Numbers are any: among them are those that a model
+/// wrote, and its answer must be welcome in the next request.
 fn object(body: &[u8], violations: &mut Violations) -> Option<Object> {
     let Ok(text) = std::str::from_utf8(body) else {
         violations.add("body", "must be JSON in UTF-8");
         return None;
     };
-    match bulkhead_canonical_json::parse(text) {
+    match bulkhead_canonical_json::parse_any_number(text) {
         Ok(Value::Object(object)) => Some(object),
         Ok(_) => {
             violations.add("body", "must be a JSON object");
