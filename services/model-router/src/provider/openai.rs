@@ -244,7 +244,7 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
     let word = text(choice, "finish_reason")?;
     let refusal = said(message, "refusal")?;
     let mut draft = Draft::new(prompt, parameters);
-    draft.thinking(thought(message)?.unwrap_or_default(), "")?;
+    draft.thinking(thought(message).unwrap_or_default(), "")?;
     draft.text(said(message, "content")?.unwrap_or_default())?;
     draft.text(refusal.unwrap_or_default())?;
     read_calls(message, word, &mut draft)?;
@@ -268,9 +268,11 @@ fn counted(usage: &Value) -> Result<Usage, Malformed> {
     })
 }
 
-/// What compatible servers show of a model's thinking; each has one of the two names for it.
-fn thought(message: &Value) -> Result<Option<&str>, Malformed> {
-    Ok(said(message, "reasoning_content")?.or(said(message, "reasoning")?))
+/// What compatible servers show of a model's thinking; each has one of the two names for it. The format does not know
+/// them, so that anything but text is none of it.
+fn thought(message: &Value) -> Option<&str> {
+    let text = |field| message.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    text("reasoning_content").or_else(|| text("reasoning"))
 }
 
 /// Text that may be absent, null or empty, which all mean that nothing was said.

@@ -104,7 +104,7 @@ impl Completion {
     }
 
     fn delta(&mut self, delta: &Value) -> Result<Heard, Malformed> {
-        let (thought, content, refusal) = (thought(delta)?, said(delta, "content")?, said(delta, "refusal")?);
+        let (thought, content, refusal) = (thought(delta), said(delta, "content")?, said(delta, "refusal")?);
         let calls = list(delta, "tool_calls")?;
         if thought.is_none() && content.is_none() && refusal.is_none() && calls.is_empty() {
             return Ok(Heard::Nothing);
