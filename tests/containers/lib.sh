@@ -120,9 +120,11 @@ print(*[s.getsockname()[1] for s in held])')
 left_by() {
   local of="label=com.docker.compose.project=bulkhead-test-$1"
   docker ps -aq --filter "$of" | sed 's/^/rm -f /'
+  # A step of a build that failed, as one is meant to.
+  docker ps -aq --filter "label=bulkhead.test=bulkhead-test-$1" | sed 's/^/rm -f /'
   docker volume ls -q --filter "$of" | sed 's/^/volume rm /'
   docker network ls -q --filter "$of" | sed 's/^/network rm /'
-  docker images --format '{{.Repository}}:{{.Tag}}' | sed -nE "s#^localhost/bulkhead(/.*:test-$1|-test/builder:$1)\$#rmi -f &#p"
+  docker images --format '{{.Repository}}:{{.Tag}}' | sed -nE "s#^localhost/bulkhead(/.*:test-$1|-test/[a-z]+:$1)\$#rmi -f &#p"
   docker images -q --filter "label=bulkhead.test=bulkhead-test-$1" | sort -u | sed 's/^/rmi -f /'
   [ ! -e "/sys/class/net/bh$1" ] || echo "link bh$1"
   ip netns list 2>/dev/null | sed -nE "s/^(bulkhead-test-$1)( .*)?\$/netns \1/p"
@@ -145,9 +147,11 @@ remove_left_by() {
 sweep() {
   local run
   for run in $({ docker ps -a --format '{{.Label "com.docker.compose.project"}}'
+    docker ps -a --format '{{.Label "bulkhead.test"}}'
     docker volume ls --format '{{.Label "com.docker.compose.project"}}'
     docker network ls --format '{{.Label "com.docker.compose.project"}}'
-    docker images --format '{{.Tag}}' | sed -n 's/^test-/bulkhead-test-/p'
+    docker images --format '{{.Repository}}:{{.Tag}}' |
+      sed -nE 's#^localhost/(bulkhead/[a-z-]+:test-|bulkhead-test/[a-z]+:)#bulkhead-test-#p'
   } | sed -nE 's/^bulkhead-test-([0-9]+)$/\1/p' | sort -u); do
     [ -d "/proc/$run" ] && continue
     echo "removing what run $run has left"
