@@ -270,3 +270,20 @@ async fn what_an_aborted_stream_gave_is_paid_for() {
     assert!((300..700).contains(&budget.spent_usd_micros), "{budget:?}");
     assert_eq!(budget.reserved_usd_micros, 0);
 }
+
+#[tokio::test]
+async fn a_request_that_is_more_than_a_models_minute_is_left_to_another() {
+    let bench = bench(Plan { model: "tokens_per_minute_max = 2000", ..Plan::default() }).await;
+    let explained = bench.explain("default", None).await;
+    assert_eq!(
+        (explained.planned.len(), explained.excluded.len()),
+        (3, 0),
+        "of a route alone nothing is too much"
+    );
+    let long = pb::GenerateRequest { max_output_tokens: 3_000, ..request() };
+    let error = bench.generate(long).await.expect_err("more than any has");
+    assert_eq!((reason(&error).as_str(), retry_after(&error)), ("REQUEST_REJECTED_BY_MODEL", None));
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+    let short = pb::GenerateRequest { max_output_tokens: 1_000, ..request() };
+    bench.generate(short).await.expect("it fits");
+}
