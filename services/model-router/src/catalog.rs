@@ -125,7 +125,7 @@ impl Catalog {
         let window = entry.terms.context_window_tokens;
         let overlong = window.filter(|window| needs.size.tokens_min() > *window);
         let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });
-        let room = self.limits.look(index, needs.size, now);
+        let room = self.limits.look(index, needs.prompt.map(|_| needs.size), now);
         Some(Candidate { index, name, local, attempts_max, weight, inexpressible, overlong, state, room })
     }
 }

@@ -135,12 +135,16 @@ fn is_first_choice_too_small(plan: &Plan) -> bool {
     plan.excluded.iter().any(|excluded| excluded.reason == Reason::ContextLength && excluded.rank < first)
 }
 
-/// Whether no model that may see the request will ever take it, and for some it is too long.
+/// Whether no model that may see the request will ever take it, and for some it is too long: for what they have of a
+/// window, or of a minute.
 fn is_too_long(excluded: &[Excluded]) -> bool {
     let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal);
-    cleared.clone().any(|excluded| excluded.reason == Reason::ContextLength)
-        && cleared
-            .all(|excluded| matches!(excluded.reason, Reason::ContextLength | Reason::NotExpressible(_)))
+    let too_long = |reason: &Reason| matches!(reason, Reason::ContextLength | Reason::RateLimitedHere);
+    cleared.clone().any(|excluded| too_long(&excluded.reason))
+        && cleared.all(|excluded| {
+            let is_cause = too_long(&excluded.reason) || matches!(excluded.reason, Reason::NotExpressible(_));
+            is_cause && excluded.until.is_none()
+        })
 }
 
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {

@@ -68,9 +68,11 @@ impl Limits {
         Reservation::take(&self.store, self.wants(model, size), now).await
     }
 
-    /// Whether a model has enough left for a request, by its configuration and by its provider's last word.
+    /// Whether a model has enough left for a request, by its configuration and by its provider's last word. Without a
+    /// size: for the smallest there is.
     #[must_use]
-    pub fn look(&self, model: usize, size: Size, now: Instant) -> Fit {
+    pub fn look(&self, model: usize, size: Option<Size>, now: Instant) -> Fit {
+        let size = size.unwrap_or(Size { prompt_tokens: 0, answer_tokens_max: Some(0) });
         let minute = match self.store.look(&self.wants(model, size), now) {
             Ok(()) => Fit::Now,
             Err(Short { until: Some(until), .. }) => Fit::At(until),

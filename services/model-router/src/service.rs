@@ -64,6 +64,8 @@ pub(crate) enum GenerateError {
     Exhausted(Exhausted),
     /// The call could not be recorded, so no model was called.
     Record(RecordError),
+    /// What was spent could not be read.
+    Unreadable(sqlx::Error),
     /// Models were called, and that could not be recorded.
     Withheld(RecordError),
 }
@@ -126,7 +128,7 @@ impl Service {
         session_id: &str,
     ) -> Result<Vec<Statement>, GenerateError> {
         let statements = self.meters.ledger().statements(tenant, session_id, bulkhead_edge::now()).await;
-        statements.map_err(|error| GenerateError::Record(error.into()))
+        statements.map_err(GenerateError::Unreadable)
     }
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {

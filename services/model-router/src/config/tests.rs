@@ -6,6 +6,11 @@ use bulkhead_edge::{Mistakes, Settings};
 
 use super::*;
 use crate::balance::Balance;
+use crate::ledger::BudgetScope;
+use crate::ledger::account::Marks;
+use crate::ledger::period::Period;
+use crate::limit::concurrency::Bounds;
+use crate::limit::rate::Rate;
 use crate::listener::Recovery;
 use crate::spend::Caps;
 
@@ -124,5 +129,72 @@ fn all_mistakes_come_at_once() {
     let told = read(&text).expect_err("three mistakes");
     for part in ["3 mistakes", "model.local.provider", "model.primary.base_url", "route.default.chain"] {
         assert!(told.contains(part), "{told}");
+    }
+}
+
+/// The good configuration with prices, and more tables at its end.
+fn with_tables(tables: &str) -> String {
+    let priced = "local = false\ninput_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000";
+    format!("{}{tables}", GOOD.replacen("local = false", priced, 1))
+}
+
+#[test]
+fn limits_and_budgets_are_read() {
+    let tables = r#"
+[[model-router.limit]]
+name = "loops"
+scope = "principal"
+tenant = "acme"
+requests_per_minute_max = 60
+[[model-router.budget]]
+name = "month"
+scope = "tenant"
+period = "month"
+stop_usd_micros = 1000000
+"#;
+    let config = read(&with_tables(tables)).expect("reads");
+    let rate = Rate { requests_per_minute_max: Some(60), tokens_per_minute_max: None };
+    let limit = LimitConfig {
+        name: "loops".into(),
+        scope: LimitScope::Principal,
+        tenant: Some("acme".into()),
+        principal: None,
+        rate,
+    };
+    assert_eq!(config.limits, [limit]);
+    let budget = BudgetConfig {
+        name: "month".into(),
+        scope: BudgetScope::Tenant,
+        tenant: None,
+        period: Period::Month,
+        marks: Marks { alert: None, stop: Some(1_000_000) },
+    };
+    assert_eq!(config.budgets, [budget]);
+    assert_eq!(config.models[0].allowance.concurrency, Bounds { min: 4, max: 256 });
+}
+
+#[test]
+fn limits_and_budgets_that_bound_nothing_are_mistakes() {
+    let limit = "\n[[model-router.limit]]\nname = \"l\"\nscope = \"tenant\"\n";
+    let budget = "\n[[model-router.budget]]\nname = \"b\"\nscope = \"tenant\"\nperiod = \"day\"\n";
+    let stop = format!("{budget}stop_usd_micros = 1");
+    let cases = [
+        (with_tables(limit), "limit.l.requests_per_minute_max: is missing"),
+        (with_tables(budget), "budget.b.stop_usd_micros: is missing"),
+        (
+            with_tables(&format!("{limit}requests_per_minute_max = 1{limit}requests_per_minute_max = 1")),
+            "is there twice",
+        ),
+        (format!("{GOOD}{stop}"), "these models have none: primary"),
+        (with_tables(&stop.replace("tenant", "everybody")), "must be one of tenant, session"),
+        (with_tables(&stop.replace("= 1", "= 0")), "0 must be 1 to"),
+        (
+            GOOD.replacen("local = true", "local = true\nconcurrency_min = 9\nconcurrency_max = 8", 1),
+            "9 must not be more than concurrency_max, 8",
+        ),
+    ];
+    for (text, expected) in cases {
+        let told = read(&text).expect_err(expected);
+        assert!(told.contains(expected), "{told}");
     }
 }

@@ -40,6 +40,10 @@ impl From<GenerateError> for Status {
             GenerateError::Limited { limit, tokens, retry_after } => limited(&limit, tokens, retry_after),
             GenerateError::Exhausted(exhausted) => budget_exhausted(&exhausted),
             GenerateError::Record(error) => record(error),
+            GenerateError::Unreadable(error) => Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")
+                .saying("what was spent could not be read")
+                .retry_after(STORE_RETRY_DELAY)
+                .because(error),
             GenerateError::Withheld(error) => Fault::new(Code::Unavailable, "ANSWER_WITHHELD")
                 .saying("models were called, and the call could not be recorded, so its answer is not given")
                 .retry_after(STORE_RETRY_DELAY)

@@ -270,3 +270,48 @@ async fn what_an_aborted_stream_gave_is_paid_for() {
     assert!((300..700).contains(&budget.spent_usd_micros), "{budget:?}");
     assert_eq!(budget.reserved_usd_micros, 0);
 }
+
+#[tokio::test]
+async fn a_request_that_is_more_than_a_models_minute_is_left_to_another() {
+    let bench = bench(Plan { model: "tokens_per_minute_max = 2000", ..Plan::default() }).await;
+    let explained = bench.explain("default", None).await;
+    assert_eq!(
+        (explained.planned.len(), explained.excluded.len()),
+        (3, 0),
+        "of a route alone nothing is too much"
+    );
+    let long = pb::GenerateRequest { max_output_tokens: 3_000, ..request() };
+    let error = bench.generate(long).await.expect_err("more than any has");
+    assert_eq!((reason(&error).as_str(), retry_after(&error)), ("REQUEST_REJECTED_BY_MODEL", None));
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+    let short = pb::GenerateRequest { max_output_tokens: 1_000, ..request() };
+    bench.generate(short).await.expect("it fits");
+}
+
+#[tokio::test]
+async fn sixty_four_callers_of_a_flapping_model_exceed_no_limit() {
+    let settings = "retry_base_ms = 5\npatience_ms = 50\n\
+        limit = [{ name = \"all\", scope = \"tenant\", requests_per_minute_max = 40 }]";
+    let model = "requests_per_minute_max = 25\nconcurrency_min = 1\nconcurrency_max = 8";
+    let bench = bench(Plan { settings, model, ..Plan::default() }).await;
+    let flapping = [Step::status(503), Step::text("up").after_ms(5), Step::status(429)];
+    bench.script("primary", Script::cycle(flapping)).await;
+    let calls = (0..64).map(|_| async { bench.generate(request()).await.map_err(|error| reason(&error)) });
+    let ends = futures::future::join_all(calls).await;
+    let limited = ends.iter().filter(|end| **end == Err("CALLER_RATE_LIMITED".to_owned())).count();
+    assert_eq!(limited, 24, "{ends:?}");
+    let counts = bench.counts().await;
+    assert!(counts.iter().all(|count| *count <= 25), "{counts:?}");
+    let answered = ends.iter().filter(|end| end.is_ok()).count();
+    assert!(answered > 0, "{ends:?}");
+    for model in ["primary", "fallback", "local"] {
+        let seen = bench.received(model).await;
+        for one in &seen {
+            let open = seen.iter().filter(|other| {
+                let is_over = other.finished_at.is_some_and(|end| end <= one.received_at);
+                other.received_at <= one.received_at && !is_over
+            });
+            assert!(open.count() <= 8, "{model}: {seen:?}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Reply, Script, Step, Usage};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -182,4 +184,21 @@ async fn a_cost_that_nobody_knows_is_not_risked() {
     let error = bench.generate(asked).await.expect_err("nobody knows what the others cost");
     assert_eq!(reason(&error), "COST_LIMIT_REACHED");
     assert_eq!(bench.counts().await, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_stored_with_the_next_call() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(1_000, 0)).await;
+    let options = SqliteConnectOptions::new().filename(bench.folder.path().join("data/router.db"));
+    let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
+    intruder.execute("BEGIN IMMEDIATE").await.expect("locked");
+    let error = bench.generate(in_session("")).await.expect_err("it cannot be recorded");
+    assert_eq!(reason(&error), "ANSWER_WITHHELD");
+    intruder.execute("ROLLBACK").await.expect("free");
+    bench.ready().await;
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 3_000, "it was paid, whatever could be stored");
+    bench.generate(in_session("")).await.expect("it is paid for");
+    bench.restart().await;
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 6_000);
 }
