@@ -40,6 +40,8 @@ const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
 /// How many attempts it took.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-bulkhead-attempts");
+/// What all of them cost, in millionths of a US dollar, where a price is configured.
+const COST: HeaderName = HeaderName::from_static("x-bulkhead-cost-usd-micros");
 /// What a stream is; nobody on the way is to keep it.
 const EVENT_STREAM: [(HeaderName, &str); 2] =
     [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
@@ -155,8 +157,11 @@ async fn whole(
     let command = request::command(generate, &service.catalog)?;
     let reply = Reply::to(&command);
     let response = service.generate(call, command).await?;
-    let body = Json((dialect.answer)(&response, &reply));
-    Ok((told(&response.model, response.attempts.len(), call), body).into_response())
+    let mut headers = told(&response.model, response.attempts.len(), call);
+    if let Some(cost) = response.cost_usd_micros {
+        headers.insert(COST, HeaderValue::from(cost));
+    }
+    Ok((headers, Json((dialect.answer)(&response, &reply))).into_response())
 }
 
 async fn streamed(

@@ -181,6 +181,18 @@ def anthropic_calls_tools(world):
     assert client.messages.create(messages=messages, **ask).content[0].text == "It is empty."
 
 
+def anthropic_thinks(world):
+    world.always({"reply": {"thinking": "Hm.", "text": "So."}})
+    ask = {"model": "default", "max_tokens": 4_000, "thinking": {"type": "enabled", "budget_tokens": 2_000}}
+    client, messages = world.anthropic(), list(HELLO)
+    with client.messages.stream(messages=messages, **ask) as stream:
+        message = stream.get_final_message()
+    assert [block.type for block in message.content] == ["thinking", "text"], message
+    assert (message.content[0].thinking, message.content[1].text) == ("Hm.", "So.")
+    messages += [{"role": "assistant", "content": message.content}, {"role": "user", "content": "And?"}]
+    assert client.messages.create(messages=messages, **ask).content[1].text == "So."
+
+
 def anthropic_streams(world):
     client = world.anthropic()
     world.always(STORY)
@@ -285,6 +297,7 @@ CLAIMS = [
     openai_hears_of_a_broken_stream,
     anthropic_answers,
     anthropic_calls_tools,
+    anthropic_thinks,
     anthropic_streams,
     anthropic_works_asynchronously,
     anthropic_lists_models,

@@ -45,12 +45,13 @@ impl Failure {
             violations.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect();
         let message = if named.is_empty() { status.message().to_owned() } else { named.join("; ") };
         let retry = reasons::find(&reason).map(|(_origin, row)| row.retry);
+        let retry_after = details.retry_info().and_then(|info| info.retry_delay);
         Self {
             http: http(status.code(), &reason),
             message: with_raw_text(message, details.error_info()),
             field: violations.first().map(|wrong| wrong.field.clone()),
-            retry_after: details.retry_info().and_then(|info| info.retry_delay),
-            is_final: matches!(retry, Some(Retry::No | Retry::AfterChange)),
+            retry_after,
+            is_final: retry.is_some_and(|retry| is_final(retry, retry_after)),
             reason,
         }
     }
@@ -70,6 +71,15 @@ impl Failure {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         headers
+    }
+}
+
+/// Waiting that has no end is no advice to clients who wait a moment.
+fn is_final(retry: Retry, retry_after: Option<Duration>) -> bool {
+    match retry {
+        Retry::No | Retry::AfterChange => true,
+        Retry::AfterWaiting => retry_after.is_none(),
+        Retry::Same => false,
     }
 }
 
@@ -120,6 +130,8 @@ mod tests {
         for (code, reason, http) in [
             (Code::AlreadyExists, "REQUEST_ID_REUSED", 409),
             (Code::FailedPrecondition, "NO_LOCAL_MODEL", 400),
+            (Code::ResourceExhausted, "COST_LIMIT_REACHED", 429),
+            (Code::ResourceExhausted, "BUDGET_EXHAUSTED", 429),
             (Code::ResourceExhausted, "MESSAGE_TOO_LARGE", 413),
             (Code::Unimplemented, "RPC_NOT_IMPLEMENTED", 501),
             (Code::Unimplemented, "COMPRESSION_UNSUPPORTED", 415),
@@ -128,6 +140,15 @@ mod tests {
             assert_eq!((failure.http.as_u16(), failure.reason.as_str()), (http, reason));
             assert_eq!(failure.headers()["x-should-retry"], "false");
         }
+    }
+
+    #[test]
+    fn a_budget_that_begins_anew_is_waited_for() {
+        let fault = Fault::new(Code::ResourceExhausted, "BUDGET_EXHAUSTED");
+        let failure = Failure::of(&fault.retry_after(Duration::from_secs(9)).into_status());
+        let headers = failure.headers();
+        assert_eq!((failure.http.as_u16(), &headers["retry-after"]), (429, &HeaderValue::from(9)));
+        assert!(!headers.contains_key("x-should-retry"));
     }
 
     #[test]

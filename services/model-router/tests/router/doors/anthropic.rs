@@ -1,6 +1,6 @@
 //! `POST /v1/messages`.
 
-use bulkhead_provider_sim::{Step, ToolCall};
+use bulkhead_provider_sim::{Reply, Step, ToolCall};
 use serde_json::{Value, json};
 
 use super::{MESSAGES, post};
@@ -71,4 +71,45 @@ async fn failures_have_the_shape_of_the_api() {
         told.body["error"]["message"],
         "top_k: cannot be honoured here; leave it out (INVALID_REQUEST)"
     );
+}
+
+#[tokio::test]
+async fn thinking_comes_with_the_answer_and_goes_back_as_it_came() {
+    let bench = bench(Plan::default()).await;
+    let reply = Reply { thinking: Some("Hm.".into()), text: Some("So.".into()), ..Reply::default() };
+    bench.always("primary", reply.into()).await;
+    let mut asked = hello();
+    asked["model"] = json!("cloud");
+    asked["max_tokens"] = json!(4_000);
+    asked["thinking"] = json!({ "type": "enabled", "budget_tokens": 2_000 });
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    assert_eq!((told.status, &told.body["content"][0]["thinking"]), (200, &json!("Hm.")), "{}", told.body);
+
+    let messages = asked["messages"].as_array_mut().expect("a list");
+    messages.push(json!({ "role": "assistant", "content": told.body["content"] }));
+    messages.push(json!({ "role": "user", "content": "And?" }));
+    asked["stream"] = json!(true);
+    let (status, _headers, text) = post(&bench, MESSAGES, &asked).text().await;
+    assert_eq!(status, 200, "{text}");
+    let sent = &bench.received("primary").await[1].body;
+    assert_eq!(sent["thinking"], json!({ "type": "enabled", "budget_tokens": 2_000 }));
+    assert_eq!(sent["messages"][1]["content"], told.body["content"]);
+    let (thinking, signature) = (text.find("thinking_delta"), text.find("signature_delta"));
+    assert!(thinking.is_some() && thinking < signature && signature < text.find("text_delta"), "{text}");
+}
+
+#[tokio::test]
+async fn what_no_model_of_the_route_can_be_told_is_named_in_the_words_of_the_api() {
+    let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
+    let mut asked = hello();
+    asked["model"] = json!("cloud");
+    asked["max_tokens"] = json!(4_000);
+    asked["thinking"] = json!({ "type": "enabled", "budget_tokens": 2_000 });
+    for stream in [false, true] {
+        asked["stream"] = json!(stream);
+        let told = post(&bench, MESSAGES, &asked).told().await;
+        assert_eq!((told.status, told.header("x-bulkhead-reason")), (400, Some("REQUEST_NOT_EXPRESSIBLE")));
+        let message = told.body["error"]["message"].as_str().expect("a text");
+        assert!(message.starts_with("thinking.budget_tokens: "), "{message}");
+    }
 }

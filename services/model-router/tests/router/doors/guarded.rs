@@ -145,6 +145,44 @@ async fn what_there_is_no_place_for_is_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn who_calls_too_often_is_told_when_to_call_again() {
+    let settings = "limit = [{ name = \"loops\", scope = \"principal\", requests_per_minute_max = 1 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    assert_eq!(post(&bench, COMPLETIONS, &hello("default")).told().await.status, 200);
+    for path in [COMPLETIONS, MESSAGES] {
+        for stream in [false, true] {
+            let mut asked = hello("default");
+            asked["stream"] = json!(stream);
+            let told = post(&bench, path, &asked).told().await;
+            assert_eq!((told.status, &told.body["error"]["type"]), (429, &json!("rate_limit_error")));
+            assert_eq!(told.header("x-bulkhead-reason"), Some("CALLER_RATE_LIMITED"));
+            assert!(millis(&told, "retry-after-ms") > Duration::ZERO);
+        }
+    }
+    assert_eq!(bench.counts().await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_no_waiting_helps_is_not_to_be_tried_again() {
+    let settings = "limit = [{ name = \"tokens\", scope = \"tenant\", tokens_per_minute_max = 10 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    let told = post(&bench, MESSAGES, &hello("default")).told().await;
+    assert_eq!((told.status, told.header("x-bulkhead-reason")), (429, Some("CALLER_RATE_LIMITED")));
+    assert_eq!((told.header("retry-after"), told.header("x-should-retry")), (None, Some("false")));
+}
+
+#[tokio::test]
+async fn the_cost_is_told_where_there_is_a_price() {
+    let prices = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000";
+    let bench = bench(Plan { model: prices, ..Plan::default() }).await;
+    for path in [COMPLETIONS, MESSAGES] {
+        let told = post(&bench, path, &hello("default")).told().await;
+        let cost = told.header("x-bulkhead-cost-usd-micros").expect("a cost");
+        assert!(cost.parse::<u64>().is_ok_and(|cost| cost > 0), "{cost}");
+    }
+}
+
+#[tokio::test]
 async fn who_fails_too_often_is_told_to_wait() {
     let bench = bench(Plan::default()).await;
     let asked = async {

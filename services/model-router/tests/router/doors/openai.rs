@@ -136,3 +136,32 @@ async fn what_is_wrong_is_called_by_the_callers_names() {
     assert_eq!((told.status, &told.body["error"]["param"]), (400, &json!("n")));
     assert_eq!(bench.counts().await, [0, 0, 0]);
 }
+
+#[tokio::test]
+async fn what_a_request_chooses_reaches_the_model() {
+    let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
+    bench.always("primary", Step::text("{\"sum\": 7}")).await;
+    let function = json!({ "name": "now", "parameters": { "type": "object", "properties": {} } });
+    let schema = json!({ "type": "object", "properties": { "sum": { "type": "integer" } } });
+    let chosen = json!({
+        "tools": [{ "type": "function", "function": function }],
+        "tool_choice": "none",
+        "seed": 7,
+        "stop": ["END"],
+        "temperature": 0.5,
+        "top_p": 0.25,
+        "max_completion_tokens": 77,
+        "response_format": { "type": "json_schema", "json_schema": { "name": "sum", "schema": schema } },
+    });
+    let mut asked = hello();
+    for (name, value) in chosen.as_object().expect("an object") {
+        asked[name] = value.clone();
+    }
+    let told = post(&bench, COMPLETIONS, &asked).told().await;
+    assert_eq!((told.status, &told.body["choices"][0]["message"]["content"]), (200, &json!("{\"sum\": 7}")));
+    let sent = &bench.received("primary").await[0].body;
+    for name in ["tool_choice", "seed", "stop", "temperature", "top_p", "max_completion_tokens"] {
+        assert_eq!(sent[name], chosen[name], "{name}");
+    }
+    assert_eq!(sent["response_format"]["json_schema"]["schema"], schema);
+}
