@@ -187,7 +187,11 @@ pub(super) mod samples {
     }
 
     pub(crate) fn started(attempt: u32, model: &str) -> pb::StreamGenerateResponse {
-        event(Event::AttemptStarted(pb::AttemptStarted { attempt, model: model.into(), ..pb::AttemptStarted::default() }))
+        event(Event::AttemptStarted(pb::AttemptStarted {
+            attempt,
+            model: model.into(),
+            ..pb::AttemptStarted::default()
+        }))
     }
 
     pub(crate) fn thinking(text: &str, signature: &str) -> pb::StreamGenerateResponse {
