@@ -19,6 +19,9 @@ pub mod clearance;
 pub mod config;
 mod doors;
 pub mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod grpc;
 pub mod health;

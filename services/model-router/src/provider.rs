@@ -259,9 +259,9 @@ mod tests {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod samples {
-    //! One conversation with everything in it, shared by the golden tests.
+    //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
     use super::stream::{Heard, Listener};
     use super::*;
@@ -310,6 +310,7 @@ pub(crate) mod samples {
         }
     }
 
+    #[cfg(test)]
     /// The same with every choice that a request can make.
     pub(crate) fn particular() -> Prompt {
         Prompt {
@@ -337,6 +338,7 @@ pub(crate) mod samples {
         prompt
     }
 
+    #[cfg(test)]
     pub(crate) fn a_schema() -> ResponseFormat {
         let schema = object(json!({ "type": "object", "required": ["n"] }));
         ResponseFormat::JsonSchema { name: "count".into(), schema }
@@ -386,6 +388,7 @@ pub(crate) mod samples {
         told
     }
 
+    #[cfg(test)]
     /// As [`listen`], and the same in whatever pieces it comes.
     pub(crate) fn told(adapter: &Adapter, stream: &str) -> Told {
         let told = listen(adapter, stream.as_bytes(), 1);

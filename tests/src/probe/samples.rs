@@ -104,7 +104,7 @@ impl World {
     /// When the RPC has no sample here, or what it needs cannot be made.
     pub async fn sample(&self, method: &Method) -> anyhow::Result<DynamicMessage> {
         let json = match method.rule.method.as_str() {
-            "ListTools" | "ListModels" | "ListSigningKeys" => json!({"pageSize": 10}),
+            "ListTools" | "ListModels" | "ListBudgets" | "ListSigningKeys" => json!({"pageSize": 10}),
             "ListApprovals" => json!({"pageSize": 10, "state": "APPROVAL_STATE_PENDING"}),
             "ListExecutions" => {
                 json!({"pageSize": 10, "state": "EXECUTION_STATE_SUCCEEDED", "sessionId": "s-1"})
@@ -117,6 +117,11 @@ impl World {
             }
             "ExplainRoute" => json!({"route": "default", "context": context()}),
             "Generate" => generate(),
+            "StreamGenerate" => {
+                let mut asked = generate();
+                let request_id = asked.as_object_mut().and_then(|asked| asked.remove("requestId"));
+                json!({"requestId": request_id, "generate": asked})
+            }
             "PlanToolCall" => json!({"call": write(), "context": context()}),
             "ExecuteToolCall" => json!({
                 "requestId": Uuid::now_v7(), "call": write(), "context": context(), "waitForApproval": "0.5s",
