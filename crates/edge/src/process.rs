@@ -20,10 +20,10 @@ pub use arguments::ServiceArguments;
 
 use crate::fault::chain;
 use crate::identity::jwt::KeySourceError;
-use crate::settings::Table;
+use crate::settings::{Knob, Loaded, Read, Table};
 use crate::tls::TlsError;
 use crate::tokens::TokenFileError;
-use crate::{PeerError, ServeError, Settings};
+use crate::{Mistakes, PeerError, ServeError, Settings};
 use arguments::Action;
 
 /// Told the address once the service is bound.
@@ -44,12 +44,44 @@ where
     S: FnOnce(C, Announce, CancellationToken) -> F,
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
+    carry_out(service, arguments, |settings| settings.read_with_knobs(read), serve)
+}
+
+/// The same for a service that follows its configuration while it runs.
+pub fn run_following<C, S, F>(
+    service: &'static str,
+    arguments: &ServiceArguments,
+    read: Read<C>,
+    serve: S,
+) -> ExitCode
+where
+    S: FnOnce(Loaded<C>, Announce, CancellationToken) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    let load = |settings: Settings| {
+        let loaded = settings.follow(read)?;
+        let knobs = loaded.knobs.clone();
+        Ok((loaded, knobs))
+    };
+    carry_out(service, arguments, load, serve)
+}
+
+fn carry_out<C, S, F>(
+    service: &'static str,
+    arguments: &ServiceArguments,
+    load: impl FnOnce(Settings) -> Result<(C, Vec<Knob>), Mistakes>,
+    serve: S,
+) -> ExitCode
+where
+    S: FnOnce(C, Announce, CancellationToken) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
     let settings = Settings::load(&arguments.config, service);
     let action = arguments.action();
     if action == Action::Health {
         return health::report(service, settings.and_then(|settings| settings.edge()));
     }
-    match (action, settings.and_then(|settings| settings.read_with_knobs(read))) {
+    match (action, settings.and_then(load)) {
         (Action::Check { json }, config) => check::report(service, config.map(drop), json),
         (Action::Print, Ok((_config, knobs))) => check::print(&knobs),
         (_, Ok((config, _knobs))) => host(service, |announce, shutdown| serve(config, announce, shutdown)),

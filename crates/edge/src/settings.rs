@@ -7,6 +7,7 @@
 //! it. What a value holds is never repeated where it may be a secret.
 
 mod common;
+pub mod followed;
 mod knob;
 mod mistakes;
 mod secret;
@@ -22,14 +23,16 @@ use std::fmt;
 use std::path::Path;
 
 pub use common::EdgeSettings;
+pub use followed::{Followed, Loaded, Read};
 pub use knob::{Knob, Presence};
 pub use mistakes::{Mistake, Mistakes};
 pub use secret::Secret;
 pub use table::Table;
 pub use value::{OneOrMore, Setting, Wrong};
 
+use followed::Prints;
 use source::Source;
-use table::Place;
+use table::{Ended, Place};
 
 /// The tables that a configuration file may hold. A file may configure one service or all of them.
 const TABLES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
@@ -84,14 +87,25 @@ impl Settings {
         &self,
         read: impl FnOnce(&mut Table<'_>) -> Option<T>,
     ) -> Result<(T, Vec<Knob>), Mistakes> {
-        let tree = self.source.parse()?;
+        self.read_with_files(read).0
+    }
+
+    /// The same, and the files that were read on the way, whatever came of it.
+    fn read_with_files<T>(
+        &self,
+        read: impl FnOnce(&mut Table<'_>) -> Option<T>,
+    ) -> (Result<(T, Vec<Knob>), Mistakes>, Prints) {
+        let tree = match self.source.parse() {
+            Ok(tree) => tree,
+            Err(mistakes) => return (Err(mistakes), Prints::new()),
+        };
         let mut file = Table::new(&self.source, Place::file(&tree));
         for table in TABLES {
             file.know(table);
         }
         let value = file.table(self.service, read);
-        let (mistakes, knobs) = file.finish();
-        mistakes.finish(value).map(|value| (value, knobs))
+        let Ended { mistakes, knobs, files } = file.finish();
+        (mistakes.finish(value).map(|value| (value, knobs)), files)
     }
 
     /// Every key that `read` asks for in the table of `service`, whatever a file says.
@@ -100,6 +114,6 @@ impl Settings {
         let mut file = Table::new(&nothing, Place::nowhere());
         // Nothing is there to be read; the questions are what is wanted.
         drop(file.table(service, read));
-        file.finish().1
+        file.finish().knobs
     }
 }

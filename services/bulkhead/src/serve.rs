@@ -69,7 +69,7 @@ impl ServeArguments {
         match self.service {
             Service::ModelRouter => {
                 use bulkhead_model_router as service;
-                process::run(service::NAME, arguments, service::Config::read, service::serve)
+                process::run_following(service::NAME, arguments, service::Config::read, service::serve)
             }
             Service::ToolExecutor => {
                 use bulkhead_tool_executor as service;

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use crate::balance::Draw;
 use crate::config::{Config, ModelConfig, RouteConfig, Terms};
 use crate::health::{Health, ModelState};
+use crate::ledger::Ledger;
 use crate::limit::Limits;
+use crate::meter::Meters;
 use crate::plan::{self, Candidate, Excluded, Needs, Overlong, Plan};
 use crate::schedule::Policy;
+use crate::succession::{Identity, carry};
 use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
 
 /// Everything that routing decides by.
@@ -19,6 +22,7 @@ pub struct Catalog {
     health: Health,
     policy: Policy,
     limits: Arc<Limits>,
+    meters: Arc<Meters>,
 }
 
 /// A model with its client.
@@ -41,15 +45,40 @@ pub struct Entry {
 }
 
 impl Catalog {
-    /// Builds the clients.
+    /// Builds the clients. The ledger is the configuration's.
     ///
     /// # Errors
     /// [`UpstreamError`] for the first model whose client cannot be had.
-    pub fn new(config: &Config, now: Instant) -> Result<Self, UpstreamError> {
-        let models = config.models.iter().map(|model| entry(model, config)).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn new(config: &Config, ledger: Arc<Ledger>, now: Instant) -> Result<Self, UpstreamError> {
+        let models = entries(config)?;
         let health = Health::new(models.len(), config.health, now);
-        let limits = Arc::new(Limits::new(config));
-        Ok(Self { models, routes: config.routes.clone(), health, policy: config.retry, limits })
+        Ok(Self::assemble(config, models, health, Limits::new(config), ledger))
+    }
+
+    /// One for another configuration. It knows of the models that stay, and of what was taken and spent, what this one
+    /// knows, and goes on knowing it while calls of both run.
+    ///
+    /// # Errors
+    /// As [`Catalog::new`]; nothing has changed then.
+    pub(crate) fn succeed(&self, config: &Config, now: Instant) -> Result<Self, UpstreamError> {
+        let models = entries(config)?;
+        let places = carry(&identities(&self.models), &identities(&models));
+        let health = self.health.handed_on(&places, config.health, now);
+        let limits = self.limits.handed_on(&places, config);
+        let ledger = self.meters.ledger().handed_on(config.budgets.clone());
+        Ok(Self::assemble(config, models, health, limits, ledger))
+    }
+
+    fn assemble(
+        config: &Config,
+        models: Vec<Entry>,
+        health: Health,
+        limits: Limits,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        let limits = Arc::new(limits);
+        let meters = Meters::new(&config.models, Arc::clone(&limits), ledger);
+        Self { models, routes: config.routes.clone(), health, policy: config.retry, limits, meters }
     }
 
     /// The route of that name.
@@ -86,6 +115,11 @@ impl Catalog {
     #[must_use]
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
+    }
+
+    /// What opens the meter of a call.
+    pub(crate) fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     /// The waits that are allowed.
@@ -127,6 +161,28 @@ impl Catalog {
         let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });
         let room = self.limits.look(index, needs.prompt.map(|_| needs.size), now);
         Some(Candidate { index, name, local, attempts_max, weight, inexpressible, overlong, state, room })
+    }
+}
+
+fn entries(config: &Config) -> Result<Vec<Entry>, UpstreamError> {
+    config.models.iter().map(|model| entry(model, config)).collect()
+}
+
+fn identities(models: &[Entry]) -> Vec<Identity<'_>> {
+    models.iter().map(Entry::identity).collect()
+}
+
+impl Entry {
+    fn identity(&self) -> Identity<'_> {
+        let target = self.upstream.target();
+        Identity {
+            name: &self.name,
+            local: self.local,
+            provider: target.adapter.name,
+            base_url: &target.base_url,
+            provider_model: &target.provider_model,
+            key: target.key.as_ref(),
+        }
     }
 }
 

@@ -154,7 +154,7 @@ async fn whole(
     call: &Call,
     generate: pb::GenerateRequest,
 ) -> Result<Response, Status> {
-    let command = request::command(generate, &service.catalog)?;
+    let command = request::command(generate, &service.catalog())?;
     let reply = Reply::to(&command);
     let response = service.generate(call, command).await?;
     let mut headers = told(&response.model, response.attempts.len(), call);
@@ -172,7 +172,7 @@ async fn streamed(
 ) -> Result<Response, Status> {
     let Asked { generate, usage, .. } = asked;
     let is_structured = is_structured(generate.response_format.as_ref());
-    let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog)?;
+    let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog())?;
     let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
     let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
     let headers = told(&begun.teller.model, begun.teller.attempts, call);
@@ -212,16 +212,18 @@ fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
 
 fn listing(service: Service) -> MethodRouter {
     get(move |headers: HeaderMap| async move {
-        let names = service.catalog.routes().iter().map(|route| route.name.as_str()).collect();
+        let catalog = service.catalog();
+        let names = catalog.routes().iter().map(|route| route.name.as_str()).collect();
         Json(models::list(names, speaks_anthropic(&headers)))
     })
 }
 
 fn finding(service: Service) -> MethodRouter {
     get(move |axum::extract::Path(name): axum::extract::Path<String>, headers: HeaderMap| async move {
-        match service.catalog.route(&name) {
+        let catalog = service.catalog();
+        match catalog.route(&name) {
             Some(route) => Json(models::one(&route.name, speaks_anthropic(&headers))).into_response(),
-            None => Status::from(status::route_not_found(&service.catalog)).into_http(),
+            None => Status::from(status::route_not_found(&catalog)).into_http(),
         }
     })
 }

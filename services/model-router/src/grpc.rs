@@ -49,7 +49,7 @@ impl ModelRouterService for Grpc {
         request: Request<pb::GenerateRequest>,
     ) -> Result<Response<pb::GenerateResponse>, Status> {
         let call = Call::of(&request)?;
-        let command = convert::command(request.into_inner(), &self.service.catalog)?;
+        let command = convert::command(request.into_inner(), &self.service.catalog())?;
         Ok(Response::new(self.service.generate(&call, command).await?))
     }
 
@@ -58,7 +58,7 @@ impl ModelRouterService for Grpc {
         request: Request<pb::StreamGenerateRequest>,
     ) -> Result<Response<Messages>, Status> {
         let call = Call::of(&request)?;
-        let command = convert::stream_command(request.into_inner(), &self.service.catalog)?;
+        let command = convert::stream_command(request.into_inner(), &self.service.catalog())?;
         Ok(Response::new(self.service.stream(&call, command).await?))
     }
 
@@ -67,11 +67,12 @@ impl ModelRouterService for Grpc {
         request: Request<pb::ExplainRouteRequest>,
     ) -> Result<Response<pb::ExplainRouteResponse>, Status> {
         Call::of(&request)?;
-        let question = convert::question(request.into_inner(), &self.service.catalog)?;
+        let catalog = self.service.catalog();
+        let question = convert::question(request.into_inner(), &catalog)?;
         let decision = clearance::decide(&question.sensitivity);
         let now = Instant::now();
         let needs = Needs::new(decision.local_only, question.prompt.as_ref());
-        let plan = self.service.catalog.plan(&question.route, needs, Draw::new(&question.session), now);
+        let plan = catalog.plan(&question.route, needs, Draw::new(&question.session), now);
         Ok(Response::new(explain::explanation(decision, plan, needs.size.prompt_tokens, now)))
     }
 
@@ -84,7 +85,7 @@ impl ModelRouterService for Grpc {
         let mut violations = Violations::new();
         let page = Page::read(request.page_size, &request.page_token, "", &mut violations);
         let page = violations.finish(Some(page))?;
-        let all = explain::models(&self.service.catalog, Instant::now(), bulkhead_edge::now());
+        let all = explain::models(&self.service.catalog(), Instant::now(), bulkhead_edge::now());
         let (models, next) = cut(all, page);
         let next_page_token = next.map_or_else(String::new, |cursor| page::token(cursor, ""));
         Ok(Response::new(pb::ListModelsResponse { models, next_page_token }))

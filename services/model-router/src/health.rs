@@ -1,7 +1,7 @@
 //! What the router knows of its models: marks, delays, circuits, budgets. In memory: after a restart every
 //! model gets a new chance.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Paid};
@@ -214,11 +214,12 @@ pub struct Turn<'h> {
     probe: Option<Instant>,
 }
 
-/// The states of all models, by their place in the configuration. Each step takes the lock for itself and
+/// The states of all models, by their place in the configuration. Each step takes the lock of its model for itself and
 /// never waits under it.
 #[derive(Debug)]
 pub struct Health {
-    states: Mutex<Vec<ModelState>>,
+    /// Shared with the health that came before or comes after, where the model is the same.
+    states: Vec<Arc<Mutex<ModelState>>>,
     policy: HealthPolicy,
 }
 
@@ -226,25 +227,35 @@ impl Health {
     /// For so many models.
     #[must_use]
     pub fn new(models: usize, policy: HealthPolicy, now: Instant) -> Self {
-        Self { states: Mutex::new(vec![ModelState::new(now); models]), policy }
+        Self { states: (0..models).map(|_| fresh(now)).collect(), policy }
+    }
+
+    /// For other models, each with the state of the one whose place here is given. What calls that run find out still
+    /// counts.
+    #[must_use]
+    pub fn handed_on(&self, places: &[Option<usize>], policy: HealthPolicy, now: Instant) -> Self {
+        let state = |place: &Option<usize>| place.and_then(|place| self.states.get(place)).cloned();
+        Self {
+            states: places.iter().map(|place| state(place).unwrap_or_else(|| fresh(now))).collect(),
+            policy,
+        }
     }
 
     /// The state of a model as it is now. A place that does not exist counts as a new model.
     #[must_use]
     pub fn state(&self, model: usize, now: Instant) -> ModelState {
-        self.lock().get(model).copied().unwrap_or_else(|| ModelState::new(now))
+        self.lock(model).map_or_else(|| ModelState::new(now), |state| *state)
     }
 
     /// Pays for a retry out of the model's budget, in one step for all requests; none when it has nothing
     /// left.
     pub fn pay_retry(&self, model: usize, now: Instant) -> Option<Paid> {
-        self.lock().get_mut(model)?.budget.try_withdraw(now)
+        self.lock(model)?.budget.try_withdraw(now)
     }
 
     /// Takes the right to make an attempt, if the model may be touched now: whoever looked before may have waited since.
     pub fn begin(&self, model: usize, start: Start, now: Instant) -> Begun<'_> {
-        let mut states = self.lock();
-        let Some(state) = states.get_mut(model).filter(|state| state.block(now).is_none()) else {
+        let Some(mut state) = self.lock(model).filter(|state| state.block(now).is_none()) else {
             return Begun::Blocked;
         };
         if !state.delay(now).is_zero() && !bulkhead_failpoint::active("router.skip_delay") {
@@ -254,15 +265,19 @@ impl Health {
     }
 
     fn change(&self, model: usize, change: impl FnOnce(&mut ModelState, &HealthPolicy)) {
-        if let Some(state) = self.lock().get_mut(model) {
-            change(state, &self.policy);
+        if let Some(mut state) = self.lock(model) {
+            change(&mut state, &self.policy);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<ModelState>> {
-        // Every step leaves whole states, so a panic elsewhere does not make them wrong.
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, model: usize) -> Option<MutexGuard<'_, ModelState>> {
+        // Every step leaves a whole state, so a panic elsewhere does not make it wrong.
+        Some(self.states.get(model)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn fresh(now: Instant) -> Arc<Mutex<ModelState>> {
+    Arc::new(Mutex::new(ModelState::new(now)))
 }
 
 impl Turn<'_> {
@@ -297,7 +312,11 @@ mod tests {
         HealthPolicy { unusable: Duration::from_secs(60), circuit: CIRCUIT, probe: Duration::from_secs(30) };
 
     fn begin(health: &Health, now: Instant) -> Option<Turn<'_>> {
-        match health.begin(0, Start::First, now) {
+        begin_at(health, 0, now)
+    }
+
+    fn begin_at(health: &Health, model: usize, now: Instant) -> Option<Turn<'_>> {
+        match health.begin(model, Start::First, now) {
             Begun::Turn(turn) => Some(turn),
             Begun::Later(_) | Begun::Blocked => None,
         }
@@ -430,6 +449,21 @@ mod tests {
         for _ in 0..3 {
             begin(&health, now).expect("a turn").failed(&failure(Kind::Connect), now);
         }
+    }
+
+    #[test]
+    fn what_is_handed_on_is_the_same_state_at_another_place() {
+        let now = Instant::now();
+        let before = Health::new(2, POLICY, now);
+        open(&before, now);
+        let late = begin_at(&before, 1, now).expect("a turn");
+        let after = before.handed_on(&[Some(1), None, Some(0)], POLICY, now);
+        assert!(after.state(2, now).block(now).is_some(), "its circuit is open");
+        assert_eq!(after.state(1, now), ModelState::new(now));
+        assert_eq!(after.state(0, now).in_flight(), 1);
+        late.failed(&failure(Kind::Unauthenticated), now);
+        assert!(after.state(0, now).block(now).is_some(), "what a call of before found out counts");
+        assert_eq!(after.state(0, now).in_flight(), 0);
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub(crate) struct Entry {
 pub(crate) struct Ledger {
     budgets: Vec<BudgetConfig>,
     store: Store,
-    accounts: Mutex<HashMap<Key, Account>>,
+    /// Shared with the ledger that came before or comes after.
+    accounts: Arc<Mutex<HashMap<Key, Account>>>,
 }
 
 /// After which a call that was open may be over.
@@ -123,7 +124,12 @@ const SWEEP_MIN: usize = 1_024;
 
 impl Ledger {
     pub(crate) fn new(budgets: Vec<BudgetConfig>, store: Store) -> Arc<Self> {
-        Arc::new(Self { budgets, store, accounts: Mutex::default() })
+        Arc::new(Self { budgets, store, accounts: Arc::default() })
+    }
+
+    /// One for other budgets. What was spent and is kept back of those that stay is the same in both.
+    pub(crate) fn handed_on(&self, budgets: Vec<BudgetConfig>) -> Arc<Self> {
+        Arc::new(Self { budgets, store: self.store.clone(), accounts: Arc::clone(&self.accounts) })
     }
 
     /// The accounts that a call of this tenant in this session spends from; a session may be empty.

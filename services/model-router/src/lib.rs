@@ -7,6 +7,7 @@
 //! - a server's own delay is honoured by every request, for ten minutes at most, and failures are retried within the caller's
 //!   deadline and a budget ([`schedule`], [`health`]);
 //! - what ExplainRoute prints is what Generate follows, but for the dice of a shared tier ([`plan`]);
+//! - a changed configuration holds for the calls that begin after it, or is refused as a whole ([`succession`]);
 //! - each call leaves an audit event before its answer goes out, which holds no prompt and no answer.
 
 pub mod attempt;
@@ -37,19 +38,21 @@ pub mod price;
 pub mod provider;
 pub mod proxy;
 mod record;
+mod reload;
 pub mod schedule;
 
 mod service;
 mod slots;
 pub mod spend;
+pub mod succession;
 pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_edge::process::Announce;
+use bulkhead_edge::settings::Loaded;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
 use bulkhead_exit::Obstacle;
 use bulkhead_idempotency::memory::Memory;
@@ -61,8 +64,8 @@ pub use config::Config;
 
 use catalog::Catalog;
 use ledger::Ledger;
-use meter::Meters;
 use record::{CALLS_MAX, Recorder};
+use reload::{Catalogs, Reload};
 use service::Service;
 use slots::Slots;
 
@@ -77,22 +80,27 @@ const STORE_FILE: &str = "router.db";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Binds, announces the address, and serves until `shutdown`.
+/// Binds, announces the address, and serves until `shutdown`, by the configuration as it is meanwhile.
 ///
 /// # Errors
 /// When it cannot start, or when a part it cannot do without fails.
 pub async fn serve(
-    config: Config,
+    loaded: Loaded<Config>,
     announce: Announce,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let tasks = Tasks::new();
     let readiness = Readiness::new();
-    let catalog = Arc::new(Catalog::new(&config, Instant::now())?);
-    metrics::observe(&catalog);
-    let edge = Edge::bind(config.edge).await?;
-    let slots = Slots::new(config.data, config.data_slots);
+    let Loaded { config, knobs, file } = loaded;
+    let edge = Edge::bind(config.edge.clone()).await?;
+    let slots = Slots::new(config.data.clone(), config.data_slots);
     let store = slots.claim().await.map_err(Obstacle::from)?;
+    let ledger = Ledger::new(config.budgets.clone(), store.clone());
+    let now = Instant::now();
+    let catalogs = Catalogs::new(Catalog::new(&config, ledger, now)?, now);
+    metrics::observe(&catalogs);
+    let reload = Reload::new(file, knobs, catalogs.clone())?;
+    tasks.spawn("configuration", reload.run(tasks.stopping()));
     // Room above the announced limit for the calls that are open when it is reached.
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
@@ -100,10 +108,7 @@ pub async fn serve(
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
     let recorder =
         Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
-    let ledger = Ledger::new(config.budgets, store.clone());
-    let meters = Meters::new(&config.models, Arc::clone(catalog.limits()), ledger);
-    let service =
-        Service { catalog, recorder, meters, replay: Memory::default(), streams: Memory::default() };
+    let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     let edge = edge.with_apis(doors::apis(&service));

@@ -48,6 +48,19 @@ impl Limits {
         }
     }
 
+    /// For another configuration: what was taken of limits that stay is taken, and each model has the state of the one
+    /// whose place here is given.
+    #[must_use]
+    pub fn handed_on(&self, places: &[Option<usize>], config: &Config) -> Self {
+        let bounds = config.models.iter().map(|model| model.allowance.concurrency);
+        Self {
+            store: Arc::clone(&self.store),
+            callers: config.limits.clone(),
+            models: config.models.iter().map(Model::new).collect(),
+            at_a_time: Arc::new(self.at_a_time.handed_on(places, bounds)),
+        }
+    }
+
     /// Takes what a caller's request needs of all limits that are for it.
     ///
     /// # Errors

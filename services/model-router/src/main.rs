@@ -17,7 +17,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().service;
-    process::run(
+    process::run_following(
         bulkhead_model_router::NAME,
         &arguments,
         bulkhead_model_router::Config::read,

@@ -1,6 +1,6 @@
 //! What the router counts, as docs/metrics.md lists it. Attributes are names from the configuration.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bulkhead_telemetry::metrics::{self, Counter, Histogram, KeyValue};
@@ -8,6 +8,7 @@ use bulkhead_telemetry::metrics::{self, Counter, Histogram, KeyValue};
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
 use crate::health::Circuit;
+use crate::reload::{Catalogs, Current, Standing};
 use crate::upstream::Target;
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -39,42 +40,44 @@ pub(crate) fn waited_for_place(model: &str, waited: Duration) {
     PLACE_WAITS.record(waited.as_secs_f64(), &[KeyValue::new("bulkhead.model", model.to_owned())]);
 }
 
-/// Shows the circuits of the models, and what they are sent at a time, as they are when somebody looks.
-pub(crate) fn observe(catalog: &Arc<Catalog>) {
+/// Shows the circuits of the models, what they are sent at a time, and how the configuration stands, as they are when
+/// somebody looks.
+pub(crate) fn observe(catalogs: &Catalogs) {
     let description = "1 for the state that the circuit of a model is in, 0 for the others.";
-    observe_models(catalog, "bulkhead.router.circuit", description, |catalog, index| {
+    observe_models(catalogs, "bulkhead.router.circuit", description, |catalog, index| {
         let now = Instant::now();
         let is = catalog.health().state(index, now).circuit(now);
         let states = Circuit::ALL.map(|circuit| (Some(circuit.as_str()), u64::from(circuit == is)));
         states.to_vec()
     });
     let description = "Requests that are open at a model.";
-    observe_models(catalog, "bulkhead.router.concurrency.open", description, |catalog, index| {
+    observe_models(catalogs, "bulkhead.router.concurrency.open", description, |catalog, index| {
         let concurrency = catalog.limits().concurrency(index);
         concurrency.map(|concurrency| (None, concurrency.open().into())).into_iter().collect()
     });
     let description = "Requests that may be open at a model.";
-    observe_models(catalog, "bulkhead.router.concurrency.limit", description, |catalog, index| {
+    observe_models(catalogs, "bulkhead.router.concurrency.limit", description, |catalog, index| {
         let concurrency = catalog.limits().concurrency(index);
         concurrency.map(|concurrency| (None, concurrency.limit().into())).into_iter().collect()
     });
+    observe_configuration(catalogs);
 }
 
 /// What is seen of a model: its value, or one for each of its states.
 type Seen = Vec<(Option<&'static str>, u64)>;
 
 fn observe_models(
-    catalog: &Arc<Catalog>,
+    catalogs: &Catalogs,
     name: &'static str,
     description: &'static str,
     look: impl Fn(&Catalog, usize) -> Seen + Send + Sync + 'static,
 ) {
-    let catalog = Arc::downgrade(catalog);
+    let current = catalogs.observer();
     let _registered = metrics::meter()
         .u64_observable_gauge(name)
         .with_description(description)
         .with_callback(move |observer| {
-            let Some(catalog) = catalog.upgrade() else { return };
+            let Some(Current { catalog, .. }) = current() else { return };
             for (index, model) in catalog.models().iter().enumerate() {
                 for (state, value) in look(&catalog, index) {
                     let model = KeyValue::new("bulkhead.model", model.name.clone());
@@ -83,6 +86,31 @@ fn observe_models(
                     observer.observe(value, &attributes);
                 }
             }
+        })
+        .build();
+}
+
+fn observe_configuration(catalogs: &Catalogs) {
+    let current = catalogs.observer();
+    let _registered = metrics::meter()
+        .u64_observable_gauge("bulkhead.router.config")
+        .with_description("1 for how the configuration in force stands to its file, 0 for the others.")
+        .with_callback(move |observer| {
+            let Some(current) = current() else { return };
+            for standing in Standing::ALL {
+                let state = KeyValue::new("state", standing.as_str());
+                observer.observe(u64::from(standing == current.standing), &[state]);
+            }
+        })
+        .build();
+    let current = catalogs.observer();
+    let _registered = metrics::meter()
+        .f64_observable_gauge("bulkhead.router.config.age")
+        .with_unit("s")
+        .with_description("Since the configuration in force was taken up.")
+        .with_callback(move |observer| {
+            let Some(current) = current() else { return };
+            observer.observe(current.since.elapsed().as_secs_f64(), &[]);
         })
         .build();
 }

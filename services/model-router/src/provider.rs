@@ -323,6 +323,7 @@ pub(crate) mod samples {
     }
 
     /// A picture, both kinds of document, and a tool's answer with a text and a picture in it.
+    #[cfg(test)]
     pub(crate) fn illustrated() -> Prompt {
         let image = || Block::Media(Media::Image { media_type: "image/png", content: "PNG".into() });
         let mut prompt = conversation();

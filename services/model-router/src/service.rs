@@ -24,10 +24,11 @@ use crate::generate::{self, Answered, Run, Unanswered};
 use crate::grpc::convert;
 use crate::ledger::{Exhausted, Statement};
 use crate::listener::Recovery;
-use crate::meter::{Caller, Meters, Refusal};
+use crate::meter::{Caller, Refusal};
 use crate::output::Rules;
 use crate::plan::Needs;
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
+use crate::reload::Catalogs;
 use crate::spend::Caps;
 use crate::tokens::Size;
 
@@ -36,6 +37,8 @@ pub(crate) use stream::Messages;
 /// A checked request.
 #[derive(Debug)]
 pub(crate) struct Command {
+    /// In force when the request came; its route is of it.
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) request_id: Uuid,
     pub(crate) payload: PayloadDigest,
     pub(crate) route: RouteConfig,
@@ -89,14 +92,18 @@ impl From<RecordError> for GenerateError {
 /// What Generate works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalogs: Catalogs,
     pub(crate) recorder: Recorder,
-    pub(crate) meters: Arc<Meters>,
     pub(crate) replay: Memory<pb::GenerateResponse>,
     pub(crate) streams: Memory<pb::StreamCompleted>,
 }
 
 impl Service {
+    /// The catalog in force. Asked for once in a call, which keeps it.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalogs.current()
+    }
+
     /// Answers from memory, or plans, calls, records and remembers.
     pub(crate) async fn generate(
         &self,
@@ -127,18 +134,21 @@ impl Service {
         tenant: &str,
         session_id: &str,
     ) -> Result<Vec<Statement>, GenerateError> {
-        let statements = self.meters.ledger().statements(tenant, session_id, bulkhead_edge::now()).await;
+        let catalog = self.catalog();
+        let ledger = catalog.meters().ledger();
+        let statements = ledger.statements(tenant, session_id, bulkhead_edge::now()).await;
         statements.map_err(GenerateError::Unreadable)
     }
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
         let (route, rules) = (command.route.clone(), command.rules.clone());
+        let catalog = Arc::clone(&command.catalog);
         let session = command.context.session_id.clone();
         let mut record = self.open(call, &command).await?;
         let clearance = clearance::clear(command.prompt, &command.sensitivity);
         let deadline = Instant::now() + call.remaining();
         let mut run =
-            Run::new(&self.catalog, &route, &clearance, &rules, deadline, &mut record).of_session(&session);
+            Run::new(&catalog, &route, &clearance, &rules, deadline, &mut record).of_session(&session);
         let result = run.follow().await;
         let called = !record.attempts().is_empty();
         let closed = record.close(&ending(&result)).await;
@@ -159,7 +169,8 @@ impl Service {
         let caller =
             Caller { principal: call.principal().clone(), session_id: command.context.session_id.clone() };
         let (size, route) = (Size::of(&command.prompt), &command.route);
-        let meter = self.meters.open(caller, size, route.models(), command.caps.or(route.caps)).await?;
+        let meter =
+            command.catalog.meters().open(caller, size, route.models(), command.caps.or(route.caps)).await?;
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())
@@ -177,7 +188,7 @@ impl Service {
         let local_only = clearance::decide(&command.sensitivity).local_only;
         let needs = Needs::new(local_only, Some(&command.prompt));
         let plan =
-            generate::plan(&self.catalog, &command.route, needs, Draw::new(&command.context.session_id));
+            generate::plan(&command.catalog, &command.route, needs, Draw::new(&command.context.session_id));
         let plan = plan.map_err(|why| GenerateError::Unanswered {
             route: command.route.name.clone(),
             local_only,

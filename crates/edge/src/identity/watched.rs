@@ -5,10 +5,10 @@ use std::time::Duration;
 use std::{fs, io};
 
 /// Between looks. With [`SETTLE`], a change is taken well within a second.
-const LOOK: Duration = Duration::from_millis(250);
+pub(crate) const LOOK: Duration = Duration::from_millis(250);
 /// A change is taken when it is still there after this long, so that a file which is being written in place is not
 /// taken for a short one.
-const SETTLE: Duration = Duration::from_millis(50);
+pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
 /// What a file held, or why it could not be read.
 pub(crate) type Content = Result<Vec<u8>, io::ErrorKind>;

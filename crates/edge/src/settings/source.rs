@@ -38,6 +38,11 @@ impl Source {
         Ok(Self { path: path.to_owned(), text })
     }
 
+    /// Where it was, and all of it.
+    pub(super) fn whole(&self) -> (&Path, &str) {
+        (&self.path, &self.text)
+    }
+
     /// No file at all, where the questions are what is wanted.
     pub(super) fn nothing() -> Self {
         Self { path: PathBuf::new(), text: String::new() }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::followed::{Prints, print};
 use super::knob::unit;
 use super::secret::{usable, variable};
 use super::source::Source;
@@ -48,8 +49,15 @@ pub struct Table<'a> {
     known: Vec<&'static str>,
     /// Whether keys that were not asked for are somebody else's affair.
     in_part: bool,
-    mistakes: Mistakes,
-    knobs: Vec<Knob>,
+    ended: Ended,
+}
+
+/// What is left of a table once it was read.
+pub(super) struct Ended {
+    pub(super) mistakes: Mistakes,
+    pub(super) knobs: Vec<Knob>,
+    /// Files with secrets in them, as they were read.
+    pub(super) files: Prints,
 }
 
 impl<'a> Table<'a> {
@@ -59,8 +67,7 @@ impl<'a> Table<'a> {
             place,
             known: Vec::new(),
             in_part: false,
-            mistakes: source.no_mistakes(),
-            knobs: Vec::new(),
+            ended: Ended { mistakes: source.no_mistakes(), knobs: Vec::new(), files: Prints::new() },
         }
     }
 
@@ -224,6 +231,8 @@ impl<'a> Table<'a> {
             }
             (Some(path), None) => {
                 let text = std::fs::read_to_string(&path);
+                let seen = text.as_ref().ok().and_then(|text| print(text.as_bytes()));
+                self.ended.files.insert(path.clone(), seen);
                 (file, text.map_err(|error| format!("cannot read {}: {error}", path.display())))
             }
             (None, Some(name)) => {
@@ -322,7 +331,7 @@ impl<'a> Table<'a> {
     }
 
     /// Ends the reading: keys that were not asked for are mistakes.
-    pub(super) fn finish(mut self) -> (Mistakes, Vec<Knob>) {
+    pub(super) fn finish(mut self) -> Ended {
         let entries = self.place.entries.into_iter().flatten();
         let unknown =
             entries.filter(|(key, _)| !self.in_part && !self.known.contains(&key.get_ref().as_ref()));
@@ -335,7 +344,7 @@ impl<'a> Table<'a> {
             let path = self.path(&name.escape_debug().to_string());
             self.mistake_at(Some(key.span().start), path, format!("is not known here; {hint}"));
         }
-        (self.mistakes, self.knobs)
+        self.ended
     }
 
     fn inner<T>(
@@ -359,9 +368,10 @@ impl<'a> Table<'a> {
     ) -> Option<T> {
         let mut table = Table::new(self.source, place);
         let value = read(&mut table);
-        let (mistakes, knobs) = table.finish();
-        self.mistakes.append(mistakes);
-        self.knobs.extend(knobs);
+        let Ended { mistakes, knobs, files } = table.finish();
+        self.ended.mistakes.append(mistakes);
+        self.ended.knobs.extend(knobs);
+        self.ended.files.extend(files);
         value
     }
 
@@ -404,7 +414,7 @@ impl<'a> Table<'a> {
         value: Option<&T>,
     ) {
         let value = value.map(T::show);
-        self.knobs.push(Knob { path: self.path(key), kind, presence, meaning, value });
+        self.ended.knobs.push(Knob { path: self.path(key), kind, presence, meaning, value });
     }
 
     /// Where the key stands, and what stands there.
@@ -425,7 +435,7 @@ impl<'a> Table<'a> {
 
     fn mistake_at(&mut self, start: Option<usize>, key: String, problem: String) {
         let line = start.map(|start| self.source.line(start));
-        self.mistakes.push(Mistake { line, key, problem });
+        self.ended.mistakes.push(Mistake { line, key, problem });
     }
 }
 

@@ -1,5 +1,7 @@
 //! From the bytes of a request to a command that the service takes.
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
 use bulkhead_edge::{Fault, Violations};
@@ -68,7 +70,7 @@ fn object(body: &[u8], violations: &mut Violations) -> Option<Object> {
 }
 
 /// The same checks as of a request that came by gRPC.
-pub(super) fn command(generate: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Status> {
+pub(super) fn command(generate: pb::GenerateRequest, catalog: &Arc<Catalog>) -> Result<Command, Status> {
     known(&generate, catalog)?;
     Ok(convert::command(generate, catalog)?)
 }
@@ -78,7 +80,7 @@ pub(super) fn command(generate: pb::GenerateRequest, catalog: &Catalog) -> Resul
 pub(super) fn stream_command(
     mut generate: pb::GenerateRequest,
     without_thinking: bool,
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
 ) -> Result<Command, Status> {
     known(&generate, catalog)?;
     let request_id = std::mem::take(&mut generate.request_id);

@@ -43,6 +43,13 @@ impl Concurrency {
         Self { bounds, limit: f64::from(bounds.max), open: 0, halved: None }
     }
 
+    /// Goes on between other bounds. A limit that was never lowered is all that they allow.
+    pub fn rebound(&mut self, bounds: Bounds) {
+        let (min, max) = (f64::from(bounds.min), f64::from(bounds.max));
+        self.limit = if self.halved.is_some() { self.limit.min(max).max(min) } else { max };
+        self.bounds = bounds;
+    }
+
     /// Requests that are open.
     #[must_use]
     pub fn open(&self) -> u32 {

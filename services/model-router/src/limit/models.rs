@@ -9,13 +9,19 @@ use super::concurrency::{Bounds, Concurrency, Sign};
 use super::minute::Fit;
 use super::quota::{Quota, Remaining};
 
-/// The limits of all models, by their place in the configuration. Each step takes the lock for itself and never waits
-/// under it.
+/// The limits of all models, by their place in the configuration. Each step takes the lock of its model for itself and
+/// never waits under it.
 #[derive(Debug)]
 pub struct ModelLimits {
-    states: Mutex<Vec<State>>,
-    /// One a model: told when there may be room for one more.
-    room: Vec<Notify>,
+    /// Shared with the limits that came before or come after, where the model is the same.
+    models: Vec<Arc<Model>>,
+}
+
+#[derive(Debug)]
+struct Model {
+    state: Mutex<State>,
+    /// Told when there may be room for one more.
+    room: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,22 +91,36 @@ impl ModelLimits {
     /// For models with these bounds.
     #[must_use]
     pub fn new(bounds: impl IntoIterator<Item = Bounds>) -> Self {
-        let states: Vec<State> = bounds.into_iter().map(State::new).collect();
-        let room = states.iter().map(|_| Notify::new()).collect();
-        Self { states: Mutex::new(states), room }
+        Self { models: bounds.into_iter().map(Model::new).collect() }
+    }
+
+    /// For models with these bounds, each with the state of the one whose place here is given.
+    #[must_use]
+    pub fn handed_on(&self, places: &[Option<usize>], bounds: impl IntoIterator<Item = Bounds>) -> Self {
+        let hand_on = |(place, bounds): (&Option<usize>, Bounds)| {
+            let Some(model) = place.and_then(|place| self.models.get(place)) else {
+                return Model::new(bounds);
+            };
+            model.lock().concurrency.rebound(bounds);
+            Arc::clone(model)
+        };
+        let next = Self { models: places.iter().zip(bounds).map(hand_on).collect() };
+        // There may be more room than before.
+        (0..next.models.len()).for_each(|model| next.tell(model));
+        next
     }
 
     /// Whether a model's provider has enough left for a prompt, by its last word. How many requests are open changes
     /// all the time and is no part of it.
     #[must_use]
     pub fn look(&self, model: usize, prompt_tokens: u64, now: Instant) -> Fit {
-        self.lock().get(model).map_or(Fit::Now, |state| state.fit(prompt_tokens, now))
+        self.lock(model).map_or(Fit::Now, |state| state.fit(prompt_tokens, now))
     }
 
     /// Requests that are open and that may be open, for those who watch.
     #[must_use]
     pub fn concurrency(&self, model: usize) -> Option<Concurrency> {
-        self.lock().get(model).map(|state| state.concurrency)
+        self.lock(model).map(|state| state.concurrency)
     }
 
     /// A place for one request, if there is one now.
@@ -113,8 +133,7 @@ impl ModelLimits {
         prompt_tokens: u64,
         now: Instant,
     ) -> Result<Place, Full> {
-        let mut states = self.lock();
-        if let Some(state) = states.get_mut(model) {
+        if let Some(mut state) = self.lock(model) {
             match state.fit(prompt_tokens, now) {
                 Fit::At(until) => return Err(Full::Until(until)),
                 Fit::Now | Fit::Never => {}
@@ -147,7 +166,7 @@ impl ModelLimits {
         let wait = async {
             loop {
                 // Whoever ends after the look is heard, because the ear was there before it.
-                let room = self.room.get(model).map(Notify::notified);
+                let room = self.models.get(model).map(|model| model.room.notified());
                 match (self.try_begin(model, prompt_tokens, Instant::now()), room) {
                     (Err(Full::Open), Some(room)) => room.await,
                     (result, _) => return result,
@@ -161,15 +180,26 @@ impl ModelLimits {
     }
 
     fn tell(&self, model: usize) {
-        let has_room = self.lock().get(model).is_some_and(|state| state.concurrency.has_room());
-        if let Some(room) = self.room.get(model).filter(|_| has_room) {
-            room.notify_one();
+        let Some(model) = self.models.get(model) else { return };
+        let has_room = model.lock().concurrency.has_room();
+        if has_room {
+            model.room.notify_one();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
-        // Every step leaves whole states, so a panic elsewhere does not make them wrong.
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, model: usize) -> Option<MutexGuard<'_, State>> {
+        Some(self.models.get(model)?.lock())
+    }
+}
+
+impl Model {
+    fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::new(bounds)), room: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every step leaves a whole state, so a panic elsewhere does not make it wrong.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,7 +218,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let now = Instant::now();
-        if let Some(state) = self.limits.lock().get_mut(self.model) {
+        if let Some(mut state) = self.limits.lock(self.model) {
             state.end(self, now);
         }
         self.limits.tell(self.model);
@@ -241,6 +271,23 @@ mod tests {
         }
         assert_eq!(open(&limits), 0);
         drop(limits.begin(0, 1, Duration::ZERO).await.expect("the place is free"));
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_on_counts_those_that_are_open() {
+        let before = Arc::new(ModelLimits::new([Bounds { min: 1, max: 1 }; 2]));
+        let open = before.begin(1, 1, PATIENCE).await.expect("a place");
+        let bounds = [Bounds { min: 1, max: 1 }; 2];
+        let after = Arc::new(before.handed_on(&[Some(1), None], bounds));
+        assert!(matches!(after.try_begin(0, 1, Instant::now()), Err(Full::Open)), "one is open already");
+        drop(after.try_begin(1, 1, Instant::now()).expect("a new one has none"));
+        let waiting = after.begin(0, 1, PATIENCE);
+        tokio::pin!(waiting);
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        drop(open);
+        drop(waiting.await.expect("who waits hears that a call of before has ended"));
+        let wider = Arc::new(after.handed_on(&[Some(0)], [Bounds { min: 1, max: 9 }]));
+        assert_eq!(wider.concurrency(0).map(|concurrency| concurrency.limit()), Some(9));
     }
 
     #[test]

@@ -47,67 +47,65 @@ impl Service {
             Claim::New(first) => {
                 let record = self.open(call, &command).await?;
                 let deadline = Instant::now() + call.remaining();
-                Ok(self.play(command, record, first, deadline))
+                Ok(play(command, record, first, deadline))
             }
         }
     }
+}
 
-    fn play(
-        &self,
-        command: Command,
-        record: CallRecord,
-        first: First<pb::StreamCompleted>,
-        deadline: Instant,
-    ) -> Messages {
-        let recovery = command.recovery.unwrap_or(command.route.recovery);
-        let (listener, events) = Listener::new(recovery, command.rules.is_structured());
-        let listener = listener.deaf_to_thinking(command.without_thinking);
-        let running = self.clone().run(command, record, first, deadline, listener);
-        let play = Play { running: Box::pin(running.in_current_span()), events, end: None };
-        stream::unfold(play, Play::next).boxed()
-    }
+fn play(
+    command: Command,
+    record: CallRecord,
+    first: First<pb::StreamCompleted>,
+    deadline: Instant,
+) -> Messages {
+    let recovery = command.recovery.unwrap_or(command.route.recovery);
+    let (listener, events) = Listener::new(recovery, command.rules.is_structured());
+    let listener = listener.deaf_to_thinking(command.without_thinking);
+    let running = run(command, record, first, deadline, listener);
+    let play = Play { running: Box::pin(running.in_current_span()), events, end: None };
+    stream::unfold(play, Play::next).boxed()
+}
 
-    async fn run(
-        self,
-        command: Command,
-        mut record: CallRecord,
-        first: First<pb::StreamCompleted>,
-        deadline: Instant,
-        listener: Listener,
-    ) -> End {
-        let Command { route, prompt, rules, sensitivity, context, .. } = command;
-        let clearance = clearance::clear(prompt, &sensitivity);
-        let run = Run::new(&self.catalog, &route, &clearance, &rules, deadline, &mut record);
-        let mut run = run.of_session(&context.session_id).heard_by(listener);
-        let result = run.follow().await;
-        let given = run.given();
-        drop(run);
-        let called = !record.attempts().is_empty();
-        let told = record.attempts().to_vec();
-        let closed = record.close(&ending(&result)).await;
-        let closed = closed.map_err(if called { GenerateError::Withheld } else { GenerateError::Record });
-        let answered = closed.and_then(|attempts| match result {
-            Ok(answered) => {
-                let continued = answered.continued;
-                let response = Some(convert::response(answered, &attempts));
-                Ok(pb::StreamCompleted { response, continued })
-            }
-            Err(why) => {
-                let local_only = clearance.is_local_only();
-                Err(GenerateError::Unanswered { route: route.name, local_only, attempts, why })
-            }
-        });
-        match answered {
-            Ok(completed) => {
-                let bytes = completed.encoded_len();
-                first.answered(completed.clone(), bytes);
-                VecDeque::from([Ok(convert::stream::completed(completed))])
-            }
-            Err(error) => {
-                let status = Status::from(error);
-                let failed = convert::stream::failed(&status, given, &told);
-                VecDeque::from([Ok(failed), Err(status)])
-            }
+async fn run(
+    command: Command,
+    mut record: CallRecord,
+    first: First<pb::StreamCompleted>,
+    deadline: Instant,
+    listener: Listener,
+) -> End {
+    let Command { catalog, route, prompt, rules, sensitivity, context, .. } = command;
+    let clearance = clearance::clear(prompt, &sensitivity);
+    let run = Run::new(&catalog, &route, &clearance, &rules, deadline, &mut record);
+    let mut run = run.of_session(&context.session_id).heard_by(listener);
+    let result = run.follow().await;
+    let given = run.given();
+    drop(run);
+    let called = !record.attempts().is_empty();
+    let told = record.attempts().to_vec();
+    let closed = record.close(&ending(&result)).await;
+    let closed = closed.map_err(if called { GenerateError::Withheld } else { GenerateError::Record });
+    let answered = closed.and_then(|attempts| match result {
+        Ok(answered) => {
+            let continued = answered.continued;
+            let response = Some(convert::response(answered, &attempts));
+            Ok(pb::StreamCompleted { response, continued })
+        }
+        Err(why) => {
+            let local_only = clearance.is_local_only();
+            Err(GenerateError::Unanswered { route: route.name, local_only, attempts, why })
+        }
+    });
+    match answered {
+        Ok(completed) => {
+            let bytes = completed.encoded_len();
+            first.answered(completed.clone(), bytes);
+            VecDeque::from([Ok(convert::stream::completed(completed))])
+        }
+        Err(error) => {
+            let status = Status::from(error);
+            let failed = convert::stream::failed(&status, given, &told);
+            VecDeque::from([Ok(failed), Err(status)])
         }
     }
 }

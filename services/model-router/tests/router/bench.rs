@@ -155,6 +155,13 @@ impl Drop for Reaped {
     }
 }
 
+impl Reaped {
+    /// The id of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 /// The router's own binary over the configuration in the folder.
 pub(crate) fn child_command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_model-router"));
@@ -184,14 +191,14 @@ pub(crate) async fn serving_child(mut command: Command) -> (Reaped, String) {
 
 async fn start(folder: &Path) -> (String, Router) {
     let settings = Settings::load(&folder.join("bulkhead.toml"), NAME).expect("settings");
-    let config = settings.read(Config::read).expect("a configuration");
+    let loaded = settings.follow(Config::read).expect("a configuration");
     let (announce, announced) = oneshot::channel();
     let announce = Box::new(move |address| announce.send(address).expect("awaited"));
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        runtime.expect("a runtime").block_on(serve(config, announce, token)).expect("serves");
+        runtime.expect("a runtime").block_on(serve(loaded, announce, token)).expect("serves");
     });
     let address = announced.await.expect("announced").to_string();
     (address, Router { shutdown, thread: Some(thread) })
@@ -233,6 +240,14 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
         cloud("fallback", simulator),
     );
     write("bulkhead.toml", &text);
+}
+
+/// Changes the configuration in a folder, as an editor does that writes a new file.
+pub(crate) fn configure(folder: &Path, change: impl FnOnce(String) -> String) {
+    let (path, new) = (folder.join("bulkhead.toml"), folder.join("bulkhead.toml.new"));
+    let text = change(std::fs::read_to_string(&path).expect("readable"));
+    std::fs::write(&new, text).expect("written");
+    std::fs::rename(new, path).expect("renamed");
 }
 
 struct Log(Arc<Mutex<Vec<audit::Event>>>, Arc<AtomicBool>);
@@ -342,6 +357,11 @@ impl Bench {
         let request =
             pb::ExplainRouteRequest { route: route.into(), context, ..pb::ExplainRouteRequest::default() };
         self.client.clone().explain_route(request).await.expect("explains").into_inner()
+    }
+
+    /// Changes the configuration of the router that runs.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        configure(self.folder.path(), change);
     }
 
     /// The address of something that is served over plain HTTP.

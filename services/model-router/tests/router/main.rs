@@ -13,6 +13,7 @@ mod media;
 mod money;
 mod openai;
 mod recorded;
+mod reload;
 mod sharing;
 mod slots;
 mod streams;

@@ -41,18 +41,19 @@ struct Asked {
 }
 
 /// A Generate request.
-pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Catalog) -> Result<Command, Fault> {
+pub(crate) fn command(mut request: pb::GenerateRequest, catalog: &Arc<Catalog>) -> Result<Command, Fault> {
     let mut violations = Violations::new();
     let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
     let payload = PayloadDigest::of(&request);
     let parts = parts(request, catalog, &mut violations);
-    violations.finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(request_id, payload)))
+    violations
+        .finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(catalog, request_id, payload)))
 }
 
 /// A StreamGenerate request.
 pub(crate) fn stream_command(
     mut request: pb::StreamGenerateRequest,
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
 ) -> Result<Command, Fault> {
     let mut violations = Violations::new();
     let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
@@ -63,7 +64,8 @@ pub(crate) fn stream_command(
     inner.require(is_unnamed, "request_id", "must be empty: the id of a stream stands beside it");
     let parts = parts(generate, catalog, &mut inner);
     violations.add_within("generate", inner);
-    violations.finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(request_id, payload)))
+    violations
+        .finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(catalog, request_id, payload)))
 }
 
 /// A request without its id.
@@ -75,8 +77,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn command(self, request_id: Uuid, payload: PayloadDigest) -> Command {
+    fn command(self, catalog: &Arc<Catalog>, request_id: Uuid, payload: PayloadDigest) -> Command {
         Command {
+            catalog: Arc::clone(catalog),
             request_id,
             payload,
             route: self.route,
