@@ -61,6 +61,8 @@ impl BudgetConfig {
 pub(crate) struct Key {
     /// Name of the budget.
     pub(crate) budget: String,
+    /// What is counted over another span is counted apart.
+    pub(crate) period: Period,
     pub(crate) tenant: String,
     /// Empty: the tenant's.
     pub(crate) session_id: String,
@@ -147,6 +149,7 @@ impl Ledger {
             let Some(session_id) = budget.session(tenant, session_id) else { continue };
             let key = Key {
                 budget: budget.name.clone(),
+                period: budget.period,
                 tenant: tenant.to_owned(),
                 session_id: session_id.to_owned(),
             };
@@ -181,11 +184,13 @@ impl Ledger {
                 BudgetScope::Tenant => continue,
                 BudgetScope::Session => HashMap::new(),
             };
-            let rows = store::all(&self.store, &budget.name, tenant, period.start).await?;
+            let rows = store::all(&self.store, &budget.name, budget.period, tenant, period.start).await?;
             accounts.extend(rows.into_iter().map(|(session, spent)| (session, (spent, 0))));
             // What is known here is newer than what is on disk.
             let known = self.lock();
-            let known = known.iter().filter(|(key, _)| key.budget == budget.name && key.tenant == tenant);
+            let known = known.iter().filter(|(key, _)| {
+                key.budget == budget.name && key.period == budget.period && key.tenant == tenant
+            });
             for (key, account) in known {
                 let is_current = account.start() == period.start;
                 let spent = if is_current { account.spent() } else { 0 };
@@ -195,7 +200,12 @@ impl Ledger {
                 .into_iter()
                 .filter(|(session, _)| session_id.is_empty() || session == session_id)
                 .map(|(session, (spent, reserved))| Statement {
-                    key: Key { budget: budget.name.clone(), tenant: tenant.to_owned(), session_id: session },
+                    key: Key {
+                        budget: budget.name.clone(),
+                        period: budget.period,
+                        tenant: tenant.to_owned(),
+                        session_id: session,
+                    },
                     spent,
                     reserved,
                     marks: budget.marks,

@@ -231,6 +231,8 @@ impl Meter {
         match self.purse.hold(estimate.unwrap_or(0), bulkhead_edge::now()) {
             Ok(hold) => {
                 let (price, heard) = (self.meters.price(model), Told::default());
+                // Whatever stood against another model, this one is asked.
+                self.denied = None;
                 self.lease = Some(Lease { place, rate, hold, price, heard, usage: Usage::default() });
                 Entry::Open
             }
@@ -239,6 +241,16 @@ impl Meter {
                 Entry::Closed
             }
         }
+    }
+
+    /// What the next attempt asks is so much: more than the request itself, where a model is told what was wrong.
+    pub(crate) fn asks(&mut self, size: Size) {
+        self.size = size;
+    }
+
+    /// What was kept is not needed now.
+    pub(crate) fn leave(&mut self) {
+        self.lease = None;
     }
 
     /// What was kept is used: from now on the provider may work.

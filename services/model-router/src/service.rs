@@ -151,7 +151,7 @@ impl Service {
             Run::new(&catalog, &route, &clearance, &rules, deadline, &mut record).of_session(&session);
         let result = run.follow().await;
         let called = !record.attempts().is_empty();
-        let closed = record.close(&ending(&result)).await;
+        let closed = record.close(&ending(&result, called)).await;
         let attempts =
             closed.map_err(if called { GenerateError::Withheld } else { GenerateError::Record })?;
         match result {
@@ -169,8 +169,11 @@ impl Service {
         let caller =
             Caller { principal: call.principal().clone(), session_id: command.context.session_id.clone() };
         let (size, route) = (Size::of(&command.prompt), &command.route);
-        let meter =
-            command.catalog.meters().open(caller, size, route.models(), command.caps.or(route.caps)).await?;
+        let meter = command
+            .catalog
+            .meters()
+            .open(caller, size, route.models(), command.caps.within(route.caps))
+            .await?;
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())
@@ -199,7 +202,8 @@ impl Service {
     }
 }
 
-fn ending(result: &Result<Answered, Unanswered>) -> Ending {
+/// `called`: something was sent, whatever became of it.
+fn ending(result: &Result<Answered, Unanswered>, called: bool) -> Ending {
     match result {
         Ok(answered) => Ending {
             outcome: "answered",
@@ -209,7 +213,7 @@ fn ending(result: &Result<Answered, Unanswered>) -> Ending {
             error: "",
         },
         Err(why) => {
-            let refused = why.is_refusal();
+            let refused = why.is_refusal() && !called;
             let outcome = if refused { "refused" } else { "failed" };
             Ending { outcome, error: why.reason(), ..Ending::default() }
         }

@@ -13,14 +13,18 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// These, and where one is none, those of another.
+    /// The closer of these and another's: a request may ask for less than its route allows, and not for more.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub fn within(self, other: Self) -> Self {
         Self {
-            attempts_max: self.attempts_max.or(other.attempts_max),
-            cost_usd_micros_max: self.cost_usd_micros_max.or(other.cost_usd_micros_max),
+            attempts_max: closer(self.attempts_max, other.attempts_max),
+            cost_usd_micros_max: closer(self.cost_usd_micros_max, other.cost_usd_micros_max),
         }
     }
+}
+
+fn closer<N: Ord>(one: Option<N>, other: Option<N>) -> Option<N> {
+    one.into_iter().chain(other).min()
 }
 
 /// Why a request may take no more.
@@ -91,11 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_request_does_not_say_its_route_says() {
+    fn the_closer_of_a_requests_and_its_routes_caps_holds() {
         let route = Caps { attempts_max: Some(5), cost_usd_micros_max: Some(1_000) };
         let own = Caps { attempts_max: Some(2), cost_usd_micros_max: None };
-        assert_eq!(own.or(route), Caps { attempts_max: Some(2), cost_usd_micros_max: Some(1_000) });
-        assert_eq!(Caps::default().or(Caps::default()), Caps::default());
+        assert_eq!(own.within(route), Caps { attempts_max: Some(2), cost_usd_micros_max: Some(1_000) });
+        let greedy = Caps { attempts_max: Some(9), cost_usd_micros_max: Some(u64::MAX) };
+        assert_eq!(greedy.within(route), route);
+        assert_eq!(Caps::default().within(Caps::default()), Caps::default());
     }
 
     #[test]

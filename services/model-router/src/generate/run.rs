@@ -132,6 +132,7 @@ impl<'a> Run<'a> {
     ) -> ControlFlow<Result<Answered, Unanswered>> {
         let mut asked = self.base.clone();
         let (mut pause, mut start, mut tally) = (Duration::ZERO, Start::First, Tally::default());
+        self.record.meter().asks(asked.needs().size);
         while let Some((turn, waited)) = self.take_turn(planned, start, pause).await {
             let repair = tally.repairs > 0;
             let attempting = Attempting { index: planned.index, asked: &asked, waited, models_left, repair };
@@ -158,12 +159,14 @@ impl<'a> Run<'a> {
                 return ControlFlow::Break(Err(why));
             }
             asked = self.base.clone();
+            self.record.meter().asks(asked.needs().size);
             match next {
                 Next::RetryAfter(wait, paid) => (pause, start) = (wait, Start::Retry(paid)),
                 Next::Repair => {
                     tally = Tally { attempts: tally.attempts - 1, repairs: tally.repairs + 1 };
                     (pause, start) = (Duration::ZERO, Start::Repair);
                     asked = Cow::Owned(asked.with(flaw.iter().flat_map(Flaw::repair).collect()));
+                    self.record.meter().asks(asked.needs().size);
                 }
                 Next::NextModel => {
                     self.flaw = flaw.or_else(|| self.flaw.take());
@@ -236,8 +239,12 @@ impl<'a> Run<'a> {
                 }
                 match self.catalog.health().begin(planned.index, start, Instant::now()) {
                     Begun::Turn(turn) => return Some((turn, began.elapsed())),
-                    Begun::Blocked => return None,
+                    Begun::Blocked => {
+                        self.record.meter().leave();
+                        return None;
+                    }
                     Begun::Later(unused) => {
+                        self.record.meter().leave();
                         start = unused;
                         continue;
                     }

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 /// How long what is spent counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Period {
     /// A day.
     Day,
@@ -25,6 +25,16 @@ pub struct Bounds {
 }
 
 impl Period {
+    /// Its word in the configuration and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Endless => "none",
+        }
+    }
+
     /// The period that is going on.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Bounds {

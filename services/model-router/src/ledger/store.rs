@@ -4,6 +4,7 @@ use bulkhead_sqlite::Store;
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
+use super::period::Period;
 use super::{Entry, Key};
 
 /// What an account spent in a period; nothing, where the disk knows only an older one.
@@ -11,7 +12,7 @@ pub(super) async fn spent(store: &Store, key: &Key, start: Option<Timestamp>) ->
     let read = "SELECT spent_usd_micros FROM spending \
                 WHERE budget = ? AND tenant = ? AND session_id = ? AND period_start_ms = ?";
     let spent: Option<i64> = sqlx::query_scalar(read)
-        .bind(&key.budget)
+        .bind(name(&key.budget, key.period))
         .bind(&key.tenant)
         .bind(&key.session_id)
         .bind(millis(start))
@@ -24,12 +25,13 @@ pub(super) async fn spent(store: &Store, key: &Key, start: Option<Timestamp>) ->
 pub(super) async fn all(
     store: &Store,
     budget: &str,
+    period: Period,
     tenant: &str,
     start: Option<Timestamp>,
 ) -> Result<Vec<(String, u64)>, sqlx::Error> {
     let read = "SELECT session_id, spent_usd_micros FROM spending \
                 WHERE budget = ? AND tenant = ? AND period_start_ms = ?";
-    let rows = sqlx::query(read).bind(budget).bind(tenant).bind(millis(start));
+    let rows = sqlx::query(read).bind(name(budget, period)).bind(tenant).bind(millis(start));
     let rows = rows.fetch_all(store.readers()).await?;
     rows.iter()
         .map(|row| Ok((row.try_get("session_id")?, amount(row.try_get("spent_usd_micros")?)?)))
@@ -50,7 +52,7 @@ pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) 
                WHERE period_start_ms <= excluded.period_start_ms";
     for Entry { key, start, amount } in entries {
         sqlx::query(add)
-            .bind(&key.budget)
+            .bind(name(&key.budget, key.period))
             .bind(&key.tenant)
             .bind(&key.session_id)
             .bind(millis(*start))
@@ -59,6 +61,11 @@ pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) 
             .await?;
     }
     Ok(())
+}
+
+/// A budget that is counted over another span than before has a row of its own.
+fn name(budget: &str, period: Period) -> String {
+    format!("{budget}/{}", period.as_str())
 }
 
 /// An endless period began before every other.

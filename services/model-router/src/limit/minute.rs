@@ -95,8 +95,12 @@ impl Minute {
     }
 
     /// Gives back what was taken then, if that minute is not over.
-    pub fn give_back(&mut self, amount: u64, then: Instant) {
+    pub fn give_back(&mut self, amount: u64, then: Instant, now: Instant) {
         let number = self.number(then);
+        if number + SLOTS <= self.number(now) {
+            // It counts no more, and what is counted now is somebody else's.
+            return;
+        }
         // The slot in which it was counted is the first that is not older.
         let Some(at) = self.slots.iter().position(|slot| slot.number >= number) else { return };
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -150,13 +154,26 @@ mod tests {
         let mut minute = Minute::new(began);
         let (then, now) = (after(began, 100), after(began, 5_000));
         minute.take(10, then);
-        minute.give_back(4, then);
+        minute.give_back(4, then, now);
         assert_eq!(minute.taken(now), 6);
-        minute.give_back(100, then);
+        minute.give_back(100, then, now);
         assert_eq!(minute.taken(now), 0);
         minute.take(3, now);
-        minute.give_back(3, after(began, 6_000));
+        minute.give_back(3, after(began, 6_000), after(began, 6_000));
         assert_eq!(minute.taken(now), 3, "nothing was taken then");
+    }
+
+    #[test]
+    fn whoever_ends_after_their_minute_gives_back_nothing_of_anothers() {
+        let began = Instant::now();
+        let mut minute = Minute::new(began);
+        minute.take(1_000, began);
+        let later = after(began, 62_000);
+        assert_eq!(minute.fit(1_000, 1_000, later), Fit::Now);
+        minute.take(1_000, later);
+        let end = after(began, 70_000);
+        minute.give_back(990, began, end);
+        assert_eq!(minute.taken(end), 1_000);
     }
 
     proptest! {

@@ -13,8 +13,8 @@ use super::minute::Fit;
 use crate::failure::delay::{go_span, text, until};
 use crate::health::SHARED_DELAY_MAX;
 
-/// Anthropic's limits on tokens; the least that is left counts.
-const ANTHROPIC_TOKENS: [&str; 3] = ["tokens", "input-tokens", "output-tokens"];
+/// Anthropic's limits on tokens that a prompt has to fit into; the least that is left counts.
+const ANTHROPIC_TOKENS: [&str; 2] = ["tokens", "input-tokens"];
 
 /// What an answer's headers say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -188,7 +188,7 @@ impl Counts {
 
     fn settle(&mut self, want: &Want, then: Instant, tokens: u64, now: Instant) {
         let Some(count) = self.by_key.get_mut(&want.key) else { return };
-        count.tokens.give_back(want.tokens.saturating_sub(tokens), then);
+        count.tokens.give_back(want.tokens.saturating_sub(tokens), then, now);
         // What was used beyond the estimate counts from now on: later requests make up for it.
         count.tokens.take(tokens.saturating_sub(want.tokens), now);
         count.open = count.open.saturating_sub(1);

@@ -83,7 +83,7 @@ async fn run(
     drop(run);
     let called = !record.attempts().is_empty();
     let told = record.attempts().to_vec();
-    let closed = record.close(&ending(&result)).await;
+    let closed = record.close(&ending(&result, called)).await;
     let closed = closed.map_err(if called { GenerateError::Withheld } else { GenerateError::Record });
     let answered = closed.and_then(|attempts| match result {
         Ok(answered) => {
