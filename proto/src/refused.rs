@@ -146,26 +146,26 @@ mod tests {
     #[test]
     fn every_refused_field_is_named_at_any_depth() {
         use pb::content_block::Block;
-        let content = vec![block(Block::Text("hello".into())), block(Block::Image(pb::Image::default()))];
-        let marked = pb::ContentBlock { untrusted: true, ..block(Block::Text("hello".into())) };
-        let parts = vec![block(Block::Text("hello".into())); 2];
+        let hello = || block(Block::Text("hello".into()));
+        let marked = || pb::ContentBlock { untrusted: true, ..hello() };
+        let cached = pb::ContentBlock { cache_breakpoint: true, ..hello() };
+        let parts = vec![hello(), marked()];
         let result =
             block(Block::ToolResult(pb::ToolResultBlock { parts, ..pb::ToolResultBlock::default() }));
         let request = pb::GenerateRequest {
             request_id: "1".into(),
             messages: vec![
-                pb::Message { role: 1, content },
-                pb::Message { role: 2, content: vec![marked, result] },
+                pb::Message { role: 1, content: vec![hello(), cached] },
+                pb::Message { role: 2, content: vec![marked(), result] },
             ],
             ..pb::GenerateRequest::default()
         };
         let mut found = set_fields(REQUEST, &request.encode_to_vec());
         found.sort();
         let expected = [
-            "messages[0].content[1].image",
+            "messages[0].content[1].cache_breakpoint",
             "messages[1].content[0].untrusted",
-            "messages[1].content[1].tool_result.parts[0]",
-            "messages[1].content[1].tool_result.parts[1]",
+            "messages[1].content[1].tool_result.parts[1].untrusted",
         ];
         assert_eq!(found, expected);
     }

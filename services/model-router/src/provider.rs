@@ -131,7 +131,7 @@ fn has_media_in_results(prompt: &Prompt) -> bool {
         Block::ToolResult(result) => Some(result),
         Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
-    results.any(|result| result.parts.iter().any(|part| is_binary(part)))
+    results.any(|result| result.parts.iter().any(is_binary))
 }
 
 /// Whether the conversation holds a document that is no text, for formats that take none.
@@ -264,10 +264,9 @@ pub(crate) mod samples {
     //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
     use super::stream::{Heard, Listener};
-    use super::*;
+    use super::{Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
     use crate::chat::{
-        Block, Delta, Object, Role, Tool, ToolChoice, ToolChoiceMode, ToolResult, ToolUse, Turn, Usage,
-        append,
+        Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append,
     };
     use serde_json::json;
 
@@ -310,9 +309,10 @@ pub(crate) mod samples {
         }
     }
 
-    #[cfg(test)]
     /// The same with every choice that a request can make.
+    #[cfg(test)]
     pub(crate) fn particular() -> Prompt {
+        use crate::chat::ToolChoiceMode;
         Prompt {
             top_p: Some(0.5),
             seed: Some(7),
@@ -325,6 +325,7 @@ pub(crate) mod samples {
     /// A picture, both kinds of document, and a tool's answer with a text and a picture in it.
     #[cfg(test)]
     pub(crate) fn illustrated() -> Prompt {
+        use crate::chat::Media;
         let image = || Block::Media(Media::Image { media_type: "image/png", content: "PNG".into() });
         let mut prompt = conversation();
         let blocks = &mut prompt.turns[2].blocks;
