@@ -4,12 +4,13 @@
 //! ```sh
 //! cargo bench --package bulkhead --bench processes             # the table of docs/benchmarks.md
 //! cargo bench --package bulkhead --bench processes -- --quick  # whether it runs, not how fast
+//! deploy/build-static dist && cargo bench --package bulkhead --bench processes -- --programs "$PWD/dist"
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,10 @@ struct Arguments {
     /// One start each.
     #[arg(long)]
     quick: bool,
+    /// A folder with `bulkhead` and the services' own programs, as `deploy/build-static` makes it. Without it the one
+    /// `bulkhead` program is each of them.
+    #[arg(long)]
+    programs: Option<PathBuf>,
     /// What cargo passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -40,33 +45,41 @@ struct Start {
     resident_kib: u64,
     /// Of that, what no other process could share.
     anonymous_kib: u64,
+    /// Of that, what is mapped from the program's file and can be read again.
+    file_kib: u64,
 }
 
 fn main() -> anyhow::Result<()> {
-    let rounds = if Arguments::parse().quick { 1 } else { 11 };
+    let Arguments { quick, programs, .. } = Arguments::parse();
+    let rounds = if quick { 1 } else { 11 };
     let folder = tempfile::tempdir()?;
-    first_start(folder.path())?;
+    let programs = programs.as_deref();
+    first_start(bulkhead(programs), folder.path())?;
     println!("Medians of {rounds} starts on existing data.\n");
-    println!("| process | start to ready | resident | of it anonymous |\n|---|---:|---:|---:|");
-    let version = middle((0..rounds).map(|_| version()).collect::<anyhow::Result<Vec<_>>>()?);
-    println!("| `bulkhead --version` | {} | | |", millis(version));
+    println!(
+        "| process | start to ready | resident | of it anonymous | of the file |\n|---|---:|---:|---:|---:|"
+    );
+    let version =
+        middle((0..rounds).map(|_| version(bulkhead(programs))).collect::<anyhow::Result<Vec<_>>>()?);
+    println!("| `bulkhead --version` | {} | | | |", millis(version));
     for service in SERVICES {
-        let starts =
-            (0..rounds).map(|_| start(service, folder.path())).collect::<anyhow::Result<Vec<_>>>()?;
+        let start = |_| start(program(service, programs), service, folder.path());
+        let starts = (0..rounds).map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let of = |figure: fn(&Start) -> u64| middle(starts.iter().map(figure).collect());
         println!(
-            "| {service} | {} | {} | {} |",
+            "| {service} | {} | {} | {} | {} |",
             millis(middle(starts.iter().map(|start| start.ready).collect())),
             mib(of(|start| start.resident_kib)),
             mib(of(|start| start.anonymous_kib)),
+            mib(of(|start| start.file_kib)),
         );
     }
     Ok(())
 }
 
 /// Makes keys, tokens, configuration and stores the way a user does.
-fn first_start(folder: &Path) -> anyhow::Result<()> {
-    let mut up = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+fn first_start(mut bulkhead: Command, folder: &Path) -> anyhow::Result<()> {
+    let mut up = bulkhead
         .args(["up", "--simulate", "--port-base", "0", "--data"])
         .arg(folder)
         .stdout(Stdio::null())
@@ -92,18 +105,37 @@ fn wait_for_line(said: ChildStderr, wanted: &str) -> anyhow::Result<()> {
     anyhow::bail!("the stack did not come up:\n{all}")
 }
 
-fn version() -> anyhow::Result<Duration> {
+fn version(mut bulkhead: Command) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let status =
-        Command::new(env!("CARGO_BIN_EXE_bulkhead")).arg("--version").stdout(Stdio::null()).status()?;
+    let status = bulkhead.arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "--version failed");
     Ok(started.elapsed())
 }
 
-fn start(service: &str, folder: &Path) -> anyhow::Result<Start> {
+/// The command.
+fn bulkhead(programs: Option<&Path>) -> Command {
+    programs.map_or_else(
+        || Command::new(env!("CARGO_BIN_EXE_bulkhead")),
+        |folder| Command::new(folder.join("bulkhead")),
+    )
+}
+
+/// The service's own program, or `bulkhead serve`.
+fn program(service: &str, programs: Option<&Path>) -> Command {
+    match programs {
+        Some(folder) => Command::new(folder.join(service)),
+        None => {
+            let mut command = bulkhead(None);
+            command.args(["serve", service]);
+            command
+        }
+    }
+}
+
+fn start(mut program: Command, service: &str, folder: &Path) -> anyhow::Result<Start> {
     let started = Instant::now();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
-        .args(["serve", service, "--config"])
+    let mut process = program
+        .arg("--config")
         .arg(folder.join(configuration(service)))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -131,8 +163,8 @@ fn watch(process: &mut Child, started: Instant) -> anyhow::Result<Start> {
         std::thread::yield_now();
     }
     let ready = started.elapsed();
-    let (resident_kib, anonymous_kib) = settled_memory(process.id())?;
-    Ok(Start { ready, resident_kib, anonymous_kib })
+    let [resident_kib, anonymous_kib, file_kib] = settled_memory(process.id())?;
+    Ok(Start { ready, resident_kib, anonymous_kib, file_kib })
 }
 
 fn is_ready(address: SocketAddr) -> anyhow::Result<bool> {
@@ -144,7 +176,7 @@ fn is_ready(address: SocketAddr) -> anyhow::Result<bool> {
 }
 
 /// Memory after it has stopped changing.
-fn settled_memory(pid: u32) -> anyhow::Result<(u64, u64)> {
+fn settled_memory(pid: u32) -> anyhow::Result<[u64; 3]> {
     let (mut last, mut since) = (memory(pid)?, Instant::now());
     while since.elapsed() < SETTLED {
         std::thread::park_timeout(Duration::from_millis(50));
@@ -156,13 +188,15 @@ fn settled_memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     Ok(last)
 }
 
-fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
+/// What is resident, anonymous, and of files, in KiB.
+fn memory(pid: u32) -> anyhow::Result<[u64; 3]> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
+    let field = |name: &str| -> anyhow::Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let figure = line.and_then(|line| line.split_whitespace().next());
+        Ok(figure.with_context(|| format!("the kernel does not tell {name}"))?.parse()?)
     };
-    field("VmRSS:").zip(field("RssAnon:")).context("the kernel does not tell the memory")
+    Ok([field("VmRSS:")?, field("RssAnon:")?, field("RssFile:")?])
 }
 
 fn middle<T: Ord + Copy>(mut values: Vec<T>) -> T {
