@@ -447,7 +447,7 @@ mod tests {
 
     fn open(health: &Health, now: Instant) {
         for _ in 0..3 {
-            begin(&health, now).expect("a turn").failed(&failure(Kind::Connect), now);
+            begin(health, now).expect("a turn").failed(&failure(Kind::Connect), now);
         }
     }
 

@@ -131,7 +131,7 @@ fn has_media_in_results(prompt: &Prompt) -> bool {
         Block::ToolResult(result) => Some(result),
         Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
     });
-    results.any(|result| result.parts.iter().any(|part| is_binary(part)))
+    results.any(|result| result.parts.iter().any(is_binary))
 }
 
 /// Whether the conversation holds a document that is no text, for formats that take none.
