@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod period;
+mod purse;
 mod store;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 
 use account::{Account, Marks, Passed, Refused};
 use period::{Bounds, Period};
+pub(crate) use purse::{Hold, Purse, Savings};
 pub(crate) use store::write;
 
 /// A configured budget.
@@ -115,12 +117,6 @@ pub(crate) struct Ledger {
     accounts: Arc<Mutex<HashMap<Key, Account>>>,
 }
 
-/// After which a call that was open may be over.
-const OTHERS_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Longest wait for a new period that a caller is told to make: an hour. A day or a month is no wait, but news for a
-/// person.
-const SOON: Duration = Duration::from_secs(60 * 60);
-
 /// Accounts below which none that is idle is looked for.
 const SWEEP_MIN: usize = 1_024;
 
@@ -144,7 +140,7 @@ impl Ledger {
         session_id: &str,
         now: Timestamp,
     ) -> Result<Purse, sqlx::Error> {
-        let mut purse = Purse { ledger: Arc::clone(self), accounts: Vec::new() };
+        let mut purse = Purse::new(Arc::clone(self));
         for (place, budget) in self.budgets.iter().enumerate() {
             let Some(session_id) = budget.session(tenant, session_id) else { continue };
             let key = Key {
@@ -158,7 +154,7 @@ impl Ledger {
                 let spent = store::spent(&self.store, &key, start).await?;
                 self.enter(&key, budget.period.at(now), Some(Account::new(start, spent)));
             }
-            purse.accounts.push((place, key));
+            purse.put(place, key);
         }
         Ok(purse)
     }
@@ -240,177 +236,6 @@ impl Ledger {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Account>> {
         // Every step leaves whole accounts, so a panic elsewhere does not make them wrong.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The accounts of one call. While it is there, they are.
-#[derive(Debug)]
-pub(crate) struct Purse {
-    ledger: Arc<Ledger>,
-    /// Each with the place of its budget.
-    accounts: Vec<(usize, Key)>,
-}
-
-impl Purse {
-    /// Whether every budget would pay so much now.
-    ///
-    /// # Errors
-    /// [`Exhausted`] for the first that would not.
-    pub(crate) fn may(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
-        self.check(&mut self.ledger.lock(), wanted, now)
-    }
-
-    /// Keeps back what an attempt may cost, of all budgets or of none.
-    ///
-    /// # Errors
-    /// [`Exhausted`].
-    pub(crate) fn hold(&self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
-        let mut accounts = self.ledger.lock();
-        self.check(&mut accounts, wanted, now)?;
-        for (_, key) in &self.accounts {
-            if let Some(account) = accounts.get_mut(key) {
-                account.reserve(wanted);
-            }
-        }
-        Ok(Hold {
-            ledger: Arc::clone(&self.ledger),
-            accounts: self.accounts.clone(),
-            reserved: wanted,
-            spent: 0,
-            is_settled: false,
-        })
-    }
-
-    /// What of these accounts has to go to the disk. Dropped without [`Savings::saved`], it goes with the next call.
-    pub(crate) fn save(&self) -> Savings {
-        let mut accounts = self.ledger.lock();
-        let entries = self.accounts.iter().filter_map(|(_, key)| {
-            let account = accounts.get_mut(key)?;
-            let amount = account.save();
-            (amount > 0).then(|| Entry { key: key.clone(), start: account.start(), amount })
-        });
-        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger), is_saved: false }
-    }
-
-    fn check(
-        &self,
-        accounts: &mut HashMap<Key, Account>,
-        wanted: u64,
-        now: Timestamp,
-    ) -> Result<(), Exhausted> {
-        for (place, key) in &self.accounts {
-            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
-            let Some(account) = accounts.get_mut(key) else { continue };
-            let period = budget.period.at(now);
-            account.roll(period.start);
-            account.may(wanted, budget.marks).map_err(|refused| Exhausted {
-                budget: budget.name.clone(),
-                refused,
-                retry_after: retry_after(&refused, period, now),
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// Other calls end soon, and a period may.
-fn retry_after(refused: &Refused, period: Bounds, now: Timestamp) -> Option<Duration> {
-    if refused.is_held_by_others() {
-        return Some(OTHERS_RETRY_DELAY);
-    }
-    let left = Duration::try_from(period.end?.duration_since(now)).ok()?;
-    (left <= SOON).then_some(left)
-}
-
-impl Drop for Purse {
-    fn drop(&mut self) {
-        for (_, key) in &self.accounts {
-            self.ledger.change(key, |account| account.users = account.users.saturating_sub(1));
-        }
-    }
-}
-
-/// What is kept back for an attempt. Dropped, it is settled by what is known to have been spent.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Hold {
-    ledger: Arc<Ledger>,
-    accounts: Vec<(usize, Key)>,
-    reserved: u64,
-    spent: u64,
-    is_settled: bool,
-}
-
-impl Hold {
-    /// So much is spent by now, whatever becomes of the rest.
-    pub(crate) fn spent(&mut self, amount: u64) {
-        self.spent = amount;
-    }
-
-    /// Gives back what was not spent, and says which marks were passed by it.
-    pub(crate) fn settle(mut self, now: Timestamp) -> Vec<Notice> {
-        self.end(now)
-    }
-
-    fn end(&mut self, now: Timestamp) -> Vec<Notice> {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return Vec::new();
-        }
-        let mut notices = Vec::new();
-        let mut accounts = self.ledger.lock();
-        for (place, key) in &self.accounts {
-            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
-            let Some(account) = accounts.get_mut(key) else { continue };
-            let period = budget.period.at(now);
-            account.roll(period.start);
-            let passed = account.settle(self.reserved, self.spent, budget.marks);
-            let spent = account.spent();
-            notices.extend(passed.into_iter().map(|passed| Notice {
-                key: key.clone(),
-                passed,
-                spent,
-                marks: budget.marks,
-                period,
-            }));
-        }
-        notices
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        for notice in self.end(bulkhead_edge::now()) {
-            tracing::warn!(?notice, "a budget's mark was passed by an attempt that nobody settled");
-        }
-    }
-}
-
-/// Amounts on their way to the disk.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Savings {
-    entries: Vec<Entry>,
-    ledger: Arc<Ledger>,
-    is_saved: bool,
-}
-
-impl Savings {
-    /// What has to be written.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// It is written.
-    pub(crate) fn saved(mut self) {
-        self.is_saved = true;
-    }
-}
-
-impl Drop for Savings {
-    fn drop(&mut self) {
-        for entry in &self.entries {
-            self.ledger.change(&entry.key, |account| account.saved(entry.amount, entry.start, self.is_saved));
-        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use crate::chat::{Block, Delta, Media, Object, Prompt, Tool, Turn};
+use crate::chat::{Block, Delta, Media, Object, Prompt, ResponseFormat, Tool, Turn};
 
 /// Parts of a token that weights are given in.
 const PARTS: u64 = 12;
@@ -58,7 +58,16 @@ impl Size {
 pub fn of_prompt(prompt: &Prompt) -> u64 {
     let turns: u64 = prompt.turns.iter().map(of_turn).sum();
     let tools: u64 = prompt.tools.iter().map(of_tool).sum();
-    of_text(&prompt.system) + turns + tools
+    of_text(&prompt.system) + turns + tools + of_format(&prompt.response_format)
+}
+
+/// A schema is sent whole, in words or in the provider's own way.
+fn of_format(format: &ResponseFormat) -> u64 {
+    match format {
+        ResponseFormat::Text => 0,
+        ResponseFormat::JsonObject => TURN_TOKENS,
+        ResponseFormat::JsonSchema { schema, .. } => TURN_TOKENS + of_object(schema),
+    }
 }
 
 fn of_turn(turn: &Turn) -> u64 {
@@ -214,6 +223,8 @@ mod tests {
         without[2].turns.remove(0);
         without[3].turns.remove(1);
         without[4].turns.remove(2);
+        let asked = Prompt { response_format: samples::a_schema(), ..whole.clone() };
+        assert!(of_prompt(&asked) > of_prompt(&whole), "the schema is sent too");
         for less in without {
             assert!(of_prompt(&less) < of_prompt(&whole), "{less:?}");
         }

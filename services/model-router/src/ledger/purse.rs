@@ -1,0 +1,198 @@
+//! What one call may spend: its accounts, what is kept back of them, and what has to go to the disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::account::{Account, Refused};
+use super::period::Bounds;
+use super::{Entry, Exhausted, Key, Ledger, Notice};
+
+/// After which a call that was open may be over.
+const OTHERS_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Longest wait for a new period that a caller is told to make: an hour. A day or a month is no wait, but news for a
+/// person.
+const SOON: Duration = Duration::from_secs(60 * 60);
+
+/// The accounts of one call. While it is there, they are.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    ledger: Arc<Ledger>,
+    /// Each with the place of its budget.
+    accounts: Vec<(usize, Key)>,
+}
+
+impl Purse {
+    /// Without accounts.
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, accounts: Vec::new() }
+    }
+
+    /// One more account, which counts this purse among its users already.
+    pub(super) fn put(&mut self, budget: usize, key: Key) {
+        self.accounts.push((budget, key));
+    }
+
+    /// Whether every budget would pay so much now.
+    ///
+    /// # Errors
+    /// [`Exhausted`] for the first that would not.
+    pub(crate) fn may(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
+        self.check(&mut self.ledger.lock(), wanted, now)
+    }
+
+    /// Keeps back what an attempt may cost, of all budgets or of none.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub(crate) fn hold(&self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
+        let mut accounts = self.ledger.lock();
+        self.check(&mut accounts, wanted, now)?;
+        for (_, key) in &self.accounts {
+            if let Some(account) = accounts.get_mut(key) {
+                account.reserve(wanted);
+            }
+        }
+        Ok(Hold {
+            ledger: Arc::clone(&self.ledger),
+            accounts: self.accounts.clone(),
+            reserved: wanted,
+            spent: 0,
+            is_settled: false,
+        })
+    }
+
+    /// What of these accounts has to go to the disk. Dropped without [`Savings::saved`], it goes with the next call.
+    pub(crate) fn save(&self) -> Savings {
+        let mut accounts = self.ledger.lock();
+        let entries = self.accounts.iter().filter_map(|(_, key)| {
+            let account = accounts.get_mut(key)?;
+            let amount = account.save();
+            (amount > 0).then(|| Entry { key: key.clone(), start: account.start(), amount })
+        });
+        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger), is_saved: false }
+    }
+
+    fn check(
+        &self,
+        accounts: &mut HashMap<Key, Account>,
+        wanted: u64,
+        now: Timestamp,
+    ) -> Result<(), Exhausted> {
+        for (place, key) in &self.accounts {
+            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
+            let Some(account) = accounts.get_mut(key) else { continue };
+            let period = budget.period.at(now);
+            account.roll(period.start);
+            account.may(wanted, budget.marks).map_err(|refused| Exhausted {
+                budget: budget.name.clone(),
+                refused,
+                retry_after: retry_after(&refused, period, now),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Other calls end soon, and a period may.
+fn retry_after(refused: &Refused, period: Bounds, now: Timestamp) -> Option<Duration> {
+    if refused.is_held_by_others() {
+        return Some(OTHERS_RETRY_DELAY);
+    }
+    let left = Duration::try_from(period.end?.duration_since(now)).ok()?;
+    (left <= SOON).then_some(left)
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        for (_, key) in &self.accounts {
+            self.ledger.change(key, |account| account.users = account.users.saturating_sub(1));
+        }
+    }
+}
+
+/// What is kept back for an attempt. Dropped, it is settled by what is known to have been spent.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Hold {
+    ledger: Arc<Ledger>,
+    accounts: Vec<(usize, Key)>,
+    reserved: u64,
+    spent: u64,
+    is_settled: bool,
+}
+
+impl Hold {
+    /// So much is spent by now, whatever becomes of the rest.
+    pub(crate) fn spent(&mut self, amount: u64) {
+        self.spent = amount;
+    }
+
+    /// Gives back what was not spent, and says which marks were passed by it.
+    pub(crate) fn settle(mut self, now: Timestamp) -> Vec<Notice> {
+        self.end(now)
+    }
+
+    fn end(&mut self, now: Timestamp) -> Vec<Notice> {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Vec::new();
+        }
+        let mut notices = Vec::new();
+        let mut accounts = self.ledger.lock();
+        for (place, key) in &self.accounts {
+            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
+            let Some(account) = accounts.get_mut(key) else { continue };
+            let period = budget.period.at(now);
+            account.roll(period.start);
+            let passed = account.settle(self.reserved, self.spent, budget.marks);
+            let spent = account.spent();
+            notices.extend(passed.into_iter().map(|passed| Notice {
+                key: key.clone(),
+                passed,
+                spent,
+                marks: budget.marks,
+                period,
+            }));
+        }
+        notices
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for notice in self.end(bulkhead_edge::now()) {
+            tracing::warn!(?notice, "a budget's mark was passed by an attempt that nobody settled");
+        }
+    }
+}
+
+/// Amounts on their way to the disk.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Savings {
+    entries: Vec<Entry>,
+    ledger: Arc<Ledger>,
+    is_saved: bool,
+}
+
+impl Savings {
+    /// What has to be written.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// It is written.
+    pub(crate) fn saved(mut self) {
+        self.is_saved = true;
+    }
+}
+
+impl Drop for Savings {
+    fn drop(&mut self) {
+        for entry in &self.entries {
+            self.ledger.change(&entry.key, |account| account.saved(entry.amount, entry.start, self.is_saved));
+        }
+    }
+}
