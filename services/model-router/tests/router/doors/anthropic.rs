@@ -113,3 +113,23 @@ async fn what_no_model_of_the_route_can_be_told_is_named_in_the_words_of_the_api
         assert!(message.starts_with("thinking.budget_tokens: "), "{message}");
     }
 }
+
+#[tokio::test]
+async fn a_tool_may_answer_with_a_picture() {
+    let bench = bench(Plan::default()).await;
+    let png = json!({ "type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo=" });
+    let picture = json!({ "type": "image", "source": png });
+    let mut asked = hello();
+    asked["tools"] = json!([{ "name": "fs.read", "input_schema": { "type": "object" } }]);
+    let call = json!({ "type": "tool_use", "id": "t1", "name": "fs.read", "input": { "path": "a.png" } });
+    let seen = json!([{ "type": "text", "text": "Seen:" }, picture]);
+    let result = json!({ "type": "tool_result", "tool_use_id": "t1", "content": seen });
+    let messages = asked["messages"].as_array_mut().expect("a list");
+    messages.push(json!({ "role": "assistant", "content": [call] }));
+    messages.push(json!({ "role": "user", "content": [result] }));
+    let told = post(&bench, MESSAGES, &asked).told().await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    let sent = &bench.received("primary").await[0].body;
+    let parts = sent["messages"][2]["content"][0]["content"].as_array().expect("parts");
+    assert_eq!(parts.last(), Some(&picture), "{sent}");
+}

@@ -165,3 +165,28 @@ async fn what_a_request_chooses_reaches_the_model() {
     }
     assert_eq!(sent["response_format"]["json_schema"]["schema"], schema);
 }
+
+#[tokio::test]
+async fn pictures_and_documents_reach_a_model_of_either_format() {
+    let png = "iVBORw0KGgo=";
+    let pdf = "JVBERi0xLjQK";
+    let parts = json!([
+        { "type": "text", "text": "What is on them?" },
+        { "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{png}") } },
+        { "type": "file", "file": { "file_data": format!("data:application/pdf;base64,{pdf}"), "filename": "b.pdf" } },
+    ]);
+    for (provider, paths) in [
+        ("anthropic", ["/messages/0/content/1/source/data", "/messages/0/content/2/source/data"]),
+        ("openai", ["/messages/0/content/1/image_url/url", "/messages/0/content/2/file/file_data"]),
+    ] {
+        let bench = bench(Plan { cloud_provider: provider, ..Plan::default() }).await;
+        let asked = json!({ "model": "default", "messages": [{ "role": "user", "content": parts }] });
+        let told = post(&bench, COMPLETIONS, &asked).told().await;
+        assert_eq!(told.status, 200, "{provider}: {}", told.body);
+        let sent = &bench.received("primary").await[0].body;
+        for (path, data) in paths.iter().zip([png, pdf]) {
+            let found = sent.pointer(path).and_then(Value::as_str);
+            assert!(found.is_some_and(|found| found.ends_with(data)), "{provider} {path}: {sent}");
+        }
+    }
+}
