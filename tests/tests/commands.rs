@@ -137,6 +137,13 @@ async fn models_and_the_record_are_shown_and_filtered() -> anyhow::Result<()> {
     assert_eq!(explained["local_only"], true);
     assert_eq!(explained["planned"][0]["model"], "local");
     run(&sandbox, &["models", "explain", "--route", "nowhere"])?.exits(2)?.says("route")?;
+    // Of the formats of the three models only Ollama's has a seed.
+    let seeded = json(&sandbox, &["models", "explain", "--text", "One, two, three.", "--seed", "7"], 0)?;
+    assert!(seeded["input_tokens"].is_string() && seeded["planned"][0]["model"] == "local", "{seeded}");
+    assert_eq!(seeded["excluded"][0]["reason"], "NOT_EXPRESSIBLE");
+    let nobody = ["models", "explain", "--text", "x", "--seed", "7", "--json-schema", "no-such-file"];
+    run(&sandbox, &nobody)?.exits(2)?.says("no-such-file")?;
+    run(&sandbox, &["models", "explain", "--seed", "7"])?.exits(2)?.says("--text")?;
 
     for content in ["one", "two", "three"] {
         let path = format!("path={content}.txt");

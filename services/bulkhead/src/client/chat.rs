@@ -81,7 +81,7 @@ struct Chat<'c> {
 
 impl Chat<'_> {
     async fn once(&mut self, text: String, given: Option<Uuid>) -> Result<Exit, ClientError> {
-        let text = if text == "-" { read_all()? } else { text };
+        let text = text_or_input(text)?;
         let id = request_id(given);
         self.client.leaving(format!(
             "The answer was ended with it. Repeat the command with --request-id {id} to get it if it was whole."
@@ -171,7 +171,8 @@ impl Chat<'_> {
     }
 }
 
-fn spoken(text: String) -> Message {
+/// A turn of the user's.
+pub(super) fn spoken(text: String) -> Message {
     let content = vec![ContentBlock { block: Some(Block::Text(text)), ..ContentBlock::default() }];
     Message { role: Role::User.into(), content }
 }
@@ -186,7 +187,11 @@ fn exit_of(response: &GenerateResponse) -> Exit {
     }
 }
 
-fn read_all() -> Result<String, ClientError> {
+/// The text, or what standard input holds where it is `-`.
+pub(super) fn text_or_input(text: String) -> Result<String, ClientError> {
+    if text != "-" {
+        return Ok(text);
+    }
     let mut text = String::new();
     let read = std::io::stdin().read_to_string(&mut text);
     read.map_err(|error| ClientError::Usage(format!("cannot read standard input: {error}")))?;
