@@ -22,7 +22,7 @@ pub(crate) enum ModelsCommand {
     ///
     /// Example: bulkhead models ls
     #[command(after_long_help = exit::HELP)]
-    Ls(LsArguments),
+    Ls(Box<LsArguments>),
     /// Say which models a request would go to now, and why not to the others. Calls none.
     ///
     /// With a text it looks at the request itself: how long it is, and which models can express it. Exits 1 when no
@@ -46,7 +46,10 @@ impl ModelsCommand {
     /// Does what was asked.
     pub(crate) fn run(self) -> ExitCode {
         match self {
-            Self::Ls(arguments) => run(arguments.client, async |client| list(client, arguments.limit).await),
+            Self::Ls(arguments) => {
+                let LsArguments { client, limit } = *arguments;
+                run(client, async |client| list(client, limit).await)
+            }
             Self::Explain(arguments) => arguments.run(),
         }
     }
