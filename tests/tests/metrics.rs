@@ -8,7 +8,7 @@ use bulkhead_proto::approval::v1 as approval;
 use bulkhead_proto::approval::v1::approval_service_client::ApprovalServiceClient;
 use bulkhead_proto::router::v1::content_block::Block;
 use bulkhead_proto::router::v1::model_router_service_client::ModelRouterServiceClient;
-use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role};
+use bulkhead_proto::router::v1::{ContentBlock, GenerateRequest, Message, Role, StreamGenerateRequest};
 use bulkhead_proto::tools::v1 as tools;
 use bulkhead_proto::tools::v1::tool_executor_service_client::ToolExecutorServiceClient;
 use bulkhead_tests::{Collector, Options, Sandbox, eventually, get};
@@ -84,20 +84,20 @@ async fn execute(sandbox: &Sandbox, name: &str, arguments: &str) -> anyhow::Resu
     answer.execution.context("no execution")
 }
 
-/// Asks a model, writes a file, deletes it with a person's word, and is refused once: a bit of everything.
+/// Asks a model plainly and for a stream, writes a file, deletes it with a person's word, and is refused once: a bit of everything.
 async fn work(sandbox: &Sandbox) -> anyhow::Result<()> {
     let mut router = ModelRouterServiceClient::new(sandbox.connect("model-router", "agent")?);
     let content = vec![ContentBlock {
         block: Some(Block::Text("Are you there?".to_owned())),
         ..ContentBlock::default()
     }];
-    router
-        .generate(GenerateRequest {
-            request_id: Uuid::now_v7().to_string(),
-            messages: vec![Message { role: Role::User.into(), content }],
-            ..GenerateRequest::default()
-        })
-        .await?;
+    let messages = vec![Message { role: Role::User.into(), content }];
+    let request_id = Uuid::now_v7().to_string();
+    let asked = GenerateRequest { messages, ..GenerateRequest::default() };
+    router.generate(GenerateRequest { request_id: request_id.clone(), ..asked.clone() }).await?;
+    let streamed = StreamGenerateRequest { generate: Some(asked), request_id };
+    let mut stream = router.stream_generate(streamed).await?.into_inner();
+    while stream.message().await?.is_some() {}
     execute(sandbox, "fs.write", r#"{"path":"metrics.txt","content":"x"}"#).await?;
     let gated = execute(sandbox, "fs.delete", r#"{"path":"metrics.txt"}"#).await?;
 
@@ -193,9 +193,9 @@ async fn metrics_count_what_happened_and_name_nobody() -> anyhow::Result<()> {
     assert_eq!(value(&approval["bulkhead_approval_pending"], &[]), Some(0.0));
 
     let router = scrape(&sandbox, "model-router").await?;
-    assert_eq!(value(&router["bulkhead_router_attempts_total"], &["answered"]), Some(1.0));
+    assert_eq!(value(&router["bulkhead_router_attempts_total"], &["answered"]), Some(2.0));
     assert_eq!(value(&router["bulkhead_router_circuit"], &["primary", "state=\"closed\""]), Some(1.0));
-    assert_eq!(value(&router["gen_ai_client_token_usage"], &["_count", "\"output\""]), Some(1.0));
+    assert_eq!(value(&router["gen_ai_client_token_usage"], &["_count", "\"output\""]), Some(2.0));
 
     for (service, _) in SERVICES {
         let (_, text) = get(&sandbox.address(service)?, "/metrics").await?;
