@@ -69,13 +69,15 @@ impl World {
     /// When the method has no roles, or a file of the sandbox is missing.
     pub fn call(&self, method: &Method, message: &[u8]) -> anyhow::Result<Ask> {
         let role = method.rule.roles.first().context("an RPC for nobody")?;
+        // That of a model ends with its answer; the others go on as long as there may be news.
+        let is_endless = method.rule.server_streaming && method.rule.method != "StreamGenerate";
         Ok(Ask {
             address: self.sandbox.address(method.process())?,
             path: method.path(),
             token: self.callers.token(role)?,
-            timeout: if method.rule.server_streaming { STREAM_TIMEOUT } else { UNARY_TIMEOUT },
+            timeout: if is_endless { STREAM_TIMEOUT } else { UNARY_TIMEOUT },
             body: framed(message),
-            streams: method.rule.server_streaming,
+            streams: is_endless,
             ..Ask::default()
         })
     }

@@ -132,7 +132,7 @@ async fn read(mut body: Incoming, streams: bool) -> anyhow::Result<Answer> {
             Ok(data) => received.extend_from_slice(&data),
             Err(frame) => {
                 let trailers = frame.into_trailers().ok().context("neither data nor trailers")?;
-                return answer(&trailers, first(&received).unwrap_or_default());
+                return answer(&trailers, last(&received).unwrap_or_default());
             }
         }
         if let Some(reply) = first(&received).filter(|_| streams) {
@@ -144,9 +144,19 @@ async fn read(mut body: Incoming, streams: bool) -> anyhow::Result<Answer> {
 
 /// The first message of a body, once it is there in full.
 fn first(received: &[u8]) -> Option<Bytes> {
+    split(received).map(|(message, _rest)| Bytes::copy_from_slice(message))
+}
+
+/// The last message of a body: the only one, or the end of a stream.
+fn last(received: &[u8]) -> Option<Bytes> {
+    let messages = std::iter::successors(split(received), |(_message, rest)| split(rest));
+    messages.last().map(|(message, _rest)| Bytes::copy_from_slice(message))
+}
+
+fn split(received: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = received.get(1..)?;
     let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-    rest.get(..length).map(Bytes::copy_from_slice)
+    rest.split_at_checked(length)
 }
 
 fn answer(headers: &HeaderMap, reply: Bytes) -> anyhow::Result<Answer> {

@@ -97,6 +97,29 @@ const EXCEPTIONS: &[Exception] = &[
     ("Generate", "tools", &["no elements"], Expected::Accepted),
     ("Generate", "max_output_tokens", ABSENT, Expected::Accepted),
     ("Generate", "temperature", ABSENT, Expected::Accepted),
+    // Choices that need not be made.
+    ("Generate", "top_p", ABSENT, Expected::Accepted),
+    ("Generate", "seed", ABSENT, Expected::Accepted),
+    ("Generate", "thinking_tokens_max", ABSENT, Expected::Accepted),
+    ("Generate", "stop_sequences", &["no elements", "every element twice"], Expected::Accepted),
+    ("Generate", "tool_choice", &["left out", "empty"], Expected::Accepted),
+    ("Generate", "tool_choice.mode", &["left out", "UNSPECIFIED"], Expected::Accepted),
+    ("Generate", "tool_choice.name", ABSENT, Expected::Accepted),
+    ("Generate", "tool_choice.single_call", ABSENT, Expected::Accepted),
+    ("Generate", "response_format", &["left out", "empty"], Expected::Accepted),
+    ("Generate", "response_format.kind", &["left out", "UNSPECIFIED"], Expected::Accepted),
+    ("Generate", "response_format.name", ABSENT, Expected::Accepted),
+    ("Generate", "response_format.schema_json", ABSENT, Expected::Accepted),
+    ("Generate", "response_format.repairs_max", ABSENT, Expected::Accepted),
+    ("Generate", "limits", &["left out", "empty"], Expected::Accepted),
+    ("Generate", "limits.attempts_max", ABSENT, Expected::Accepted),
+    ("Generate", "limits.cost_usd_micros_max", ABSENT, Expected::Accepted),
+    (
+        "Generate",
+        "messages.content.tool_result.parts",
+        &["no elements", "every element twice"],
+        Expected::Accepted,
+    ),
     // A block is one of three; without any of them the block is wrong. Of two the last one sent counts.
     ("Generate", "messages.content.tool_use", ABSENT, Expected::RefusedAsPart),
     ("Generate", "messages.content.tool_result", ABSENT, Expected::RefusedAsPart),
@@ -139,10 +162,16 @@ pub(crate) fn of(method: &str, mutant: &Mutant) -> Expected {
     if mutant.what == "a field that nobody knows" {
         return Expected::Accepted;
     }
-    let field = without_indices(&mutant.field);
+    // A stream is asked for as an answer is, but for its id.
+    let within = (method == "StreamGenerate").then(|| mutant.field.strip_prefix("generate.")).flatten();
+    let (method, path) = match within {
+        Some("request_id") if mutant.what == "left out" => return Expected::Accepted,
+        Some(within) => ("Generate", within),
+        None => (method, mutant.field.as_str()),
+    };
+    let field = without_indices(path);
     let applies = |(of, at, whats, _): &&Exception| {
-        let there =
-            at.strip_prefix('*').map_or(field == *at || mutant.field == *at, |end| field.ends_with(end));
+        let there = at.strip_prefix('*').map_or(field == *at || path == *at, |end| field.ends_with(end));
         (*of == "*" || *of == method) && there && (whats.is_empty() || whats.contains(&mutant.what))
     };
     EXCEPTIONS.iter().find(applies).map_or(Expected::Refused, |(.., expected)| *expected)
@@ -157,13 +186,14 @@ impl Expected {
             };
             answer.code == 3 && answer.fields.iter().any(inside)
         };
+        let beside = |field: &str| names(field) || names(&format!("generate.{field}"));
         match self {
             // What is larger than any message is not read at all.
             Self::Refused if mutant.what == "100,000 elements" && answer.code == 8 => {
                 answer.reason == "MESSAGE_TOO_LARGE"
             }
             Self::Refused => names(&mutant.field),
-            Self::RefusedFor(field) => names(field),
+            Self::RefusedFor(field) => beside(field),
             Self::RefusedAsPart => {
                 let part = |named: &String| mutant.field.starts_with(&format!("{named}."));
                 answer.code == 3 && answer.fields.iter().any(part)

@@ -46,7 +46,9 @@ async fn a_wrong_field_is_named_and_nothing_happens() -> anyhow::Result<()> {
         let started = Instant::now();
         let sample = world.sample(&method).await?;
         let name = &method.rule.method;
-        let mutants = mutations::of(&sample);
+        let mut mutants = mutations::of(&sample);
+        // Read as that of Generate is, and refused beside the sample's route, which is its own.
+        mutants.retain(|mutant| name != "ExplainRoute" || !mutant.field.starts_with("generate"));
         let (valid, wrong): (Vec<_>, Vec<_>) =
             mutants.into_iter().partition(|mutant| expected::of(name, mutant) == Expected::Accepted);
 

@@ -43,7 +43,17 @@ fn another(method: &str, field: &str) -> Option<Value> {
         ("Generate", "messages") => json!([{"role": "ROLE_USER", "content": [{"text": "Hello"}]}]),
         ("Generate", "tools") => json!([]),
         ("Generate", "max_output_tokens") => json!(7),
-        ("Generate", "temperature") => json!(1.5),
+        ("Generate", "temperature") => json!(0.9),
+        ("Generate", "tool_choice") => json!({"mode": "TOOL_CHOICE_MODE_NONE"}),
+        ("Generate", "response_format") => json!({"kind": "RESPONSE_FORMAT_KIND_JSON_OBJECT"}),
+        ("Generate", "stop_sequences") => json!(["END"]),
+        ("Generate", "seed") => json!("7"),
+        ("Generate", "top_p") => json!(0.5),
+        ("Generate", "thinking_tokens_max") => json!(50),
+        ("Generate", "limits") => json!({"attemptsMax": 2}),
+        ("StreamGenerate", "generate") => {
+            json!({"messages": [{"role": "ROLE_USER", "content": [{"text": "Hello"}]}]})
+        }
         ("ExecuteToolCall", "call") => json!({"tool": "fs.list", "argumentsJson": "{}"}),
         ("UndoExecution", "force") => json!(true),
         ("CreateApproval", "on_behalf_of") => {
