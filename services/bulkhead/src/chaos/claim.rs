@@ -151,6 +151,8 @@ pub(super) struct Decided {
     pub(super) path: String,
     /// What was sent.
     pub(super) verdict: Verdict,
+    /// What was shown had what somebody else wrote to the file.
+    pub(super) saw_change: bool,
     /// Whether the approval service said that it counts.
     pub(super) counted: bool,
 }

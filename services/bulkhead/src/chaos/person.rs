@@ -46,6 +46,7 @@ impl Person {
                     approval_id: approval.approval_id.clone(),
                     path,
                     verdict,
+                    saw_change: approval.plan_json.contains(CHANGED.trim_end()),
                     counted: false,
                 });
                 // One vote, however often it has to be sent.

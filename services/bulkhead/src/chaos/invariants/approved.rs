@@ -15,7 +15,10 @@ pub(super) fn judge(evidence: &Evidence) -> Verdicts {
             Deed::Append | Deed::Create | Deed::Move | Deed::Ask => continue,
         };
         if claim.deed == Deed::Changed {
-            verdicts.check(claim.times_done() == 0, || {
+            // A call that was sent again may have been planned after the change: then it was shown.
+            let saw_change =
+                evidence.decided.iter().any(|decided| decided.path == claim.path && decided.saw_change);
+            verdicts.check(claim.times_done() == 0 || saw_change, || {
                 format!("{} was deleted with other content than the person had seen", claim.path)
             });
         }
@@ -84,8 +87,13 @@ mod tests {
             calls: vec![],
             undo: None,
         };
-        let decision =
-            |verdict| Decided { approval_id: "a1".into(), path: path.clone(), verdict, counted: false };
+        let decision = |verdict| Decided {
+            approval_id: "a1".into(),
+            path: path.clone(),
+            verdict,
+            saw_change: false,
+            counted: false,
+        };
         let evidence = Evidence {
             claims: vec![claim],
             decided: decided.map(decision).into_iter().collect(),
@@ -132,11 +140,37 @@ mod tests {
     }
 
     #[test]
+    fn whoever_saw_the_change_and_agreed_agreed_to_it() {
+        let path = "old/t-changed-approve.txt".to_owned();
+        let call = Call { standing: Standing::Succeeded, ..Call::new("r1".into()) };
+        let claim = Claim {
+            deed: Deed::Changed,
+            path: path.clone(),
+            content: String::new(),
+            calls: vec![call],
+            undo: None,
+        };
+        let decided = |saw_change| Decided {
+            approval_id: "a1".into(),
+            path: path.clone(),
+            verdict: Verdict::Approve,
+            saw_change,
+            counted: false,
+        };
+        let breaches = |saw_change| {
+            let (claims, decided) = (vec![claim.clone()], vec![decided(saw_change)]);
+            judge(&Evidence { claims, decided, ..Evidence::default() }).breaches.len()
+        };
+        assert_eq!((breaches(true), breaches(false)), (0, 1));
+    }
+
+    #[test]
     fn a_decision_that_counted_is_on_record() {
         let decided = Decided {
             approval_id: "a1".into(),
             path: "old/t-deny.txt".into(),
             verdict: Verdict::Deny,
+            saw_change: false,
             counted: true,
         };
         let mut evidence = Evidence { decided: vec![decided], ..Evidence::default() };
