@@ -64,6 +64,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+    use crate::doors::stream::samples::parsed;
 
     fn told(fault: Fault) -> Value {
         error(&Failure::of(&fault.into_status()))
@@ -98,6 +99,7 @@ mod tests {
         let fault = Fault::new(Code::Unavailable, "SERVICE_STOPPING").saying("the service is stopping");
         let expected = "data: {\"error\":{\"code\":\"SERVICE_STOPPING\",\"message\":\"the service is stopping\",\
                         \"param\":null,\"type\":\"server_error\"}}\n\n";
-        assert_eq!(ending(&fault.into_status()), expected);
+        let told = ending(&fault.into_status());
+        assert_eq!(parsed(std::str::from_utf8(&told).expect("text")), parsed(expected));
     }
 }

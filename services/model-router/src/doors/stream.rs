@@ -176,6 +176,8 @@ fn trailers(status: &Status) -> Frame<Bytes> {
 pub(super) mod samples {
     //! Streams that both APIs are tested with.
 
+    use serde_json::Value;
+
     use super::*;
 
     pub(crate) fn text(piece: &str) -> pb::StreamGenerateResponse {
@@ -219,6 +221,18 @@ pub(super) mod samples {
             ..pb::GenerateResponse::default()
         };
         event(Event::Completed(pb::StreamCompleted { response: Some(response), continued: false }))
+    }
+
+    /// Events with their names and data, so that the order of keys does not count.
+    pub(crate) fn parsed(told: &str) -> Vec<(String, Value)> {
+        let read = |event: &str| {
+            let line =
+                |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let data = line("data: ");
+            let data = serde_json::from_str(data).unwrap_or_else(|_no_json| Value::from(data));
+            (line("event: ").to_owned(), data)
+        };
+        told.split_terminator("\n\n").map(read).collect()
     }
 
     /// Everything that is sent for a stream.

@@ -139,10 +139,11 @@ mod tests {
             ("anthropic-ratelimit-requests-reset", "2026-05-09T12:00:02Z"),
             ("anthropic-ratelimit-tokens-remaining", "48000"),
             ("anthropic-ratelimit-tokens-reset", "2026-05-09T12:00:09Z"),
+            // A prompt need not fit into what is left for answers.
             ("anthropic-ratelimit-output-tokens-remaining", "8000"),
             ("anthropic-ratelimit-output-tokens-reset", "2026-05-09T12:00:05Z"),
         ];
-        assert_eq!(quota(&anthropic), Quota { requests: left(49, 2), tokens: left(8_000, 5) });
+        assert_eq!(quota(&anthropic), Quota { requests: left(49, 2), tokens: left(48_000, 9) });
         assert_eq!(quota(&[]), Quota::default());
     }
 

@@ -139,7 +139,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::doors::stream::samples::{call, completed, started, text, thinking, told};
+    use crate::doors::stream::samples::{call, completed, parsed, started, text, thinking, told};
 
     fn blocks() -> Blocks {
         let time = "2026-05-09T12:00:00Z".parse().expect("a time");
@@ -182,7 +182,7 @@ mod tests {
              \"input_tokens\":12,\"output_tokens\":5}}\n\n".to_owned(),
             "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n".to_owned(),
         ];
-        assert_eq!(told(blocks(), &stream), expected.concat());
+        assert_eq!(parsed(&told(blocks(), &stream)), parsed(&expected.concat()));
     }
 
     #[test]

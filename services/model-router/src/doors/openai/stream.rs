@@ -102,7 +102,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::doors::stream::samples::{call, completed, started, text, thinking, told};
+    use crate::doors::stream::samples::{call, completed, parsed, started, text, thinking, told};
 
     fn chunks(usage: bool) -> Chunks {
         let time = "2026-05-09T12:00:00Z".parse().expect("a time");
@@ -141,7 +141,7 @@ mod tests {
             chunk("{}", r#""stop""#),
             DONE.to_owned(),
         ];
-        assert_eq!(told, expected.concat());
+        assert_eq!(parsed(&told), parsed(&expected.concat()));
     }
 
     #[test]
