@@ -159,3 +159,40 @@ fn earliest(excluded: &[Excluded], now: Instant) -> Option<Duration> {
         .min()
         .map(|until| until.saturating_duration_since(now))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Planned;
+
+    #[test]
+    fn only_a_model_before_the_first_choice_can_be_too_small_for_a_route() {
+        let plan = |planned: &[usize], too_small: &[usize]| Plan {
+            planned: planned
+                .iter()
+                .map(|rank| Planned {
+                    rank: *rank,
+                    index: *rank,
+                    name: String::new(),
+                    local: false,
+                    attempts_max: 1,
+                    wait: Duration::ZERO,
+                })
+                .collect(),
+            excluded: too_small
+                .iter()
+                .map(|rank| Excluded {
+                    rank: *rank,
+                    name: String::new(),
+                    reason: Reason::ContextLength,
+                    until: None,
+                    detail: String::new(),
+                })
+                .collect(),
+        };
+        assert!(!is_first_choice_too_small(&plan(&[0], &[1])));
+        assert!(is_first_choice_too_small(&plan(&[1], &[0])));
+        assert!(is_first_choice_too_small(&plan(&[], &[0])));
+        assert!(!is_first_choice_too_small(&plan(&[0, 1], &[])));
+    }
+}

@@ -325,8 +325,13 @@ impl Bench {
 
     /// Listens to the end; an error before the first message is the status of what was heard.
     pub(crate) async fn stream(&self, request: pb::GenerateRequest) -> Heard {
+        self.stream_within(request, PATIENCE * 2).await
+    }
+
+    /// The same of a caller who has so much time.
+    pub(crate) async fn stream_within(&self, request: pb::GenerateRequest, time: Duration) -> Heard {
         let mut heard = Heard::default();
-        match self.open_stream(request).await {
+        match self.open_stream_within(request, Some(time)).await {
             Err(status) => heard.status = Some(status),
             Ok(mut messages) => loop {
                 let next = tokio::time::timeout(PATIENCE, messages.message()).await.expect("goes on or ends");
@@ -347,9 +352,20 @@ impl Bench {
         &self,
         request: pb::GenerateRequest,
     ) -> Result<Streaming<pb::StreamGenerateResponse>, Status> {
+        self.open_stream_within(request, None).await
+    }
+
+    async fn open_stream_within(
+        &self,
+        request: pb::GenerateRequest,
+        time: Option<Duration>,
+    ) -> Result<Streaming<pb::StreamGenerateResponse>, Status> {
         let request_id = request.request_id.clone();
         let generate = Some(pb::GenerateRequest { request_id: String::new(), ..request });
-        let request = pb::StreamGenerateRequest { generate, request_id };
+        let mut request = Request::new(pb::StreamGenerateRequest { generate, request_id });
+        if let Some(time) = time {
+            request.set_timeout(time);
+        }
         self.client.clone().stream_generate(request).await.map(Response::into_inner)
     }
 

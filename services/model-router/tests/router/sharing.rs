@@ -149,3 +149,21 @@ async fn a_routes_own_limits_hold_in_place_of_the_models() {
     let heard = bench.stream(request()).await;
     assert_eq!(story(&heard.answer().attempts), [("primary", "TIMEOUT", 0), ("fallback", "", 200)]);
 }
+
+#[tokio::test]
+async fn a_refusal_is_never_gone_on_from_and_outlives_what_ends_the_request_after_it() {
+    let route = "fallback_on_refusal = true\nstream_recovery = \"continue\"";
+    let bench = bench(Plan { route, ..Plan::default() }).await;
+    bench.always("primary", declining()).await;
+    bench.always("fallback", Step::text("A better one.")).await;
+    let heard = bench.stream(request()).await;
+    let asked = bench.received("fallback").await[0].body.to_string();
+    assert!(!asked.contains("I decline."), "{asked}");
+    assert_eq!((heard.text.as_str(), heard.resets.len()), ("A better one.", 1));
+
+    bench.always("fallback", Step::status(400)).await;
+    let heard = bench.stream(request()).await;
+    assert_eq!((heard.answer().stop_reason(), heard.text.as_str()), (pb::StopReason::Refusal, "I decline."));
+    let answer = bench.generate(request()).await.expect("the refusal");
+    assert_eq!(answer.stop_reason(), pb::StopReason::Refusal);
+}

@@ -337,3 +337,20 @@ async fn what_is_wrong_with_a_stream_is_told_with_its_place() {
     assert!(status.message().contains("generate.route, generate.messages"), "{}", status.message());
     assert_eq!(metadata(&status, "violations_left_out"), "");
 }
+
+#[tokio::test]
+async fn a_stream_that_the_callers_time_ends_was_not_silent() {
+    let settings = "retry_base_ms = 10\ncircuit_failures = 1";
+    // Enough time for a silent model to be told from a hurried caller.
+    let model = "first_token_timeout_ms = 300\nidle_timeout_ms = 20000";
+    let bench = bench(Plan { settings, model, ..Plan::default() }).await;
+    let endless = Reply { pause_ms: 20, chunks: vec!["word ".into(); 2_000], ..Reply::default() };
+    bench.always("primary", endless.into()).await;
+    let heard = bench.stream_within(request(), std::time::Duration::from_secs(2)).await;
+    assert!(heard.text.starts_with("word "), "{heard:?}");
+    assert_eq!(heard.status.map(|status| status.code()), Some(Code::DeadlineExceeded));
+    let models = bench.client.clone().list_models(pb::ListModelsRequest::default()).await.expect("lists");
+    let models = models.into_inner().models;
+    let primary = models.iter().find(|model| model.name == "primary").expect("listed");
+    assert!(primary.usable && primary.circuits.is_empty(), "{primary:?}");
+}

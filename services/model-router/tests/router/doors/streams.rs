@@ -52,6 +52,21 @@ fn is_done(text: &str) -> bool {
 }
 
 #[tokio::test]
+async fn thinking_that_an_api_does_not_show_does_not_make_a_failure_final() {
+    let reply = Reply { thinking: Some("Let me think of one.".into()), ..pieces(&["Once ", "upon"]) };
+    let broken = StreamFault { reply, ..StreamFault::new(StreamBreak::Cut) }.after(1);
+    for (door, answered) in [(COMPLETIONS, true), (MESSAGES, false)] {
+        let bench =
+            bench(Plan { cloud_provider: "openai-compatible", model: MODEL, ..Plan::default() }).await;
+        bench.always("primary", Action::StreamFault(broken.clone()).into()).await;
+        bench.always("fallback", pieces(&["here"]).into()).await;
+        let (_status, _headers, text) = post(&bench, door, &asked()).text().await;
+        assert_eq!(is_done(&text), answered, "{door}: {text}");
+        assert_eq!(text_of(&data(&text)).contains("here"), answered, "{door}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_whole_stream_is_the_answer_piece_by_piece() {
     let bench = with(MODEL).await;
     let call = ToolCall { name: "fs.read".into(), input: json!({ "path": "a.md" }) };
