@@ -4,10 +4,18 @@ step "undelivered events"
 # How many events wait in each slot of the routers' volume, by what is on disk.
 waiting() {
   "$python" - "$(docker volume inspect -f '{{.Mountpoint}}' "$(volume model-router-data)")" <<'P'
-import pathlib, sqlite3, sys
-for store in sorted(pathlib.Path(sys.argv[1]).glob("replica-*/router.db")):
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
-        print(db.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+import pathlib, struct, sys
+# A frame has its length, a checksum, and the events of one call, here one each; `delivered` has a segment and an offset in it.
+for outbox in sorted(pathlib.Path(sys.argv[1]).glob("replica-*/outbox")):
+    mark = outbox / "delivered"
+    delivered = struct.unpack_from("<QQ", mark.read_bytes()) if mark.exists() else (0, 0)
+    events = 0
+    for segment in sorted(outbox.glob("*.events")):
+        data, at = segment.read_bytes(), 0
+        while at + 8 <= len(data) and (length := struct.unpack_from("<I", data, at)[0]):
+            events += (int(segment.stem), at) >= delivered
+            at += 8 + length
+    print(events)
 P
 }
 model_calls() { audit audit query --kind model. --limit 1000 --json | grep -c '"kind": "model\.call"'; }

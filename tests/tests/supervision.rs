@@ -21,8 +21,7 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 /// Stores with an outbox.
-const STORES: [(&str, &str); 3] =
-    [("tool-executor", "journal.sqlite"), ("approval", "approval.db"), ("model-router", "router.db")];
+const STORES: [(&str, &str); 2] = [("tool-executor", "journal.sqlite"), ("approval", "approval.db")];
 const SERVICES: [&str; 4] = ["model-router", "tool-executor", "approval", "audit"];
 /// What the executor has on its workspace.
 const TOOLS: usize = 6;
@@ -272,5 +271,7 @@ async fn a_stop_leaves_nothing_in_the_outboxes() -> anyhow::Result<()> {
         let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut store).await?;
         assert_eq!(waiting, 0, "{service} stopped before audit had everything");
     }
+    let waiting = bulkhead_outbox::waiting_in(&sandbox.data().join("model-router/outbox"))?;
+    assert_eq!(waiting, 0, "model-router stopped before audit had everything");
     Ok(())
 }

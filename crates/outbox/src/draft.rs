@@ -89,6 +89,15 @@ impl EventDraft {
         self
     }
 
+    /// One attribute anew.
+    #[must_use]
+    pub fn attribute(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(attributes) = &mut self.attributes {
+            attributes.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     /// The event as it is stored. Attributes that are too large or have no canonical form are replaced by
     /// their size and hash, so that no event can block the ones behind it.
     pub(crate) fn into_event(self) -> pb::Event {

@@ -56,7 +56,7 @@ use bulkhead_edge::settings::Loaded;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
 use bulkhead_exit::Obstacle;
 use bulkhead_idempotency::memory::Memory;
-use bulkhead_outbox::{Limit, Outbox};
+use bulkhead_outbox::{FileOutbox, Limit};
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ use ledger::Ledger;
 use record::{CALLS_MAX, Recorder};
 use reload::{Catalogs, Reload};
 use service::Service;
-use slots::Slots;
+use slots::{Slot, Slots};
 
 /// Name of the service: its table in the configuration, its binary, its `service.name` in traces.
 pub const NAME: &str = "model-router";
@@ -75,8 +75,10 @@ pub const NAME: &str = "model-router";
 /// The gRPC services it serves, for health.
 const SERVICES: &[&str] = &["bulkhead.router.v1.ModelRouterService", "bulkhead.router.v1.SessionService"];
 
-/// The store of the outbox, under the service's folder.
+/// What was spent, under the service's folder.
 const STORE_FILE: &str = "router.db";
+/// The events of calls, beside it.
+const OUTBOX_FOLDER: &str = "outbox";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -94,7 +96,7 @@ pub async fn serve(
     let Loaded { config, knobs, file } = loaded;
     let edge = Edge::bind(config.edge.clone()).await?;
     let slots = Slots::new(config.data.clone(), config.data_slots);
-    let store = slots.claim().await.map_err(Obstacle::from)?;
+    let Slot { store, left } = slots.claim().await.map_err(Obstacle::from)?;
     let ledger = Ledger::new(config.budgets.clone(), store.clone());
     let now = Instant::now();
     let catalogs = Catalogs::new(Catalog::new(&config, ledger, now)?, now);
@@ -105,14 +107,23 @@ pub async fn serve(
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
     tasks.spawn("left-events", slots.deliver_left(audit.clone(), tasks.stopping()));
-    let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
-    let recorder =
-        Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
+    let outbox = FileOutbox::start(left, limit, audit, readiness.clone(), &tasks);
+    outbox.adopt(&store).await?;
+    let recorder = Recorder::start(
+        store.clone(),
+        outbox.clone(),
+        config.outbox_events_max,
+        readiness.clone(),
+        tasks.clone(),
+    );
     let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     let edge = edge.with_apis(doors::apis(&service));
     edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;
+    if let Err(error) = outbox.sync().await {
+        tracing::error!(%error, "what is left in the outbox is not known to be on disk");
+    }
     store.close().await;
     Ok(())
 }

@@ -6,11 +6,12 @@
 
 mod upkeep;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_edge::{Readiness, Tasks};
-use bulkhead_outbox::{EnqueueError, EventDraft, Outbox};
+use bulkhead_outbox::{AppendError, EventDraft, FileOutbox};
 use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -39,13 +40,13 @@ pub(crate) enum RecordError {
     /// The store failed a moment ago, and has not been seen to work since.
     #[error("the store is known not to work")]
     Troubled,
-    /// The outbox could not be read or written.
+    /// The outbox could not be written.
     #[error("the outbox failed")]
-    Enqueue(#[source] EnqueueError),
-    /// The store could not be written.
+    Outbox(#[from] io::Error),
+    /// What was spent could not be written.
     #[error("the store failed")]
     Write(#[from] WriteError),
-    /// The outbox could not be asked.
+    /// What was spent could not be read.
     #[error("the store could not be read")]
     Read(#[from] sqlx::Error),
     /// The task that writes ended early.
@@ -53,11 +54,11 @@ pub(crate) enum RecordError {
     Lost(#[source] oneshot::error::RecvError),
 }
 
-impl From<EnqueueError> for RecordError {
-    fn from(error: EnqueueError) -> Self {
+impl From<AppendError> for RecordError {
+    fn from(error: AppendError) -> Self {
         match error {
-            EnqueueError::Full { waiting } => Self::Full { waiting },
-            error @ EnqueueError::Store(_) => Self::Enqueue(error),
+            AppendError::Full { waiting } => Self::Full { waiting },
+            AppendError::File(error) => Self::Outbox(error),
         }
     }
 }
@@ -66,7 +67,7 @@ impl From<EnqueueError> for RecordError {
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
     store: Store,
-    outbox: Outbox,
+    outbox: FileOutbox,
     tasks: Tasks,
     waiting_max: i64,
     conditions: Conditions,
@@ -99,25 +100,30 @@ impl Recorder {
     /// true about both.
     pub(crate) fn start(
         store: Store,
-        outbox: Outbox,
+        outbox: FileOutbox,
         waiting_max: i64,
         readiness: Readiness,
         tasks: Tasks,
     ) -> Self {
         let conditions = Conditions::new(readiness);
-        tasks.spawn("upkeep", upkeep::run(store.clone(), conditions.clone(), tasks.stopping()));
+        let upkeep = upkeep::run(store.clone(), outbox.clone(), conditions.clone(), tasks.stopping());
+        tasks.spawn("upkeep", upkeep);
+        tasks.spawn(
+            "events-on-disk",
+            upkeep::keep_on_disk(outbox.clone(), conditions.clone(), tasks.stopping()),
+        );
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
         Self { store, outbox, tasks, waiting_max, conditions, calls }
     }
 
     /// Reserves room for a call's event.
-    pub(crate) async fn open(
+    pub(crate) fn open(
         &self,
         draft: EventDraft,
         facts: Facts,
         meter: Meter,
     ) -> Result<CallRecord, RecordError> {
-        let permit = self.reserve().await.inspect_err(|error| self.conditions.failed(error))?;
+        let permit = self.reserve().inspect_err(|error| self.conditions.failed(error))?;
         self.conditions.has_room();
         Ok(CallRecord {
             open: Some(Open { draft, facts, permit, began: Instant::now() }),
@@ -130,77 +136,90 @@ impl Recorder {
 
     /// What a store that cannot be written would only find out after the model was called is known here, once one
     /// call or proof has found it: no model is called for an answer that could not be given.
-    async fn reserve(&self) -> Result<OwnedSemaphorePermit, RecordError> {
+    fn reserve(&self) -> Result<OwnedSemaphorePermit, RecordError> {
         if self.conditions.is_troubled() {
             return Err(RecordError::Troubled);
         }
         let permit =
             Arc::clone(&self.calls).try_acquire_owned().map_err(|_closed_or_none| RecordError::Busy)?;
-        let waiting = waiting(&self.store).await?;
+        let waiting = self.outbox.waiting();
         if waiting >= self.waiting_max {
             return Err(RecordError::Full { waiting });
         }
+        self.outbox.make_room()?;
         Ok(permit)
     }
 
-    /// Writes in a task of its own, so that it is finished whoever stops waiting for it.
-    fn write(
+    /// Writes what a call leaves. With something spent that is done in a task of its own, so that it is finished whoever
+    /// stops waiting for it.
+    fn write(&self, draft: EventDraft, permit: OwnedSemaphorePermit, closing: Closing) -> Written {
+        if closing.savings.entries().is_empty() {
+            let result = self.append(draft, closing.events);
+            drop(permit);
+            return Written::Now(result);
+        }
+        let (reply, written) = oneshot::channel();
+        let recorder = self.clone();
+        self.tasks.spawn("model-call-event", async move {
+            let result = recorder.save(draft, closing).await;
+            drop(permit);
+            // Whoever went away has nobody to tell it to; it is in the log.
+            drop(reply.send(result));
+        });
+        Written::Soon(written)
+    }
+
+    /// What was spent first, then the event and what has to be told of budgets. A call that was made has its event even
+    /// where the former fails, and says that its answer was held back.
+    async fn save(&self, draft: EventDraft, closing: Closing) -> Result<(), RecordError> {
+        let Closing { savings, events } = closing;
+        let entries = savings.entries().to_vec();
+        let write = self.store.writer().write(move |connection| {
+            Box::pin(async move { ledger::write(connection, &entries).await.map_err(WriteError::NotWritten) })
+        });
+        match write.await {
+            Ok(()) => {
+                savings.saved();
+                self.append(draft, events)
+            }
+            Err(error) => {
+                let error = self.told(RecordError::Write(error));
+                self.append(draft.outcome("failed").attribute("error", "ANSWER_WITHHELD"), [])?;
+                Err(error)
+            }
+        }
+    }
+
+    fn append(
         &self,
         draft: EventDraft,
-        permit: OwnedSemaphorePermit,
-        closing: Closing,
-    ) -> oneshot::Receiver<Result<i64, RecordError>> {
-        let (reply, written) = oneshot::channel();
-        let (store, outbox) = (self.store.clone(), self.outbox.clone());
-        let conditions = self.conditions.clone();
-        self.tasks.spawn("model-call-event", async move {
-            let result = store_all(&store, &outbox, draft, closing).await;
-            drop(permit);
-            match &result {
-                Ok(_) => conditions.written(),
-                Err(error) => conditions.failed(error),
-            }
-            if let Err(Err(error)) = reply.send(result) {
-                tracing::error!(error = bulkhead_edge::fault::chain(&error, ": "), "an event was not stored");
-            }
-        });
-        written
+        events: impl IntoIterator<Item = EventDraft>,
+    ) -> Result<(), RecordError> {
+        let appended = self.outbox.append(std::iter::once(draft).chain(events));
+        appended.map_err(|error| self.told(error.into()))
+    }
+
+    /// Says it in the log and to whoever asks for readiness.
+    fn told(&self, error: RecordError) -> RecordError {
+        tracing::error!(error = bulkhead_edge::fault::chain(&error, ": "), "a model call was not recorded");
+        self.conditions.failed(&error);
+        error
     }
 }
 
-/// What a call spent, its event, and what has to be told of budgets: all of it or nothing.
-async fn store_all(
-    store: &Store,
-    outbox: &Outbox,
-    draft: EventDraft,
-    closing: Closing,
-) -> Result<i64, RecordError> {
-    let Closing { savings, events } = closing;
-    if savings.entries().is_empty() && events.is_empty() {
-        return outbox.append(draft).await;
-    }
-    let (entries, queue) = (savings.entries().to_vec(), outbox.clone());
-    let write = store.writer().write(move |connection| {
-        Box::pin(async move {
-            ledger::write(connection, &entries).await.map_err(WriteError::NotWritten)?;
-            let place = queue.enqueue(connection, draft).await?;
-            for event in events {
-                queue.enqueue(connection, event).await?;
-            }
-            Ok::<_, RecordError>(place)
-        })
-    });
-    let place = write.await?;
-    savings.saved();
-    outbox.wake();
-    Ok(place)
+/// What becomes of a record that was given to be written.
+enum Written {
+    Now(Result<(), RecordError>),
+    Soon(oneshot::Receiver<Result<(), RecordError>>),
 }
 
-/// How many events wait for the audit service. Rows leave only from the front, so the ends of the range tell
-/// the count without a scan.
-async fn waiting(store: &Store) -> Result<i64, sqlx::Error> {
-    let count = "SELECT COALESCE(MAX(seq) - MIN(seq) + 1, 0) FROM outbox";
-    sqlx::query_scalar(count).fetch_one(store.readers()).await
+impl Written {
+    async fn result(self) -> Result<(), RecordError> {
+        match self {
+            Self::Now(result) => result,
+            Self::Soon(written) => written.await.map_err(RecordError::Lost)?,
+        }
+    }
 }
 
 /// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller
@@ -264,7 +283,7 @@ impl CallRecord {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
         let closing = self.meter.close(bulkhead_edge::now());
         let (draft, permit) = self.complete(open, ending);
-        self.recorder.write(draft, permit, closing).await.map_err(RecordError::Lost)??;
+        self.recorder.write(draft, permit, closing).result().await?;
         Ok(std::mem::take(&mut self.attempts))
     }
 
@@ -298,6 +317,7 @@ impl Drop for CallRecord {
             let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
             let (draft, permit) = self.complete(open, &ending);
+            // A failure is in the log; nobody else is there to hear of it.
             drop(self.recorder.write(draft, permit, closing));
         }
     }

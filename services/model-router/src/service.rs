@@ -183,7 +183,7 @@ impl Service {
             local_only: clearance::decide(&command.sensitivity).local_only,
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
         };
-        Ok(self.recorder.open(draft, facts, meter).await?)
+        Ok(self.recorder.open(draft, facts, meter)?)
     }
 
     /// The plan and nothing else: no model is called and nothing is written.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bulkhead_edge::fault::chain;
 use bulkhead_edge::peer::Peer;
 use bulkhead_exit::{Exit, Obstacle};
-use bulkhead_outbox::{DeliveryError, deliver_left};
+use bulkhead_outbox::{DeliveryError, Left, deliver_left};
 use bulkhead_sqlite::{OpenError, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::{MIGRATIONS, STORE_FILE};
+use crate::{MIGRATIONS, OUTBOX_FOLDER, STORE_FILE};
 
 /// Between two looks for what others have left: soon enough for a record, and rare beside the cost of opening a store.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -28,6 +28,17 @@ pub(crate) enum SlotError {
     /// The store of a slot does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Its outbox does not.
+    #[error(transparent)]
+    Outbox(#[from] bulkhead_outbox::OpenError),
+}
+
+/// What a router has for itself. The store's lock is that of both.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) store: Store,
+    /// What was in the outbox before.
+    pub(crate) left: Left,
 }
 
 /// The slots of a folder.
@@ -47,15 +58,15 @@ impl Slots {
     ///
     /// # Errors
     /// [`SlotError`]
-    pub(crate) async fn claim(&self) -> Result<Store, SlotError> {
+    pub(crate) async fn claim(&self) -> Result<Slot, SlotError> {
         // A folder for one router tells itself who has it.
         if self.count == 1 {
-            return Ok(open(&self.folder).await?);
+            return open(&self.folder).await;
         }
         for folder in self.folders() {
             match open(&folder).await {
-                Err(OpenError::InUse { .. }) => {}
-                opened => return Ok(opened?),
+                Err(SlotError::Open(OpenError::InUse { .. })) => {}
+                opened => return opened,
             }
         }
         Err(SlotError::Taken { folder: self.folder.clone(), count: self.count })
@@ -83,15 +94,17 @@ impl Slots {
     }
 }
 
-async fn open(folder: &Path) -> Result<Store, OpenError> {
-    Store::open(&folder.join(STORE_FILE), &MIGRATIONS).await
+async fn open(folder: &Path) -> Result<Slot, SlotError> {
+    let store = Store::open(&folder.join(STORE_FILE), &MIGRATIONS).await?;
+    let left = Left::open(&folder.join(OUTBOX_FOLDER)).await?;
+    Ok(Slot { store, left })
 }
 
 /// Why what is left in a slot stays there.
 #[derive(Debug, thiserror::Error)]
 enum LeftError {
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] SlotError),
     #[error(transparent)]
     Deliver(#[from] DeliveryError),
 }
@@ -99,7 +112,7 @@ enum LeftError {
 /// Delivers what a slot holds that nobody has; says what came of it.
 async fn look(folder: &Path, audit: &Peer) {
     match deliver(folder, audit).await {
-        Ok(0) | Err(LeftError::Open(OpenError::InUse { .. })) => {}
+        Ok(0) | Err(LeftError::Open(SlotError::Open(OpenError::InUse { .. }))) => {}
         Ok(events) => {
             tracing::info!(events, folder = %folder.display(), "delivered what another router left")
         }
@@ -115,10 +128,15 @@ async fn deliver(folder: &Path, audit: &Peer) -> Result<usize, LeftError> {
     if !folder.join(STORE_FILE).exists() {
         return Ok(0);
     }
-    let store = open(folder).await?;
-    let delivered = deliver_left(&store, audit.clone()).await;
+    let Slot { store, left } = open(folder).await?;
+    let delivered = deliver_both(&store, &left, audit).await;
     store.close().await;
     Ok(delivered?)
+}
+
+/// What an earlier version kept in the store, and what is in the outbox.
+async fn deliver_both(store: &Store, left: &Left, audit: &Peer) -> Result<usize, DeliveryError> {
+    Ok(deliver_left(store, audit.clone()).await? + left.deliver(audit.clone()).await?)
 }
 
 impl From<SlotError> for Obstacle {
@@ -126,6 +144,7 @@ impl From<SlotError> for Obstacle {
         match error {
             SlotError::Taken { .. } => Self::new(Exit::Taken, error),
             SlotError::Open(error) => error.into(),
+            SlotError::Outbox(error) => Self::new(Exit::Unusable, error),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bulkhead_audit::verify::{Finding, VerifyOptions, verify};
+use bulkhead_outbox::waiting_in;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -15,11 +16,10 @@ use crate::serve::Service;
 use crate::up::Layout;
 
 /// Stores that have an outbox, below the service's folder.
-const STORES: [(Service, &str); 3] = [
-    (Service::ToolExecutor, "journal.sqlite"),
-    (Service::Approval, "approval.db"),
-    (Service::ModelRouter, "router.db"),
-];
+const STORES: [(Service, &str); 2] =
+    [(Service::ToolExecutor, "journal.sqlite"), (Service::Approval, "approval.db")];
+/// The router's outbox, which is a folder of files.
+const ROUTER_OUTBOX: &str = "outbox";
 
 /// An execution as the journal has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub(super) async fn read(layout: &Layout) -> anyhow::Result<Records> {
             records.journal = journal(&mut store).await?;
         }
     }
+    records.undelivered.insert(Service::ModelRouter.name(), router_waiting(layout)?);
     read_log(&layout.data(Service::Audit).join("logs"), &mut records)?;
     let fragile = layout.root().join(FRAGILE).join(FRAGILE_FILE);
     records.fragile =
@@ -108,7 +109,7 @@ pub(super) const OPEN: [&str; 4] = ["PLANNED", "AWAITING_APPROVAL", "RUNNING", "
 
 /// How many executions are open and events wait in outboxes now, while the services run.
 pub(super) async fn unfinished(layout: &Layout) -> anyhow::Result<i64> {
-    let mut all = 0;
+    let mut all = router_waiting(layout)?;
     for (service, file) in STORES {
         let mut store = open(&layout.data(service).join(file)).await?;
         let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut store).await?;
@@ -120,6 +121,11 @@ pub(super) async fn unfinished(layout: &Layout) -> anyhow::Result<i64> {
         }
     }
     Ok(all)
+}
+
+fn router_waiting(layout: &Layout) -> anyhow::Result<i64> {
+    let folder = layout.data(Service::ModelRouter).join(ROUTER_OUTBOX);
+    waiting_in(&folder).with_context(|| format!("cannot read {}", folder.display()))
 }
 
 async fn open(file: &Path) -> anyhow::Result<SqliteConnection> {

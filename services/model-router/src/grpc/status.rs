@@ -203,7 +203,7 @@ fn record(error: RecordError) -> Fault {
             .saying("too many model calls are open; try again shortly")
             .retry_after(STORE_RETRY_DELAY),
         RecordError::Troubled
-        | RecordError::Enqueue(_)
+        | RecordError::Outbox(_)
         | RecordError::Write(_)
         | RecordError::Read(_)
         | RecordError::Lost(_) => Fault::new(Code::Unavailable, "STORE_UNAVAILABLE")

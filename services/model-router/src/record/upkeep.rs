@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_edge::Readiness;
 use bulkhead_edge::fault::chain;
+use bulkhead_outbox::FileOutbox;
 use bulkhead_sqlite::{Store, WriteError};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ impl Conditions {
     pub(super) fn failed(&self, error: &RecordError) {
         match error {
             RecordError::Full { .. } => self.readiness.unmet(OUTBOX, FULL),
-            RecordError::Enqueue(_) | RecordError::Write(_) | RecordError::Read(_) => {
+            RecordError::Outbox(_) | RecordError::Write(_) | RecordError::Read(_) => {
                 self.readiness.unmet(STORE, "the store cannot be read or written; the log says why");
             }
             // A crowd passes by itself, trouble is known, and a task that panicked stops the service anyway.
@@ -66,7 +67,12 @@ impl Conditions {
 }
 
 /// Proves now and then that the store works, until the service stops.
-pub(super) async fn run(store: Store, conditions: Conditions, stopping: CancellationToken) {
+pub(super) async fn run(
+    store: Store,
+    outbox: FileOutbox,
+    conditions: Conditions,
+    stopping: CancellationToken,
+) {
     let mut proved = Instant::now();
     loop {
         tokio::select! {
@@ -77,7 +83,7 @@ pub(super) async fn run(store: Store, conditions: Conditions, stopping: Cancella
             continue;
         }
         proved = Instant::now();
-        match prove(&store).await {
+        match prove(&store, &outbox).await {
             Ok(()) => conditions.written(),
             Err(error) => {
                 tracing::error!(error = chain(&error, ": "), "the store does not work");
@@ -87,9 +93,19 @@ pub(super) async fn run(store: Store, conditions: Conditions, stopping: Cancella
     }
 }
 
-/// Does what a call does with the store: counts what waits, and writes.
-async fn prove(store: &Store) -> Result<(), RecordError> {
-    super::waiting(store).await?;
+/// Brings what was appended to the disk, until the service stops. What fails is trouble with the store.
+pub(super) async fn keep_on_disk(outbox: FileOutbox, conditions: Conditions, stopping: CancellationToken) {
+    let failed = |error| {
+        let error = RecordError::Outbox(error);
+        tracing::error!(error = chain(&error, ": "), "events are not known to be on disk");
+        conditions.failed(&error);
+    };
+    stopping.run_until_cancelled(outbox.keep_on_disk(failed)).await;
+}
+
+/// Does what calls do with files: appends an event, and writes what was spent.
+async fn prove(store: &Store, outbox: &FileOutbox) -> Result<(), RecordError> {
+    outbox.prove().await?;
     let now = bulkhead_edge::now().as_millisecond();
     let beat =
         "INSERT INTO heartbeat (one, time_ms) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET time_ms = ?1";

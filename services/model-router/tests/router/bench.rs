@@ -412,14 +412,23 @@ impl Bench {
 
     /// Waits until it answers 200.
     pub(crate) async fn ready(&self) {
-        let ready = async {
+        self.readyz_that(|answer| answer.starts_with("HTTP/1.1 200")).await;
+    }
+
+    /// Waits until it answers 503, for this condition.
+    pub(crate) async fn unready(&self, condition: &str) {
+        self.readyz_that(|answer| answer.starts_with("HTTP/1.1 503") && answer.contains(condition)).await;
+    }
+
+    async fn readyz_that(&self, holds: impl Fn(&str) -> bool) {
+        let looking = async {
             // Between two looks the machine is left to the others.
             let mut looks = tokio::time::interval(Duration::from_millis(50));
-            while !self.readyz().await.starts_with("HTTP/1.1 200") {
+            while !holds(&self.readyz().await) {
                 looks.tick().await;
             }
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("it becomes ready");
+        tokio::time::timeout(PATIENCE, looking).await.expect("the readiness changes");
     }
 
     /// What the simulator was sent for a model.

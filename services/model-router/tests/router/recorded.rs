@@ -1,5 +1,6 @@
 //! What is written down, and what must not be.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use bulkhead_proto::router::v1 as pb;
@@ -66,9 +67,13 @@ async fn neither_prompts_nor_keys_come_out_again() {
         assert!(!text.contains(KEY), "the key: {text}");
         assert!(!text.contains("meeting in March"), "the prompt: {text}");
     }
-    let stored = std::fs::read_dir(bench.folder.path().join("data")).expect("a folder");
-    for file in stored {
-        let bytes = std::fs::read(file.expect("a file").path()).expect("readable");
+    let data = bench.folder.path().join("data");
+    let stored =
+        [data.clone(), data.join("outbox")].map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    for file in
+        stored.into_iter().flatten().map(|file| file.expect("a file").path()).filter(|path| path.is_file())
+    {
+        let bytes = std::fs::read(file).expect("readable");
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(KEY) && !text.contains("meeting in March"));
     }
@@ -177,35 +182,68 @@ async fn a_full_outbox_is_not_ready_until_there_is_room() {
     bench.generate(request()).await.expect("there is room again");
 }
 
+/// How a test takes a store away, and gives it back.
+enum Harm {
+    /// Somebody else writes the store, without an end.
+    Locked,
+    /// A file stands where the outbox's folder was.
+    Moved,
+}
+
+impl Harm {
+    async fn done(&self, folder: &Path, intruder: &mut SqliteConnection) {
+        match self {
+            Self::Locked => drop(intruder.execute("BEGIN IMMEDIATE").await.expect("locked")),
+            Self::Moved => {
+                std::fs::rename(folder.join("outbox"), folder.join("elsewhere")).expect("renamed");
+                std::fs::write(folder.join("outbox"), "").expect("written");
+            }
+        }
+    }
+
+    async fn undone(&self, folder: &Path, intruder: &mut SqliteConnection) {
+        match self {
+            Self::Locked => drop(intruder.execute("ROLLBACK").await.expect("let go")),
+            Self::Moved => {
+                std::fs::remove_file(folder.join("outbox")).expect("removed");
+                std::fs::rename(folder.join("elsewhere"), folder.join("outbox")).expect("renamed");
+            }
+        }
+    }
+}
+
+const PAID: &str = "input_price_usd_micros = 1000000\noutput_price_usd_micros = 1000000";
+const BUDGET: &str = "retry_base_ms = 10\n[[model-router.budget]]\nname = \"all\"\nscope = \"tenant\"\nperiod = \"day\"\nstop_usd_micros = 900000000";
+
 #[tokio::test]
 async fn a_store_that_is_gone_or_locked_is_not_ready_until_it_is_back() {
-    let bench = bench(Plan::default()).await;
-    let path = bench.folder.path().join("data/router.db");
-    let options = SqliteConnectOptions::new().filename(path);
+    let bench = bench(Plan { settings: BUDGET, model: PAID, ..Plan::default() }).await;
+    let folder = bench.folder.path().join("data");
+    let options = SqliteConnectOptions::new().filename(folder.join("router.db"));
     let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
-    // What cannot be read is found before a model is called, what cannot be written only after.
-    for (harm, told, calls, cure) in [
-        (
-            "ALTER TABLE outbox RENAME TO elsewhere",
-            "STORE_UNAVAILABLE",
-            0,
-            "ALTER TABLE elsewhere RENAME TO outbox",
-        ),
-        ("BEGIN IMMEDIATE", "ANSWER_WITHHELD", 1, "ROLLBACK"),
-    ] {
+    bench.generate(request()).await.expect("answers");
+    // What was spent cannot be written once the model has answered; what is found of the outbox is found before.
+    for (harm, told, calls) in [(Harm::Locked, "ANSWER_WITHHELD", 1), (Harm::Moved, "STORE_UNAVAILABLE", 0)] {
         let before = bench.counts().await[0];
         assert!(bench.readyz().await.starts_with("HTTP/1.1 200"));
-        intruder.execute(harm).await.expect("harmed");
-        let error = bench.generate(request()).await.expect_err("cannot be recorded");
+        harm.done(&folder, &mut intruder).await;
+        if calls == 0 {
+            bench.unready("store").await;
+        }
+        let asked = request();
+        let error = bench.generate(asked.clone()).await.expect_err("cannot be recorded");
         assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, told));
         assert_eq!(bench.counts().await[0] - before, calls, "{told}");
         // Once the trouble is known, no model is called for an answer that could not be given.
         let error = bench.generate(request()).await.expect_err("cannot be recorded");
         assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
         assert_eq!(bench.counts().await[0] - before, calls, "{told}");
-        let told = bench.readyz().await;
-        assert!(told.starts_with("HTTP/1.1 503") && told.contains("store"), "{harm}: {told}");
-        intruder.execute(cure).await.expect("cured");
+        bench.unready("store").await;
+        if calls == 1 {
+            let event = bench.event(&asked.request_id).await;
+            assert_eq!((event.outcome.as_str(), &attributes(&event)["error"]), ("failed", &told.into()));
+        }
+        harm.undone(&folder, &mut intruder).await;
         bench.ready().await;
         bench.generate(request()).await.expect("answers again");
     }

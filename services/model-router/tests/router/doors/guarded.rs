@@ -187,8 +187,12 @@ async fn who_fails_too_often_is_told_to_wait() {
     let bench = bench(Plan::default()).await;
     let asked = async {
         loop {
-            let told = raw(&bench, MESSAGES, "{}".to_owned()).with("x-api-key", "a guess").told().await;
-            if told.status != 401 {
+            // Many at a time: on a busy machine one after the other are not too often.
+            let guesses = (0..32).map(|_| async {
+                raw(&bench, MESSAGES, "{}".to_owned()).with("x-api-key", "a guess").told().await
+            });
+            let told = futures::future::join_all(guesses).await;
+            if let Some(told) = told.into_iter().find(|told| told.status != 401) {
                 return told;
             }
         }

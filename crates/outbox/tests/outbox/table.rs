@@ -1,68 +1,26 @@
-//! Delivery against an audit service that goes away, loses answers and comes back.
-#![expect(clippy::expect_used, reason = "a broken fixture ends the test")]
+//! The outbox that is a table.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bulkhead_edge::peer::{Credentials, dial_with};
-use bulkhead_edge::{Principal, PrincipalKind, Readiness, Tasks};
-use bulkhead_outbox::{DeliveryError, EnqueueError, EventDraft, Limit, Outbox, deliver_left};
-use bulkhead_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
-use bulkhead_proto::audit::v1::{AppendEventsRequest, AppendEventsResponse};
+use bulkhead_edge::{Readiness, Tasks};
+use bulkhead_outbox::{DeliveryError, EnqueueError, Limit, Outbox, deliver_left};
 use bulkhead_sqlite::{Store, WriteError};
-use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("tests/migrations");
+use crate::fixture::{Audit, SOON, draft};
+
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("tests/outbox/migrations");
 
 #[derive(Debug, thiserror::Error)]
-enum AppendError {
+enum StoreError {
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
     #[error(transparent)]
     Write(#[from] WriteError),
-}
-
-/// An audit service that writes down the kinds it gets, and may lose its first answers.
-#[derive(Clone, Default)]
-struct Audit {
-    seen: Arc<Mutex<Vec<(String, String)>>>,
-    answers_to_lose: Arc<Mutex<u32>>,
-}
-
-#[tonic::async_trait]
-impl AuditService for Audit {
-    async fn append_events(
-        &self,
-        request: Request<AppendEventsRequest>,
-    ) -> Result<Response<AppendEventsResponse>, Status> {
-        let events = request.into_inner().events;
-        let seen = events.into_iter().map(|event| (event.kind, event.event_id));
-        self.seen.lock().expect("lock").extend(seen);
-        let mut lose = self.answers_to_lose.lock().expect("lock");
-        if *lose > 0 {
-            *lose -= 1;
-            return Err(Status::unavailable("the answer is lost"));
-        }
-        Ok(Response::new(AppendEventsResponse::default()))
-    }
-}
-
-impl Audit {
-    fn kinds(&self) -> Vec<String> {
-        self.seen.lock().expect("lock").iter().map(|(kind, _)| kind.clone()).collect()
-    }
-
-    async fn serve(&self, listener: TcpListener) {
-        let server = tonic::transport::Server::builder().add_service(AuditServiceServer::new(self.clone()));
-        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    }
 }
 
 async fn outbox(folder: &Path, audit: SocketAddr, limit: i64, tasks: &Tasks) -> Outbox {
@@ -71,17 +29,9 @@ async fn outbox(folder: &Path, audit: SocketAddr, limit: i64, tasks: &Tasks) -> 
     Outbox::start(store, Limit(limit), peer, Readiness::new(), tasks)
 }
 
-fn draft(kind: &str) -> EventDraft {
-    let ada =
-        Principal { tenant: "default".into(), kind: PrincipalKind::Person, name: "ada".into(), owner: None };
-    EventDraft::new(kind, Timestamp::UNIX_EPOCH, &ada)
-}
-
-async fn append(outbox: &Outbox, kind: &str) -> Result<i64, AppendError> {
+async fn append(outbox: &Outbox, kind: &str) -> Result<i64, StoreError> {
     outbox.append(draft(kind)).await
 }
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn events_arrive_in_order_and_again_when_an_answer_was_lost() {
@@ -121,7 +71,7 @@ async fn a_full_outbox_refuses_and_drops_nothing() {
         last = append(&outbox, &format!("test.event_{at}")).await.expect("stored");
     }
     let refused = append(&outbox, "test.event_3").await;
-    assert!(matches!(refused, Err(AppendError::Enqueue(EnqueueError::Full { waiting: 3 }))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Enqueue(EnqueueError::Full { waiting: 3 }))), "{refused:?}");
     assert!(outbox.acknowledged(last, Duration::from_millis(50)).await.is_err());
 
     let audit = Audit::default();
@@ -162,7 +112,7 @@ async fn a_store_that_is_gone_is_told_to_whoever_asks_for_readiness() {
     let gone = store.writer().write(|connection| {
         Box::pin(async move {
             sqlx::query("DROP TABLE outbox").execute(connection).await.map_err(EnqueueError::Store)?;
-            Ok::<_, AppendError>(())
+            Ok::<_, StoreError>(())
         })
     });
     gone.await.expect("dropped");
