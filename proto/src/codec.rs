@@ -41,6 +41,11 @@ where
     }
 }
 
+/// First room for a message that is sent: most are smaller, and tonic's 8 KiB for each costs more than to grow.
+const BUFFER_BYTES: usize = 1 << 10;
+/// Of a stream, what is encoded before the rest waits; tonic's own bound.
+const YIELD_BYTES: usize = 32 << 10;
+
 /// The encoding half of [`StrictCodec`].
 #[derive(Debug, Clone)]
 pub struct StrictEncoder<T>(PhantomData<T>);
@@ -54,7 +59,7 @@ impl<T: Message> Encoder for StrictEncoder<T> {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
     }
 }
 

@@ -5,6 +5,7 @@
 //! before anything is hashed. What is hashed is what is used: a caller takes the parsed value, never the text
 //! (`1.0` and `1` are one value, and so are fractions that no double tells apart).
 
+mod plain;
 mod strict;
 
 use serde::Serialize;
@@ -38,7 +39,26 @@ pub enum CanonicalError {
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, CanonicalError> {
     let plain = serde_json::to_string(value).map_err(CanonicalError::NoCanonicalForm)?;
     let strict: Value = parse(&plain)?;
-    serde_jcs::to_string(&strict).map_err(CanonicalError::NoCanonicalForm)
+    match plain::to_string(&strict) {
+        Some(text) => Ok(text),
+        None => serde_jcs::to_string(&strict).map_err(CanonicalError::NoCanonicalForm),
+    }
+}
+
+/// The same of a value that is no text yet, whose keys cannot repeat.
+///
+/// # Errors
+/// As of [`to_string`].
+pub fn of_value(value: &Value) -> Result<String, CanonicalError> {
+    plain::to_string(value).map_or_else(|| to_string(value), Ok)
+}
+
+/// The same of a type that holds JSON as [`Value`]s alone, never as text, and so cannot have a key twice.
+///
+/// # Errors
+/// As of [`to_string`].
+pub fn of<T: Serialize>(value: &T) -> Result<String, CanonicalError> {
+    of_value(&serde_json::to_value(value).map_err(CanonicalError::NoCanonicalForm)?)
 }
 
 /// Parses text that must already be in RFC 8785 form.

@@ -103,20 +103,24 @@ impl EventDraft {
     pub(crate) fn into_event(self) -> pb::Event {
         let redacted = redact_value(self.attributes);
         // The log nests them one level deeper, so what would only just fit here is judged as it will stand.
-        let nested = json!({ "attributes": &redacted });
-        let text = match canonical::to_string(&nested).and_then(|_line| canonical::to_string(&redacted)) {
-            Ok(text) if text.len() <= ATTRIBUTES_BYTES_MAX => text,
-            Ok(text) => summary(&text),
+        let nested = Value::Array(vec![redacted]);
+        let text = match canonical::of_value(&nested) {
+            Ok(line) => match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                Some(text) if text.len() <= ATTRIBUTES_BYTES_MAX => text.to_owned(),
+                Some(_) | None => summary(&line),
+            },
             Err(error) => {
                 tracing::error!(%error, kind = self.event.kind, "attributes without a canonical form");
-                summary(&redacted.to_string())
+                summary(&nested.to_string())
             }
         };
         pb::Event { attributes_json: text, ..self.event }
     }
 }
 
-fn summary(text: &str) -> String {
+/// Of attributes within brackets.
+fn summary(nested: &str) -> String {
+    let text = nested.strip_prefix('[').and_then(|nested| nested.strip_suffix(']')).unwrap_or(nested);
     let sha256 = canonical::sha256_hex(text);
     json!({ "omitted_bytes": text.len(), "omitted_sha256": sha256 }).to_string()
 }

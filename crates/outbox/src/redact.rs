@@ -22,12 +22,18 @@ static CREDENTIALS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&shapes.join("|")).ok()
 });
 
+/// No shape has fewer bytes: a name such as `token`, a sign, and six more. Most of what events say is shorter.
+const CREDENTIAL_BYTES_MIN: usize = 12;
+
 /// What stands in place of a credential.
 const REDACTED: &str = "[redacted]";
 
 /// The text with every credential-shaped part replaced.
 #[must_use]
 pub fn redact_text(text: &str) -> String {
+    if !may_hold_one(text) {
+        return text.to_owned();
+    }
     let Some(credentials) = CREDENTIALS.as_ref() else { return REDACTED.to_owned() };
     let keep_name = |found: &Captures<'_>| match found.name("name") {
         Some(name) => format!("{}{REDACTED}", name.as_str()),
@@ -36,17 +42,28 @@ pub fn redact_text(text: &str) -> String {
     credentials.replace_all(text, keep_name).into_owned()
 }
 
+/// Whether a text may hold what looks like a credential, by one look at it: each shape but that of GitHub's tokens has a
+/// sign, a space or a capital letter in it, which the words that events are made of do not have.
+fn may_hold_one(text: &str) -> bool {
+    let is_word =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'.';
+    text.len() >= CREDENTIAL_BYTES_MIN && (!text.bytes().all(is_word) || text.contains("gh"))
+}
+
 /// The value with every string in it redacted, keys included.
 #[must_use]
 pub fn redact_value(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(redact_text(&text)),
+        Value::String(text) if may_hold_one(&text) => Value::String(redact_text(&text)),
         Value::Array(items) => Value::Array(items.into_iter().map(redact_value).collect()),
-        Value::Object(entries) => Value::Object(
-            entries.into_iter().map(|(key, value)| (redact_text(&key), redact_value(value))).collect(),
-        ),
+        Value::Object(entries) => Value::Object(entries.into_iter().map(redact_entry).collect()),
         other => other,
     }
+}
+
+fn redact_entry((key, value): (String, Value)) -> (String, Value) {
+    let key = if may_hold_one(&key) { redact_text(&key) } else { key };
+    (key, redact_value(value))
 }
 
 #[cfg(test)]
@@ -67,6 +84,27 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(redact_text(text), expected);
+        }
+    }
+
+    #[test]
+    fn the_shortest_and_plainest_credentials_are_found_too() {
+        let plain = "a".repeat(40);
+        for text in [
+            format!("sk-{}", &plain[..16]),
+            "AKIA0000000000000000".to_owned(),
+            format!("ghp_{}", &plain[..20]),
+            format!("xoxb-{}", &plain[..10]),
+            format!("AIza{}", &plain[..30]),
+            format!("eyJ{}.{}.{}", &plain[..10], &plain[..10], &plain[..5]),
+            "-----BEGIN PRIVATE KEY-----".to_owned(),
+            "bearer aaaaaaaa".to_owned(),
+            "token:aaaaaa".to_owned(),
+            "token=aaaaaa".to_owned(),
+        ] {
+            assert!(redact_text(&text).contains(REDACTED), "{text}");
+            let value = serde_json::json!({ text.as_str(): [text] });
+            assert!(!redact_value(value).to_string().contains(&text), "{text}");
         }
     }
 }

@@ -110,7 +110,7 @@ impl Event {
     /// # Errors
     /// [`LineError::NotJson`].
     pub fn fingerprint(&self) -> Result<Hash, LineError> {
-        Ok(record_hash(canonical::to_string(self)?.as_bytes()))
+        Ok(record_hash(canonical::of(self)?.as_bytes()))
     }
 
     /// Whether the event fits into a line wherever in the log it lands: measured with the longest sequence
@@ -136,7 +136,7 @@ impl Entry {
     /// # Errors
     /// [`LineError::TooLong`] or [`LineError::NotJson`].
     pub fn to_line(&self) -> Result<String, LineError> {
-        let line = canonical::to_string(self)?;
+        let line = canonical::of(self)?;
         if line.len() > LINE_BYTES_MAX {
             return Err(LineError::TooLong { bytes: line.len() });
         }

@@ -17,6 +17,7 @@ mod translation;
 use base64::Engine as _;
 use bulkhead_edge::Secret;
 use http::HeaderMap;
+use reqwest::Url;
 use serde_json::Value;
 
 use crate::chat::{Answer, Block, Media, Prompt, ResponseFormat, ToolResult};
@@ -55,6 +56,16 @@ pub struct Adapter {
     /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
     /// prompt and are never passed on.
     pub(crate) message: fn(&Value) -> Option<&str>,
+}
+
+impl Adapter {
+    /// Where a conversation is posted.
+    #[must_use]
+    pub fn endpoint(&self, base: &Url) -> Url {
+        let mut endpoint = base.clone();
+        endpoint.set_path(&format!("{}{}", base.path().trim_end_matches('/'), self.path));
+        endpoint
+    }
 }
 
 /// What a request needs beside the conversation.

@@ -31,6 +31,8 @@ pub struct Target {
     pub adapter: &'static Adapter,
     /// What the adapter's path is appended to.
     pub base_url: Url,
+    /// Where a conversation is posted: both together, so that no request has to parse it.
+    pub endpoint: Url,
     /// The provider's name for the model.
     pub provider_model: String,
     /// The credential, where there is one.

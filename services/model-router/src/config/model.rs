@@ -77,9 +77,11 @@ impl ModelConfig {
         }
         let place = Place { local: local?, plain_http, networks };
         let base_url = base_url.and_then(|text| place.url(table, &text));
+        let (adapter, base_url) = (adapter?, base_url?);
         let target = Target {
-            adapter: adapter?,
-            base_url: base_url?,
+            adapter,
+            endpoint: adapter.endpoint(&base_url),
+            base_url,
             provider_model: provider_model?,
             key,
             max_output_tokens_default,

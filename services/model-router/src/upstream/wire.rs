@@ -53,9 +53,8 @@ impl Exchange<'_> {
     /// Posts the body and waits for the head of an answer.
     pub(super) async fn send(&self, body: Value) -> Result<Response, Failure> {
         let adapter = self.target.adapter;
-        let url = format!("{}{}", self.target.base_url.as_str().trim_end_matches('/'), adapter.path);
         let headers = (adapter.headers)(self.target.key.as_ref());
-        let sent = self.http.post(url).headers(headers).json(&body).send().await;
+        let sent = self.http.post(self.target.endpoint.clone()).headers(headers).json(&body).send().await;
         let response = sent.map_err(|error| transport(&error))?;
         self.brief.heard.hear(response.headers(), bulkhead_edge::now());
         Ok(response)

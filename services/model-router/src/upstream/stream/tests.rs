@@ -37,9 +37,11 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("an address");
     let adapter = ADAPTERS.into_iter().find(|adapter| adapter.name == provider).expect("a provider");
+    let base_url: reqwest::Url = format!("http://{address}").parse().expect("a URL");
     let target = Target {
         adapter,
-        base_url: format!("http://{address}").parse().expect("a URL"),
+        endpoint: adapter.endpoint(&base_url),
+        base_url,
         provider_model: "model-x".into(),
         key: None,
         max_output_tokens_default: 100,
