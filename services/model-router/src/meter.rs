@@ -20,8 +20,7 @@ use crate::ledger::account::Passed;
 use crate::ledger::{Exhausted, Hold, Ledger, Notice, Purse, Savings};
 use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
-use crate::limit::models::{Full, Place};
-use crate::limit::quota::Told;
+use crate::limit::models::{Full, Place, Told};
 use crate::limit::rate::{Reservation, Short};
 use crate::metrics;
 use crate::price::Price;
@@ -118,7 +117,6 @@ struct Lease {
     rate: Reservation,
     hold: Hold,
     price: Option<Price>,
-    heard: Told,
     /// What is known of what it used, by estimate.
     usage: Usage,
 }
@@ -230,10 +228,10 @@ impl Meter {
         // Others may have spent while this one waited.
         match self.purse.hold(estimate.unwrap_or(0), bulkhead_edge::now()) {
             Ok(hold) => {
-                let (price, heard) = (self.meters.price(model), Told::default());
+                let price = self.meters.price(model);
                 // Whatever stood against another model, this one is asked.
                 self.denied = None;
-                self.lease = Some(Lease { place, rate, hold, price, heard, usage: Usage::default() });
+                self.lease = Some(Lease { place, rate, hold, price, usage: Usage::default() });
                 Entry::Open
             }
             Err(exhausted) => {
@@ -275,7 +273,7 @@ impl Meter {
 
     /// Where the provider's word about its own limits goes.
     pub(crate) fn heard(&self) -> Told {
-        self.lease.as_ref().map(|lease| lease.heard.clone()).unwrap_or_default()
+        self.lease.as_ref().map(|lease| lease.place.told()).unwrap_or_default()
     }
 
     /// Why a model was not asked, if that is why there is no answer.
@@ -310,7 +308,6 @@ impl Meter {
     fn settle(&mut self, sign: Sign) {
         let Some(mut lease) = self.lease.take() else { return };
         lease.place.sign(sign);
-        lease.place.told(lease.heard.quota());
         let tokens = lease.usage.input_tokens.saturating_add(lease.usage.output_tokens);
         self.tokens = self.tokens.saturating_add(tokens);
         self.spend.cost(lease.cost_usd_micros());

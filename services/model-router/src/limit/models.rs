@@ -1,14 +1,18 @@
 //! How much each model is sent at a time, and what its provider says is left: a locked shell around pure parts.
 
+mod state;
+mod told;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::concurrency::{Bounds, Concurrency, Sign};
-use super::line::{Line, Number};
+use super::line::Number;
 use super::minute::Fit;
-use super::quota::{Quota, Remaining};
+use state::State;
+pub use told::Told;
 
 /// The limits of all models, by their place in the configuration. Each step takes the lock of its model for itself and
 /// never waits under it.
@@ -21,17 +25,6 @@ pub struct ModelLimits {
 #[derive(Debug)]
 struct Model {
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    concurrency: Concurrency,
-    /// Who waits for a place, each with what is told when it may be theirs.
-    line: Line<Arc<Notify>>,
-    requests: Remaining,
-    tokens: Remaining,
-    /// Tokens of the prompts that are under way.
-    open_tokens: u64,
 }
 
 /// Why a model is not sent a request now.
@@ -47,46 +40,11 @@ pub enum Full {
 #[derive(Debug)]
 #[must_use]
 pub struct Place {
-    limits: Arc<ModelLimits>,
-    model: usize,
+    /// None: one that nobody knows, and so without limits.
+    model: Option<Arc<Model>>,
     began: Instant,
-    prompt_tokens: u64,
     sign: Sign,
-    quota: Quota,
-}
-
-impl State {
-    fn new(bounds: Bounds) -> Self {
-        Self {
-            concurrency: Concurrency::new(bounds),
-            line: Line::default(),
-            requests: Remaining::default(),
-            tokens: Remaining::default(),
-            open_tokens: 0,
-        }
-    }
-
-    fn fit(&self, prompt_tokens: u64, now: Instant) -> Fit {
-        self.requests.fit(1, now).and(self.tokens.fit(prompt_tokens, now))
-    }
-
-    fn begin(&mut self, prompt_tokens: u64) {
-        self.concurrency.begin();
-        self.requests.take(1);
-        self.tokens.take(prompt_tokens);
-        self.open_tokens = self.open_tokens.saturating_add(prompt_tokens);
-    }
-
-    fn end(&mut self, place: &Place, now: Instant) {
-        self.concurrency.end(place.began, place.sign, now);
-        self.open_tokens = self.open_tokens.saturating_sub(place.prompt_tokens);
-        if let Some(left) = place.quota.requests {
-            self.requests.told(left, self.concurrency.open().into(), now);
-        }
-        if let Some(left) = place.quota.tokens {
-            self.tokens.told(left, self.open_tokens, now);
-        }
-    }
+    told: Told,
 }
 
 impl ModelLimits {
@@ -130,7 +88,7 @@ impl ModelLimits {
     /// # Errors
     /// [`Full`].
     pub fn try_begin(
-        self: &Arc<Self>,
+        &self,
         model: usize,
         prompt_tokens: u64,
         now: Instant,
@@ -140,13 +98,15 @@ impl ModelLimits {
 
     /// The same for one who stands in the line with this number.
     fn try_begin_as(
-        self: &Arc<Self>,
+        &self,
         number: Option<Number>,
         model: usize,
         prompt_tokens: u64,
         now: Instant,
     ) -> Result<Place, Full> {
-        if let Some(mut state) = self.lock(model) {
+        let model = self.models.get(model).map(Arc::clone);
+        if let Some(model) = &model {
+            let mut state = model.lock();
             match state.fit(prompt_tokens, now) {
                 Fit::At(until) => return Err(Full::Until(until)),
                 Fit::Now | Fit::Never => {}
@@ -156,14 +116,8 @@ impl ModelLimits {
             }
             state.begin(prompt_tokens);
         }
-        Ok(Place {
-            limits: Arc::clone(self),
-            model,
-            began: now,
-            prompt_tokens,
-            sign: Sign::None,
-            quota: Quota::default(),
-        })
+        let told = model.clone().map(|model| Told::new(model, prompt_tokens)).unwrap_or_default();
+        Ok(Place { model, began: now, sign: Sign::None, told })
     }
 
     /// Waits until fewer are open, for so long at most. Whoever came first goes first, so nobody is passed by others for
@@ -172,7 +126,7 @@ impl ModelLimits {
     /// # Errors
     /// [`Full::Open`] when that is too long, [`Full::Until`] at once.
     pub async fn begin(
-        self: &Arc<Self>,
+        &self,
         model: usize,
         prompt_tokens: u64,
         patience: Duration,
@@ -240,9 +194,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl Place {
-    /// What the server said of its limits.
-    pub fn told(&mut self, quota: Quota) {
-        self.quota = quota;
+    /// Where what the server says of its limits goes.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.told.clone()
     }
 
     /// What the end of the request says of the limit.
@@ -253,13 +208,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let now = Instant::now();
-        if let Some(mut state) = self.limits.lock(self.model) {
-            state.end(self, now);
-        }
-        if let Some(model) = self.limits.models.get(self.model) {
-            model.call_next();
-        }
+        let Some(model) = &self.model else { return };
+        self.told.nothing();
+        model.lock().concurrency.end(self.began, self.sign, Instant::now());
+        model.call_next();
     }
 }
 

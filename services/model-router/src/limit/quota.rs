@@ -3,7 +3,6 @@
 //! A hostile or broken server can only keep its own model from being called, and for no longer than
 //! [`SHARED_DELAY_MAX`].
 
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -62,23 +61,6 @@ fn amount(headers: &HeaderMap, name: &str) -> Option<u64> {
     let text = text(headers, name)?;
     // Digits alone: no sign, no fraction.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
-
-/// Where an attempt leaves what its server's headers say. Cheap to clone; the first word counts.
-#[derive(Debug, Clone, Default)]
-pub struct Told(Arc<OnceLock<Quota>>);
-
-impl Told {
-    /// The headers of an answer.
-    pub fn hear(&self, headers: &HeaderMap, now: Timestamp) {
-        self.0.get_or_init(|| Quota::read(headers, now));
-    }
-
-    /// What they say; nothing, where none came.
-    #[must_use]
-    pub fn quota(&self) -> Quota {
-        self.0.get().copied().unwrap_or_default()
-    }
 }
 
 /// What is left by the last word of a server, less what was sent since.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Reply, Script, StatusFault, Step};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -160,6 +163,43 @@ async fn what_a_provider_has_left_is_heeded_before_it_refuses() {
     let explained = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
     let left_out = (explained.excluded[0].model.as_str(), explained.excluded[0].reason.as_str());
     assert_eq!(left_out, ("primary", "RATE_LIMITED_HERE"));
+}
+
+/// A model server that answers one request with a head, the first piece of a stream and then nothing.
+async fn begins_and_stays(headers: &'static str, running: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    running.spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a request");
+        let mut asked = [0; 1_024];
+        assert!(stream.read(&mut asked).await.expect("readable") > 0);
+        let piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Once\"}}]}\n\n";
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}\r\n{piece}");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // Until the router leaves.
+        while stream.read(&mut asked).await.is_ok_and(|bytes| bytes > 0) {}
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_a_stream_says_is_left_holds_while_it_goes_on() {
+    let headers = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1m0s\r\n";
+    let mut running = JoinSet::new();
+    let primary_url = Some(begins_and_stays(headers, &mut running).await);
+    let bench = bench(Plan { cloud_provider: "openai", primary_url, ..Plan::default() }).await;
+    let mut stream = bench.open_stream(on("short")).await.expect("begins");
+    loop {
+        let message = stream.message().await.expect("goes on").expect("goes on");
+        if message.text == "Once" {
+            break;
+        }
+    }
+    let explained = bench.explain("default", None).await;
+    let left_out = (explained.excluded[0].model.as_str(), explained.excluded[0].reason.as_str());
+    assert_eq!(left_out, ("primary", "RATE_LIMITED_HERE"));
+    assert_eq!(bench.generate(request()).await.expect("answers").model, "fallback");
+    drop(stream);
 }
 
 #[tokio::test]

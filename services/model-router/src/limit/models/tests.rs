@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::limit::quota::Left;
+use crate::limit::quota::{Left, Quota};
 
 const BOUNDS: Bounds = Bounds { min: 1, max: 4 };
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,18 +72,36 @@ async fn what_is_handed_on_counts_those_that_are_open() {
 fn what_the_provider_has_left_is_shared_by_all_who_send() {
     let limits = Arc::new(ModelLimits::new([BOUNDS]));
     let now = Instant::now();
-    let mut told = limits.try_begin(0, 10, now).expect("a place");
+    let told = limits.try_begin(0, 10, now).expect("a place");
     let other = limits.try_begin(0, 10, now).expect("another");
     let left = |amount| Some(Left { amount, reset: Duration::from_secs(9) });
-    told.told(Quota { requests: left(2), tokens: left(30) });
-    drop(told);
+    told.told().quota(Quota { requests: left(2), tokens: left(30) });
     assert_eq!(limits.look(0, 20, now), Fit::Now, "ten of the thirty are the other's");
     assert!(matches!(limits.look(0, 21, now), Fit::At(_)));
     let last = limits.try_begin(0, 5, now).expect("the last of two");
     assert!(matches!(limits.try_begin(0, 5, now), Err(Full::Until(_))));
-    drop((other, last));
+    drop((told, other, last));
     assert!(matches!(limits.look(0, 1, now), Fit::At(_)), "nobody said that there is more");
     assert_eq!(limits.look(0, 1, now + Duration::from_secs(10)), Fit::Now);
+}
+
+#[test]
+fn a_server_counts_what_it_has_answered_and_its_first_word_counts_once() {
+    let limits = Arc::new(ModelLimits::new([Bounds { min: 9, max: 9 }]));
+    let now = Instant::now();
+    let left = |amount| Quota {
+        requests: Some(Left { amount, reset: Duration::from_secs(9) }),
+        tokens: Some(Left { amount: 1_000, reset: Duration::from_secs(9) }),
+    };
+    let [first, second] = [(); 2].map(|()| limits.try_begin(0, 10, now).expect("a place"));
+    first.told().quota(left(3));
+    first.told().quota(left(100));
+    // Both have been answered by now, so the second word counts them.
+    second.told().quota(left(2));
+    let more = [(); 2].map(|()| limits.try_begin(0, 10, now).expect("two are left"));
+    assert!(matches!(limits.try_begin(0, 10, now), Err(Full::Until(_))));
+    drop((first, second, more));
+    assert!(matches!(limits.try_begin(0, 10, now), Err(Full::Until(_))), "an end says nothing of the quota");
 }
 
 #[tokio::test]
