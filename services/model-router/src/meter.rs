@@ -254,6 +254,9 @@ impl Meter {
     /// What was kept is used: from now on the provider may work.
     pub(crate) fn sent(&mut self) {
         self.spend.attempt();
+        if let Some(lease) = &mut self.lease {
+            lease.place.sent();
+        }
         self.count(Usage { input_tokens: self.size.prompt_tokens, ..Usage::default() });
     }
 
@@ -281,9 +284,11 @@ impl Meter {
         self.denied.take().filter(|denied| *denied != Denied::Cap(Cap::Attempts))
     }
 
-    /// The call is over: what it spent, and what has to be told of budgets.
+    /// The call is over: what it spent, and what has to be told of budgets. A call that was closed is on record, and so
+    /// counts for its caller, whether anything was sent or not: a loop of calls that are refused would fill the log.
     pub(crate) fn close(&mut self, now: Timestamp) -> Closing {
         self.settle(Sign::None);
+        self.reservation.counts();
         let events = std::mem::take(&mut self.notices).into_iter();
         let events = events.map(|notice| event(&notice, &self.caller, now)).collect();
         Closing { savings: self.purse.save(), events }

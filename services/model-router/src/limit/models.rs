@@ -44,6 +44,7 @@ pub struct Place {
     model: Option<Arc<Model>>,
     began: Instant,
     sign: Sign,
+    is_sent: bool,
     told: Told,
 }
 
@@ -87,12 +88,7 @@ impl ModelLimits {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn try_begin(
-        &self,
-        model: usize,
-        prompt_tokens: u64,
-        now: Instant,
-    ) -> Result<Place, Full> {
+    pub fn try_begin(&self, model: usize, prompt_tokens: u64, now: Instant) -> Result<Place, Full> {
         self.try_begin_as(None, model, prompt_tokens, now)
     }
 
@@ -117,7 +113,7 @@ impl ModelLimits {
             state.begin(prompt_tokens);
         }
         let told = model.clone().map(|model| Told::new(model, prompt_tokens)).unwrap_or_default();
-        Ok(Place { model, began: now, sign: Sign::None, told })
+        Ok(Place { model, began: now, sign: Sign::None, is_sent: false, told })
     }
 
     /// Waits until fewer are open, for so long at most. Whoever came first goes first, so nobody is passed by others for
@@ -125,12 +121,7 @@ impl ModelLimits {
     ///
     /// # Errors
     /// [`Full::Open`] when that is too long, [`Full::Until`] at once.
-    pub async fn begin(
-        &self,
-        model: usize,
-        prompt_tokens: u64,
-        patience: Duration,
-    ) -> Result<Place, Full> {
+    pub async fn begin(&self, model: usize, prompt_tokens: u64, patience: Duration) -> Result<Place, Full> {
         let at_once = self.try_begin(model, prompt_tokens, Instant::now());
         let (Err(Full::Open), Some(waited_for)) = (&at_once, self.models.get(model)) else { return at_once };
         let wait = async {
@@ -200,6 +191,11 @@ impl Place {
         self.told.clone()
     }
 
+    /// The request goes out. What is dropped before that takes nothing of what the provider has left.
+    pub fn sent(&mut self) {
+        self.is_sent = true;
+    }
+
     /// What the end of the request says of the limit.
     pub fn sign(&mut self, sign: Sign) {
         self.sign = sign;
@@ -209,7 +205,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(model) = &self.model else { return };
-        self.told.nothing();
+        self.told.over(self.is_sent);
         model.lock().concurrency.end(self.began, self.sign, Instant::now());
         model.call_next();
     }

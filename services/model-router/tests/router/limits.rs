@@ -1,6 +1,7 @@
 //! Limits of callers and of models, through the contract.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bulkhead_proto::router::v1 as pb;
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Bench, PATIENCE, Plan, bench, metadata, on, reason, request, story};
+use crate::bench::{Bench, PATIENCE, Plan, bench, metadata, on, reason, request, sensitive, story};
 
 fn retry_after(error: &tonic::Status) -> Option<Duration> {
     error.get_details_retry_info().and_then(|info| info.retry_delay)
@@ -88,6 +89,32 @@ async fn tokens_are_kept_for_a_call_and_given_back_when_its_caller_leaves() {
     bench.always("primary", Step::text("here")).await;
     in_the_end(&bench, || on("cloud")).await;
     bench.generate(on("cloud")).await.expect("what was not used was given back");
+}
+
+#[tokio::test]
+async fn what_leaves_no_record_takes_nothing_of_a_limit_and_what_does_counts() {
+    let settings = "outbox_events_max = 1\n\
+        limit = [{ name = \"few\", scope = \"tenant\", requests_per_minute_max = 3 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    bench.audit_is_down.store(true, Ordering::Relaxed);
+    bench.generate(request()).await.expect("there is room for its event");
+    for _ in 0..5 {
+        let error = bench.generate(request()).await.expect_err("there is none");
+        assert_eq!(reason(&error), "OUTBOX_FULL", "and not for a limit");
+    }
+    bench.audit_is_down.store(false, Ordering::Relaxed);
+    bench.ready().await;
+    in_the_end(&bench, request).await;
+    let refused = async |ask: fn() -> pb::GenerateRequest| loop {
+        // The event of the call before may still be on its way.
+        let told = reason(&bench.generate(ask()).await.expect_err("refused"));
+        if told != "OUTBOX_FULL" {
+            return told;
+        }
+    };
+    assert_eq!(refused(|| sensitive("cloud")).await, "NO_LOCAL_MODEL");
+    assert_eq!(refused(request).await, "CALLER_RATE_LIMITED", "three are on record");
+    assert_eq!(bench.counts().await, [2, 0, 0]);
 }
 
 #[tokio::test]

@@ -48,6 +48,12 @@ impl State {
         self.unanswered_tokens = self.unanswered_tokens.saturating_add(prompt_tokens);
     }
 
+    /// What was begun was not sent, and never will be.
+    pub(super) fn unsent(&mut self, prompt_tokens: u64) {
+        self.requests.give_back(1);
+        self.tokens.give_back(prompt_tokens);
+    }
+
     /// The server has answered a request with such a prompt, or never will. What it says is left counts that request.
     pub(super) fn answered(&mut self, prompt_tokens: u64, quota: Quota, now: Instant) {
         self.unanswered = self.unanswered.saturating_sub(1);

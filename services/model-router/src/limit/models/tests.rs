@@ -73,13 +73,15 @@ fn what_the_provider_has_left_is_shared_by_all_who_send() {
     let limits = Arc::new(ModelLimits::new([BOUNDS]));
     let now = Instant::now();
     let told = limits.try_begin(0, 10, now).expect("a place");
-    let other = limits.try_begin(0, 10, now).expect("another");
+    let mut other = limits.try_begin(0, 10, now).expect("another");
+    other.sent();
     let left = |amount| Some(Left { amount, reset: Duration::from_secs(9) });
     told.told().quota(Quota { requests: left(2), tokens: left(30) });
     assert_eq!(limits.look(0, 20, now), Fit::Now, "ten of the thirty are the other's");
     assert!(matches!(limits.look(0, 21, now), Fit::At(_)));
-    let last = limits.try_begin(0, 5, now).expect("the last of two");
+    let mut last = limits.try_begin(0, 5, now).expect("the last of two");
     assert!(matches!(limits.try_begin(0, 5, now), Err(Full::Until(_))));
+    last.sent();
     drop((told, other, last));
     assert!(matches!(limits.look(0, 1, now), Fit::At(_)), "nobody said that there is more");
     assert_eq!(limits.look(0, 1, now + Duration::from_secs(10)), Fit::Now);
@@ -98,10 +100,30 @@ fn a_server_counts_what_it_has_answered_and_its_first_word_counts_once() {
     first.told().quota(left(100));
     // Both have been answered by now, so the second word counts them.
     second.told().quota(left(2));
-    let more = [(); 2].map(|()| limits.try_begin(0, 10, now).expect("two are left"));
+    let mut more = [(); 2].map(|()| limits.try_begin(0, 10, now).expect("two are left"));
+    more.iter_mut().for_each(Place::sent);
     assert!(matches!(limits.try_begin(0, 10, now), Err(Full::Until(_))));
     drop((first, second, more));
     assert!(matches!(limits.try_begin(0, 10, now), Err(Full::Until(_))), "an end says nothing of the quota");
+}
+
+#[test]
+fn a_place_that_was_not_used_takes_nothing_of_what_the_provider_has_left() {
+    let limits = Arc::new(ModelLimits::new([BOUNDS]));
+    let now = Instant::now();
+    let early = limits.try_begin(0, 30, now).expect("a place");
+    let first = limits.try_begin(0, 1, now).expect("a place");
+    let left = |amount| Some(Left { amount, reset: Duration::from_secs(9) });
+    first.told().quota(Quota { requests: left(2), tokens: left(40) });
+    drop(limits.try_begin(0, 10, now).expect("beside the other"));
+    let last = limits.try_begin(0, 10, now).expect("it was given back");
+    assert!(matches!(limits.try_begin(0, 0, now), Err(Full::Until(_))), "two are under way");
+    // It was begun before the server's word, from which it was taken off.
+    drop(early);
+    assert_eq!(limits.look(0, 30, now), Fit::Now);
+    drop(last);
+    assert_eq!((limits.look(0, 40, now), open(&limits)), (Fit::Now, 1));
+    assert!(matches!(limits.look(0, 41, now), Fit::At(_)), "never more than was there");
 }
 
 #[tokio::test]

@@ -32,15 +32,22 @@ impl Told {
         self.quota(Quota::read(headers, now));
     }
 
-    /// The request is over; if no headers have come, none will.
-    pub(super) fn nothing(&self) {
-        self.quota(Quota::default());
+    /// The request is over; if no headers have come, none will. `is_sent`: there was something that a server could count.
+    pub(super) fn over(&self, is_sent: bool) {
+        let Some(ear) = self.first_word() else { return };
+        let mut state = ear.model.lock();
+        state.answered(ear.prompt_tokens, Quota::default(), Instant::now());
+        if !is_sent {
+            state.unsent(ear.prompt_tokens);
+        }
     }
 
     pub(super) fn quota(&self, quota: Quota) {
-        let Some(ear) = self.0.as_ref().filter(|ear| !ear.has_heard.swap(true, Ordering::Relaxed)) else {
-            return;
-        };
+        let Some(ear) = self.first_word() else { return };
         ear.model.lock().answered(ear.prompt_tokens, quota, Instant::now());
+    }
+
+    fn first_word(&self) -> Option<&Ear> {
+        self.0.as_deref().filter(|ear| !ear.has_heard.swap(true, Ordering::Relaxed))
     }
 }
