@@ -100,12 +100,13 @@ pub(crate) struct Statement {
     pub(crate) period: Bounds,
 }
 
-/// An amount on its way to the disk.
+/// What an account spent in a period, on its way to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) start: Option<Timestamp>,
-    pub(crate) amount: u64,
+    /// In all, so that it can be written twice.
+    pub(crate) spent: u64,
 }
 
 /// Every budget with its accounts. Each step takes the lock for itself and never waits under it.
@@ -114,7 +115,15 @@ pub(crate) struct Ledger {
     budgets: Vec<BudgetConfig>,
     store: Store,
     /// Shared with the ledger that came before or comes after.
-    accounts: Arc<Mutex<HashMap<Key, Account>>>,
+    books: Arc<Mutex<Books>>,
+}
+
+/// What is known of accounts.
+#[derive(Debug, Default)]
+struct Books {
+    accounts: HashMap<Key, Account>,
+    /// How often idle accounts were forgotten. What was read from the disk before that may be older than what they left.
+    sweeps: u64,
 }
 
 /// Accounts below which none that is idle is looked for.
@@ -122,12 +131,12 @@ const SWEEP_MIN: usize = 1_024;
 
 impl Ledger {
     pub(crate) fn new(budgets: Vec<BudgetConfig>, store: Store) -> Arc<Self> {
-        Arc::new(Self { budgets, store, accounts: Arc::default() })
+        Arc::new(Self { budgets, store, books: Arc::default() })
     }
 
     /// One for other budgets. What was spent and is kept back of those that stay is the same in both.
     pub(crate) fn handed_on(&self, budgets: Vec<BudgetConfig>) -> Arc<Self> {
-        Arc::new(Self { budgets, store: self.store.clone(), accounts: Arc::clone(&self.accounts) })
+        Arc::new(Self { budgets, store: self.store.clone(), books: Arc::clone(&self.books) })
     }
 
     /// The accounts that a call of this tenant in this session spends from; a session may be empty.
@@ -149,10 +158,11 @@ impl Ledger {
                 tenant: tenant.to_owned(),
                 session_id: session_id.to_owned(),
             };
-            if !self.enter(&key, budget.period.at(now), None) {
-                let start = budget.period.at(now).start;
-                let spent = store::spent(&self.store, &key, start).await?;
-                self.enter(&key, budget.period.at(now), Some(Account::new(start, spent)));
+            let start = budget.period.at(now).start;
+            let mut read = None;
+            while !self.enter(&key, start, read.take()) {
+                let sweeps = self.lock().sweeps;
+                read = Some((Account::new(start, store::spent(&self.store, &key, start).await?), sweeps));
             }
             purse.put(place, key);
         }
@@ -184,7 +194,7 @@ impl Ledger {
             accounts.extend(rows.into_iter().map(|(session, spent)| (session, (spent, 0))));
             // What is known here is newer than what is on disk.
             let known = self.lock();
-            let known = known.iter().filter(|(key, _)| {
+            let known = known.accounts.iter().filter(|(key, _)| {
                 key.budget == budget.name && key.period == budget.period && key.tenant == tenant
             });
             for (key, account) in known {
@@ -213,29 +223,33 @@ impl Ledger {
         Ok(all)
     }
 
-    /// One more call uses an account, which is the given one if none is known; false: there is none.
-    fn enter(&self, key: &Key, period: Bounds, read: Option<Account>) -> bool {
-        let mut accounts = self.lock();
+    /// One more call uses an account, which is the one that was read if none is known; false: it has to be read, or read
+    /// again.
+    fn enter(&self, key: &Key, start: Option<Timestamp>, read: Option<(Account, u64)>) -> bool {
+        let mut books = self.lock();
+        let Books { accounts, sweeps } = &mut *books;
         if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
+            let before = accounts.len();
             accounts.retain(|_, account| !account.is_idle());
+            *sweeps = sweeps.saturating_add(u64::from(accounts.len() < before));
         }
-        if let Some(account) = read {
+        if let Some((account, _)) = read.filter(|(_, as_of)| as_of == sweeps) {
             // Whoever was faster read the same.
             accounts.entry(key.clone()).or_insert(account);
         }
         let Some(account) = accounts.get_mut(key) else { return false };
-        account.roll(period.start);
+        account.roll(start);
         account.users = account.users.saturating_add(1);
         true
     }
 
     fn change<T>(&self, key: &Key, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
-        self.lock().get_mut(key).map(change)
+        self.lock().accounts.get_mut(key).map(change)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Account>> {
+    fn lock(&self) -> MutexGuard<'_, Books> {
         // Every step leaves whole accounts, so a panic elsewhere does not make them wrong.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

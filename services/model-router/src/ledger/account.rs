@@ -19,10 +19,8 @@ pub struct Account {
     spent: u64,
     /// For calls that are open.
     reserved: u64,
-    /// Part of what was spent that is not on disk yet, nor on its way there.
-    unsaved: u64,
-    /// Part of what was spent that is on its way to the disk.
-    saving: u64,
+    /// Part of what was spent that is known to be on disk.
+    saved: u64,
     /// Calls that may still spend.
     pub(super) users: u32,
 }
@@ -61,14 +59,14 @@ impl Account {
     /// As it is on disk.
     #[must_use]
     pub fn new(start: Option<Timestamp>, spent: u64) -> Self {
-        Self { start, spent, reserved: 0, unsaved: 0, saving: 0, users: 0 }
+        Self { start, spent, reserved: 0, saved: spent, users: 0 }
     }
 
     /// Begins anew where another period has begun. A clock that is set back begins nothing.
     pub fn roll(&mut self, start: Option<Timestamp>) {
         if start > self.start {
             // What is still on its way to the disk belongs to the old period, whose row it no longer finds.
-            (self.start, self.spent, self.unsaved) = (start, 0, 0);
+            (self.start, self.spent, self.saved) = (start, 0, 0);
         }
     }
 
@@ -114,31 +112,29 @@ impl Account {
         self.reserved = self.reserved.saturating_sub(reserved);
         let before = self.spent;
         self.spent = self.spent.saturating_add(spent);
-        self.unsaved = self.unsaved.saturating_add(spent);
         let alert = marks.alert.filter(|alert| before <= *alert && self.spent > *alert);
         let stop = marks.stop.filter(|stop| before < *stop && self.spent >= *stop);
         alert.map(|_| Passed::Alert).into_iter().chain(stop.map(|_| Passed::Stop)).collect()
     }
 
-    /// What has to go to the disk.
-    pub fn save(&mut self) -> u64 {
-        let amount = std::mem::take(&mut self.unsaved);
-        self.saving = self.saving.saturating_add(amount);
-        amount
+    /// What has to go to the disk, if anything has: all that was spent in this period, and not what was added to it. So it
+    /// may be written twice, or after something later, and the disk is still right.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<u64> {
+        (self.spent > self.saved).then_some(self.spent)
     }
 
-    /// It is there, or it is not and has to go again.
-    pub fn saved(&mut self, amount: u64, start: Option<Timestamp>, is_there: bool) {
-        self.saving = self.saving.saturating_sub(amount);
-        if !is_there && start == self.start {
-            self.unsaved = self.unsaved.saturating_add(amount);
+    /// So much of that period is there.
+    pub fn saved(&mut self, spent: u64, start: Option<Timestamp>) {
+        if start == self.start {
+            self.saved = self.saved.max(spent);
         }
     }
 
     /// Whether the disk knows all of it and nobody needs it here.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.users == 0 && self.reserved == 0 && self.unsaved == 0 && self.saving == 0
+        self.users == 0 && self.reserved == 0 && self.unsaved().is_none()
     }
 }
 
@@ -187,15 +183,20 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_reach_the_disk_goes_again() {
-        let mut account = Account::new(None, 0);
+    fn what_is_not_known_to_be_on_disk_goes_again_with_what_came_after_it() {
+        let mut account = Account::new(None, 3);
+        assert_eq!(account.unsaved(), None, "it came from there");
         account.settle(0, 5, MARKS);
-        assert_eq!(account.save(), 5);
+        assert_eq!(account.unsaved(), Some(8));
         account.settle(0, 2, MARKS);
-        account.saved(5, None, false);
-        assert_eq!((account.save(), account.is_idle()), (7, false));
-        account.saved(7, None, true);
-        assert!(account.is_idle());
+        assert_eq!((account.unsaved(), account.is_idle()), (Some(10), false));
+        account.saved(10, None);
+        account.saved(8, None);
+        assert_eq!((account.unsaved(), account.is_idle()), (None, true), "whichever was written last");
+        account.roll(Some(Timestamp::UNIX_EPOCH));
+        account.settle(0, 1, MARKS);
+        account.saved(10, None);
+        assert_eq!(account.unsaved(), Some(1), "that was the period before");
     }
 
     proptest! {

@@ -40,7 +40,7 @@ impl Purse {
     /// # Errors
     /// [`Exhausted`] for the first that would not.
     pub(crate) fn may(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
-        self.check(&mut self.ledger.lock(), wanted, now)
+        self.check(&mut self.ledger.lock().accounts, wanted, now)
     }
 
     /// Keeps back what an attempt may cost, of all budgets or of none.
@@ -48,10 +48,10 @@ impl Purse {
     /// # Errors
     /// [`Exhausted`].
     pub(crate) fn hold(&self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
-        let mut accounts = self.ledger.lock();
-        self.check(&mut accounts, wanted, now)?;
+        let mut books = self.ledger.lock();
+        self.check(&mut books.accounts, wanted, now)?;
         for (_, key) in &self.accounts {
-            if let Some(account) = accounts.get_mut(key) {
+            if let Some(account) = books.accounts.get_mut(key) {
                 account.reserve(wanted);
             }
         }
@@ -64,15 +64,14 @@ impl Purse {
         })
     }
 
-    /// What of these accounts has to go to the disk. Dropped without [`Savings::saved`], it goes with the next call.
+    /// What of these accounts has to go to the disk. Without [`Savings::saved`], it goes with the next call.
     pub(crate) fn save(&self) -> Savings {
-        let mut accounts = self.ledger.lock();
+        let books = self.ledger.lock();
         let entries = self.accounts.iter().filter_map(|(_, key)| {
-            let account = accounts.get_mut(key)?;
-            let amount = account.save();
-            (amount > 0).then(|| Entry { key: key.clone(), start: account.start(), amount })
+            let account = books.accounts.get(key)?;
+            Some(Entry { key: key.clone(), start: account.start(), spent: account.unsaved()? })
         });
-        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger), is_saved: false }
+        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger) }
     }
 
     fn check(
@@ -140,10 +139,10 @@ impl Hold {
             return Vec::new();
         }
         let mut notices = Vec::new();
-        let mut accounts = self.ledger.lock();
+        let mut books = self.ledger.lock();
         for (place, key) in &self.accounts {
             let Some(budget) = self.ledger.budgets.get(*place) else { continue };
-            let Some(account) = accounts.get_mut(key) else { continue };
+            let Some(account) = books.accounts.get_mut(key) else { continue };
             let period = budget.period.at(now);
             account.roll(period.start);
             let passed = account.settle(self.reserved, self.spent, budget.marks);
@@ -174,7 +173,6 @@ impl Drop for Hold {
 pub(crate) struct Savings {
     entries: Vec<Entry>,
     ledger: Arc<Ledger>,
-    is_saved: bool,
 }
 
 impl Savings {
@@ -183,16 +181,10 @@ impl Savings {
         &self.entries
     }
 
-    /// It is written.
-    pub(crate) fn saved(mut self) {
-        self.is_saved = true;
-    }
-}
-
-impl Drop for Savings {
-    fn drop(&mut self) {
+    /// It is written. Where nobody knows whether it is, it is written again.
+    pub(crate) fn saved(self) {
         for entry in &self.entries {
-            self.ledger.change(&entry.key, |account| account.saved(entry.amount, entry.start, self.is_saved));
+            self.ledger.change(&entry.key, |account| account.saved(entry.spent, entry.start));
         }
     }
 }

@@ -38,25 +38,26 @@ pub(super) async fn all(
         .collect()
 }
 
-/// Adds amounts, inside the caller's transaction. A row of an older period begins anew.
+/// Writes what was spent, inside the caller's transaction. A row of an older period begins anew. In one period a row never
+/// shrinks, so that the same entries may be written again, or older ones after newer.
 ///
 /// # Errors
 /// When the store cannot be written; the caller must let its transaction fail.
 pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    let add = "INSERT INTO spending (budget, tenant, session_id, period_start_ms, spent_usd_micros) \
+    let raise = "INSERT INTO spending (budget, tenant, session_id, period_start_ms, spent_usd_micros) \
                VALUES (?, ?, ?, ?, ?) \
                ON CONFLICT (budget, tenant, session_id) DO UPDATE SET \
-               spent_usd_micros = excluded.spent_usd_micros \
-                   + CASE period_start_ms WHEN excluded.period_start_ms THEN spent_usd_micros ELSE 0 END, \
+               spent_usd_micros = CASE period_start_ms WHEN excluded.period_start_ms \
+                   THEN MAX(spent_usd_micros, excluded.spent_usd_micros) ELSE excluded.spent_usd_micros END, \
                period_start_ms = excluded.period_start_ms \
                WHERE period_start_ms <= excluded.period_start_ms";
-    for Entry { key, start, amount } in entries {
-        sqlx::query(add)
+    for Entry { key, start, spent } in entries {
+        sqlx::query(raise)
             .bind(name(&key.budget, key.period))
             .bind(&key.tenant)
             .bind(&key.session_id)
             .bind(millis(*start))
-            .bind(i64::try_from(*amount).unwrap_or(i64::MAX))
+            .bind(i64::try_from(*spent).unwrap_or(i64::MAX))
             .execute(&mut *connection)
             .await?;
     }
