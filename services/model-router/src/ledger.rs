@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bulkhead_outbox::EventDraft;
 use bulkhead_sqlite::Store;
 use jiff::Timestamp;
 
@@ -124,6 +125,9 @@ struct Books {
     accounts: HashMap<Key, Account>,
     /// How often idle accounts were forgotten. What was read from the disk before that may be older than what they left.
     sweeps: u64,
+    /// Events about budgets that are not known to be on disk. Each mark of an account leaves one in a period, so they are
+    /// few.
+    untold: Vec<EventDraft>,
 }
 
 /// Accounts below which none that is idle is looked for.
@@ -223,11 +227,16 @@ impl Ledger {
         Ok(all)
     }
 
+    /// These events go with the next write, and if that fails with the one after it.
+    pub(crate) fn tell(&self, events: Vec<EventDraft>) {
+        self.lock().untold.extend(events);
+    }
+
     /// One more call uses an account, which is the one that was read if none is known; false: it has to be read, or read
     /// again.
     fn enter(&self, key: &Key, start: Option<Timestamp>, read: Option<(Account, u64)>) -> bool {
         let mut books = self.lock();
-        let Books { accounts, sweeps } = &mut *books;
+        let Books { accounts, sweeps, .. } = &mut *books;
         if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
             let before = accounts.len();
             accounts.retain(|_, account| !account.is_idle());

@@ -290,8 +290,9 @@ impl Meter {
         self.settle(Sign::None);
         self.reservation.counts();
         let events = std::mem::take(&mut self.notices).into_iter();
-        let events = events.map(|notice| event(&notice, &self.caller, now)).collect();
-        Closing { savings: self.purse.save(), events }
+        self.meters.ledger.tell(events.map(|notice| event(&notice, &self.caller, now)).collect());
+        let savings = self.purse.save();
+        Closing { events: savings.events().to_vec(), savings }
     }
 
     fn afford(&self, estimate: Option<u64>) -> Result<(), Denied> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_outbox::EventDraft;
 use jiff::Timestamp;
 
 use super::account::{Account, Refused};
@@ -64,14 +65,17 @@ impl Purse {
         })
     }
 
-    /// What of these accounts has to go to the disk. Without [`Savings::saved`], it goes with the next call.
+    /// What of these accounts has to go to the disk, and every event that has to. Without [`Savings::saved`], it goes with
+    /// the next call.
     pub(crate) fn save(&self) -> Savings {
-        let books = self.ledger.lock();
+        let mut books = self.ledger.lock();
         let entries = self.accounts.iter().filter_map(|(_, key)| {
             let account = books.accounts.get(key)?;
             Some(Entry { key: key.clone(), start: account.start(), spent: account.unsaved()? })
         });
-        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger) }
+        let entries = entries.collect();
+        let events = std::mem::take(&mut books.untold);
+        Savings { entries, events, ledger: Arc::clone(&self.ledger) }
     }
 
     fn check(
@@ -167,11 +171,12 @@ impl Drop for Hold {
     }
 }
 
-/// Amounts on their way to the disk.
+/// Amounts and events on their way to the disk.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Savings {
     entries: Vec<Entry>,
+    events: Vec<EventDraft>,
     ledger: Arc<Ledger>,
 }
 
@@ -181,10 +186,25 @@ impl Savings {
         &self.entries
     }
 
-    /// It is written. Where nobody knows whether it is, it is written again.
-    pub(crate) fn saved(self) {
+    /// What has to be told.
+    pub(crate) fn events(&self) -> &[EventDraft] {
+        &self.events
+    }
+
+    /// It is written. Where nobody knows whether it is, it is written again; an event keeps its id, and the log drops what
+    /// it knows.
+    pub(crate) fn saved(mut self) {
+        self.events.clear();
         for entry in &self.entries {
             self.ledger.change(&entry.key, |account| account.saved(entry.spent, entry.start));
+        }
+    }
+}
+
+impl Drop for Savings {
+    fn drop(&mut self) {
+        if !self.events.is_empty() {
+            self.ledger.tell(std::mem::take(&mut self.events));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts over a real store.
 
+use bulkhead_edge::{Principal, PrincipalKind};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -126,6 +127,26 @@ async fn a_write_of_unknown_outcome_counts_once_however_often_it_is_repeated() {
     let (_store, ledger) = open(&folder).await;
     let all = [row("day", "", 123, 0), row("session", "s1", 123, 0)];
     assert_eq!(told(&ledger, "", time(NOON)).await, all);
+}
+
+#[tokio::test]
+async fn an_event_goes_with_the_next_write_until_one_succeeds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let principal =
+        Principal { tenant: "acme".into(), kind: PrincipalKind::Agent, name: "scribe".into(), owner: None };
+    let event = |kind| EventDraft::new(kind, time(NOON), &principal);
+    let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+    ledger.tell(vec![event("first")]);
+    let failing = purse.save();
+    assert_eq!((failing.events().len(), purse.save().events().len()), (1, 0), "it is on its way");
+    ledger.tell(vec![event("second")]);
+    drop(failing);
+    let other = ledger.purse("other", "", time(NOON)).await.expect("reads");
+    let both = other.save();
+    assert_eq!(both.events().len(), 2, "whoever writes next takes it along");
+    both.saved();
+    assert!(purse.save().events().is_empty());
 }
 
 #[tokio::test]

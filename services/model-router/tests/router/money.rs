@@ -187,9 +187,9 @@ async fn a_cost_that_nobody_knows_is_not_risked() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_stored_is_stored_with_the_next_call() {
+async fn what_could_not_be_stored_is_stored_with_the_next_call_and_told_once() {
     let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
-    bench.always("primary", counting(1_000, 0)).await;
+    bench.always("primary", counting(2_000, 0)).await;
     let options = SqliteConnectOptions::new().filename(bench.folder.path().join("data/router.db"));
     let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
     intruder.execute("BEGIN IMMEDIATE").await.expect("locked");
@@ -197,8 +197,15 @@ async fn what_could_not_be_stored_is_stored_with_the_next_call() {
     assert_eq!(reason(&error), "ANSWER_WITHHELD");
     intruder.execute("ROLLBACK").await.expect("free");
     bench.ready().await;
-    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 3_000, "it was paid, whatever could be stored");
-    bench.generate(in_session("")).await.expect("it is paid for");
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 6_000, "it was paid, whatever could be stored");
+    bench.always("primary", counting(500, 0)).await;
+    for _ in 0..2 {
+        bench.generate(in_session("")).await.expect("it is paid for");
+    }
     bench.restart().await;
-    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 6_000);
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 9_000);
+    let events = bench.events.lock().expect("not poisoned").clone();
+    let alerts: Vec<_> = events.iter().filter(|event| event.kind == "budget.alerted").collect();
+    assert_eq!(alerts.len(), 1, "the call that passed the mark could not be recorded");
+    assert_eq!(attributes(alerts[0])["spent_usd_micros"], 6_000);
 }
