@@ -11,7 +11,7 @@ pub mod period;
 mod purse;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use bulkhead_outbox::EventDraft;
 use bulkhead_sqlite::Store;
 use jiff::Timestamp;
 
-use account::{Account, Marks, Passed, Refused};
+use account::{Account, Marks, Passed, Refused, Sum};
 use period::{Bounds, Period};
 pub(crate) use purse::{Hold, Purse, Savings};
 pub(crate) use store::write;
@@ -81,7 +81,7 @@ pub(crate) struct Exhausted {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// A mark of a budget was passed by a call.
+/// A mark of a budget was passed by a call, or is known to be passed by the first that was refused for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) key: Key,
@@ -107,7 +107,7 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) start: Option<Timestamp>,
     /// In all, so that it can be written twice.
-    pub(crate) spent: u64,
+    pub(crate) sum: Sum,
 }
 
 /// Every budget with its accounts. Each step takes the lock for itself and never waits under it.
@@ -125,9 +125,9 @@ struct Books {
     accounts: HashMap<Key, Account>,
     /// How often idle accounts were forgotten. What was read from the disk before that may be older than what they left.
     sweeps: u64,
-    /// Events about budgets that are not known to be on disk. Each mark of an account leaves one in a period, so they are
-    /// few.
-    untold: Vec<EventDraft>,
+    /// Events about budgets that are not known to be on disk, each with the account that it is about. Each mark of an
+    /// account leaves one in a period, so they are few.
+    untold: Vec<(Key, EventDraft)>,
 }
 
 /// Accounts below which none that is idle is looked for.
@@ -166,7 +166,7 @@ impl Ledger {
             let mut read = None;
             while !self.enter(&key, start, read.take()) {
                 let sweeps = self.lock().sweeps;
-                read = Some((Account::new(start, store::spent(&self.store, &key, start).await?), sweeps));
+                read = Some((Account::new(start, store::sum(&self.store, &key, start).await?), sweeps));
             }
             purse.put(place, key);
         }
@@ -228,8 +228,31 @@ impl Ledger {
     }
 
     /// These events go with the next write, and if that fails with the one after it.
-    pub(crate) fn tell(&self, events: Vec<EventDraft>) {
+    pub(crate) fn tell(&self, events: Vec<(Key, EventDraft)>) {
         self.lock().untold.extend(events);
+    }
+
+    /// Whether an event waits for a write.
+    pub(crate) fn is_untold(&self) -> bool {
+        !self.lock().untold.is_empty()
+    }
+
+    /// What has to go to the disk of accounts that an event is about.
+    pub(crate) fn save(self: &Arc<Self>) -> Savings {
+        self.save_with(&[])
+    }
+
+    /// The same, and what has to go there of these accounts.
+    fn save_with(self: &Arc<Self>, accounts: &[(usize, Key)]) -> Savings {
+        let mut books = self.lock();
+        let events = std::mem::take(&mut books.untold);
+        let keys: BTreeSet<&Key> =
+            accounts.iter().map(|(_, key)| key).chain(events.iter().map(|(key, _)| key)).collect();
+        let entries = keys.into_iter().filter_map(|key| {
+            let account = books.accounts.get(key)?;
+            Some(Entry { key: key.clone(), start: account.start(), sum: account.unsaved()? })
+        });
+        Savings { entries: entries.collect(), events, ledger: Arc::clone(self) }
     }
 
     /// One more call uses an account, which is the one that was read if none is known; false: it has to be read, or read

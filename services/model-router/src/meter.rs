@@ -17,7 +17,7 @@ use crate::chat::Usage;
 use crate::config::ModelConfig;
 use crate::failure::{Failure, Kind, Persistence};
 use crate::ledger::account::Passed;
-use crate::ledger::{Exhausted, Hold, Ledger, Notice, Purse, Savings};
+use crate::ledger::{Exhausted, Hold, Key, Ledger, Notice, Purse, Savings};
 use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
 use crate::limit::models::{Full, Place, Told};
@@ -130,6 +130,12 @@ pub(crate) struct Closing {
     pub(crate) events: Vec<EventDraft>,
 }
 
+impl Closing {
+    fn of(savings: Savings) -> Self {
+        Self { events: savings.events(), savings }
+    }
+}
+
 impl Meters {
     pub(crate) fn new(models: &[ModelConfig], limits: Arc<Limits>, ledger: Arc<Ledger>) -> Arc<Self> {
         let models = models.iter().map(|model| Model {
@@ -152,8 +158,11 @@ impl Meters {
         caps: Caps,
     ) -> Result<Meter, Refusal> {
         let now = bulkhead_edge::now();
-        let purse = self.ledger.purse(&caller.principal.tenant, &caller.session_id, now).await?;
-        purse.may(0, now).map_err(Refusal::Exhausted)?;
+        let mut purse = self.ledger.purse(&caller.principal.tenant, &caller.session_id, now).await?;
+        if let Err(exhausted) = purse.may(0, now) {
+            self.ledger.tell(events(purse.notices(), &caller, now));
+            return Err(Refusal::Exhausted(exhausted));
+        }
         let tokens = chain.map(|model| self.limits.tokens(model, size)).max().unwrap_or(0);
         let began = Instant::now();
         let admitted = self.limits.admit(&caller.principal, tokens, began).await;
@@ -174,6 +183,11 @@ impl Meters {
             denied: None,
             notices: Vec::new(),
         })
+    }
+
+    /// What has to be told although no call was begun; none: nothing has.
+    pub(crate) fn untold(&self) -> Option<Closing> {
+        self.ledger.is_untold().then(|| Closing::of(self.ledger.save()))
     }
 
     /// What was spent.
@@ -289,13 +303,13 @@ impl Meter {
     pub(crate) fn close(&mut self, now: Timestamp) -> Closing {
         self.settle(Sign::None);
         self.reservation.counts();
-        let events = std::mem::take(&mut self.notices).into_iter();
-        self.meters.ledger.tell(events.map(|notice| event(&notice, &self.caller, now)).collect());
-        let savings = self.purse.save();
-        Closing { events: savings.events().to_vec(), savings }
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.append(&mut self.purse.notices());
+        self.meters.ledger.tell(events(notices, &self.caller, now));
+        Closing::of(self.purse.save())
     }
 
-    fn afford(&self, estimate: Option<u64>) -> Result<(), Denied> {
+    fn afford(&mut self, estimate: Option<u64>) -> Result<(), Denied> {
         self.spend.may(estimate).map_err(Denied::Cap)?;
         self.purse.may(estimate.unwrap_or(0), bulkhead_edge::now()).map_err(Denied::Exhausted)
     }
@@ -355,6 +369,10 @@ fn sign(failure: Option<&Failure>) -> Sign {
     }
 }
 
+fn events(notices: Vec<Notice>, caller: &Caller, now: Timestamp) -> Vec<(Key, EventDraft)> {
+    notices.into_iter().map(|notice| (notice.key.clone(), event(&notice, caller, now))).collect()
+}
+
 fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
     let (kind, outcome) = match notice.passed {
         Passed::Alert => ("budget.alerted", "alerted"),
@@ -366,7 +384,7 @@ fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
         session_id = notice.key.session_id,
         spent_usd_micros = notice.spent,
         outcome,
-        "a budget passed a mark"
+        "a mark of a budget is passed"
     );
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     EventDraft::new(kind, now, &caller.principal)

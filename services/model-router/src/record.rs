@@ -4,6 +4,7 @@
 //! once its event is stored, and that a call whose caller went away leaves one too. The event holds
 //! counts, names and times, never a prompt or an answer.
 
+mod telling;
 mod upkeep;
 
 use std::sync::Arc;

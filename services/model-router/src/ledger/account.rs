@@ -21,8 +21,29 @@ pub struct Account {
     reserved: u64,
     /// Part of what was spent that is known to be on disk.
     saved: u64,
+    exhausted: Word,
     /// Calls that may still spend.
     pub(super) users: u32,
+}
+
+/// What the disk knows of an account in a period.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// In all.
+    pub spent: u64,
+    /// Somebody was told that the stop is reached.
+    pub is_told: bool,
+}
+
+/// Whether somebody was told in this period that the stop is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// Not yet.
+    None,
+    /// And the disk may not know it.
+    Given,
+    /// And the disk knows it.
+    Stored,
 }
 
 /// Why no more may be spent.
@@ -58,15 +79,17 @@ pub enum Passed {
 impl Account {
     /// As it is on disk.
     #[must_use]
-    pub fn new(start: Option<Timestamp>, spent: u64) -> Self {
-        Self { start, spent, reserved: 0, saved: spent, users: 0 }
+    pub fn new(start: Option<Timestamp>, sum: Sum) -> Self {
+        let Sum { spent, is_told } = sum;
+        let exhausted = if is_told { Word::Stored } else { Word::None };
+        Self { start, spent, reserved: 0, saved: spent, exhausted, users: 0 }
     }
 
     /// Begins anew where another period has begun. A clock that is set back begins nothing.
     pub fn roll(&mut self, start: Option<Timestamp>) {
         if start > self.start {
             // What is still on its way to the disk belongs to the old period, whose row it no longer finds.
-            (self.start, self.spent, self.saved) = (start, 0, 0);
+            (self.start, self.spent, self.saved, self.exhausted) = (start, 0, 0, Word::None);
         }
     }
 
@@ -102,6 +125,16 @@ impl Account {
         Ok(())
     }
 
+    /// Whether this refusal is the first at a stop that is reached and that nobody was told of: a stop that was lowered, or
+    /// reached elsewhere, is passed by no call. Each further one is not, so that a loop tells once.
+    pub fn is_first_refusal(&mut self, refused: &Refused) -> bool {
+        let is_first = refused.spent >= refused.stop && self.exhausted == Word::None;
+        if is_first {
+            self.exhausted = Word::Given;
+        }
+        is_first
+    }
+
     /// Keeps so much for a call.
     pub fn reserve(&mut self, amount: u64) {
         self.reserved = self.reserved.saturating_add(amount);
@@ -114,20 +147,28 @@ impl Account {
         self.spent = self.spent.saturating_add(spent);
         let alert = marks.alert.filter(|alert| before <= *alert && self.spent > *alert);
         let stop = marks.stop.filter(|stop| before < *stop && self.spent >= *stop);
+        if stop.is_some() && self.exhausted == Word::None {
+            self.exhausted = Word::Given;
+        }
         alert.map(|_| Passed::Alert).into_iter().chain(stop.map(|_| Passed::Stop)).collect()
     }
 
     /// What has to go to the disk, if anything has: all that was spent in this period, and not what was added to it. So it
     /// may be written twice, or after something later, and the disk is still right.
     #[must_use]
-    pub fn unsaved(&self) -> Option<u64> {
-        (self.spent > self.saved).then_some(self.spent)
+    pub fn unsaved(&self) -> Option<Sum> {
+        let is_needed = self.spent > self.saved || self.exhausted == Word::Given;
+        is_needed.then_some(Sum { spent: self.spent, is_told: self.exhausted != Word::None })
     }
 
     /// So much of that period is there.
-    pub fn saved(&mut self, spent: u64, start: Option<Timestamp>) {
-        if start == self.start {
-            self.saved = self.saved.max(spent);
+    pub fn saved(&mut self, sum: Sum, start: Option<Timestamp>) {
+        if start != self.start {
+            return;
+        }
+        self.saved = self.saved.max(sum.spent);
+        if sum.is_told {
+            self.exhausted = Word::Stored;
         }
     }
 
@@ -148,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_others_may_spend_counts_and_the_stop_is_never_led_above() {
-        let mut account = Account::new(None, 50);
+        let mut account = Account::new(None, spent(50));
         assert_eq!(account.may(50, MARKS), Ok(()));
         account.reserve(30);
         let refused = account.may(21, MARKS).expect_err("30 are another's");
@@ -161,7 +202,7 @@ mod tests {
 
     #[test]
     fn each_mark_is_passed_once_in_a_period() {
-        let mut account = Account::new(None, 0);
+        let mut account = Account::new(None, spent(0));
         let cases =
             [(80, vec![]), (1, vec![Passed::Alert]), (1, vec![]), (18, vec![Passed::Stop]), (9, vec![])];
         for (spent, passed) in cases {
@@ -174,7 +215,7 @@ mod tests {
     #[test]
     fn a_new_period_begins_with_nothing_and_a_clock_set_back_begins_none() {
         let time = |text: &str| Some(text.parse::<Timestamp>().expect("a time"));
-        let mut account = Account::new(time("2026-05-09T00:00:00Z"), 90);
+        let mut account = Account::new(time("2026-05-09T00:00:00Z"), spent(90));
         account.reserve(7);
         account.roll(time("2026-05-08T00:00:00Z"));
         assert_eq!(account.spent(), 90);
@@ -182,21 +223,47 @@ mod tests {
         assert_eq!((account.spent(), account.reserved()), (0, 7));
     }
 
+    fn spent(spent: u64) -> Sum {
+        Sum { spent, is_told: false }
+    }
+
     #[test]
     fn what_is_not_known_to_be_on_disk_goes_again_with_what_came_after_it() {
-        let mut account = Account::new(None, 3);
+        let mut account = Account::new(None, spent(3));
         assert_eq!(account.unsaved(), None, "it came from there");
         account.settle(0, 5, MARKS);
-        assert_eq!(account.unsaved(), Some(8));
+        assert_eq!(account.unsaved(), Some(spent(8)));
         account.settle(0, 2, MARKS);
-        assert_eq!((account.unsaved(), account.is_idle()), (Some(10), false));
-        account.saved(10, None);
-        account.saved(8, None);
+        assert_eq!((account.unsaved(), account.is_idle()), (Some(spent(10)), false));
+        account.saved(spent(10), None);
+        account.saved(spent(8), None);
         assert_eq!((account.unsaved(), account.is_idle()), (None, true), "whichever was written last");
         account.roll(Some(Timestamp::UNIX_EPOCH));
         account.settle(0, 1, MARKS);
-        account.saved(10, None);
-        assert_eq!(account.unsaved(), Some(1), "that was the period before");
+        account.saved(spent(10), None);
+        assert_eq!(account.unsaved(), Some(spent(1)), "that was the period before");
+    }
+
+    #[test]
+    fn a_stop_that_no_call_passed_is_told_at_the_first_refusal_and_not_again() {
+        let refusals = |account: &mut Account, stop| {
+            let marks = Marks { alert: None, stop: Some(stop) };
+            [(); 3].map(|()| {
+                let refused = account.may(0, marks).expect_err("it is reached");
+                account.is_first_refusal(&refused)
+            })
+        };
+        let mut account = Account::new(None, spent(50));
+        let short = account.may(60, MARKS).expect_err("too little is left");
+        assert!(!account.is_first_refusal(&short), "the stop is not reached");
+        assert_eq!(refusals(&mut account, 40), [true, false, false], "it was lowered");
+        assert_eq!(account.unsaved(), Some(Sum { spent: 50, is_told: true }));
+        account.saved(Sum { spent: 50, is_told: true }, None);
+        assert!(account.is_idle());
+        assert_eq!(refusals(&mut Account::new(None, Sum { spent: 50, is_told: true }), 40), [false; 3]);
+        account.roll(Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(account.settle(0, 100, MARKS).last(), Some(&Passed::Stop));
+        assert_eq!(refusals(&mut account, 100), [false; 3], "the call that passed it was told of");
     }
 
     proptest! {
@@ -204,7 +271,7 @@ mod tests {
         fn what_costs_no_more_than_its_estimate_never_leads_above_the_stop(
             steps in prop::collection::vec((0_u64..40, 0_u64..=100), 1..200),
         ) {
-            let mut account = Account::new(None, 0);
+            let mut account = Account::new(None, spent(0));
             let mut open: Vec<u64> = Vec::new();
             for (wanted, share) in steps {
                 if account.may(wanted, MARKS).is_ok() {

@@ -4,21 +4,23 @@ use bulkhead_sqlite::Store;
 use jiff::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
+use super::account::Sum;
 use super::period::Period;
 use super::{Entry, Key};
 
-/// What an account spent in a period; nothing, where the disk knows only an older one.
-pub(super) async fn spent(store: &Store, key: &Key, start: Option<Timestamp>) -> Result<u64, sqlx::Error> {
-    let read = "SELECT spent_usd_micros FROM spending \
+/// What the disk knows of an account in a period; nothing, where it knows only an older one.
+pub(super) async fn sum(store: &Store, key: &Key, start: Option<Timestamp>) -> Result<Sum, sqlx::Error> {
+    let read = "SELECT spent_usd_micros, exhausted_told FROM spending \
                 WHERE budget = ? AND tenant = ? AND session_id = ? AND period_start_ms = ?";
-    let spent: Option<i64> = sqlx::query_scalar(read)
+    let row = sqlx::query(read)
         .bind(name(&key.budget, key.period))
         .bind(&key.tenant)
         .bind(&key.session_id)
         .bind(millis(start))
         .fetch_optional(store.readers())
         .await?;
-    spent.map_or(Ok(0), amount)
+    let Some(row) = row else { return Ok(Sum::default()) };
+    Ok(Sum { spent: amount(row.try_get("spent_usd_micros")?)?, is_told: row.try_get("exhausted_told")? })
 }
 
 /// What each session of a tenant, or the tenant itself under an empty name, spent of a budget in a period.
@@ -44,20 +46,24 @@ pub(super) async fn all(
 /// # Errors
 /// When the store cannot be written; the caller must let its transaction fail.
 pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    let raise = "INSERT INTO spending (budget, tenant, session_id, period_start_ms, spent_usd_micros) \
-               VALUES (?, ?, ?, ?, ?) \
+    let raise = "INSERT INTO spending \
+               (budget, tenant, session_id, period_start_ms, spent_usd_micros, exhausted_told) \
+               VALUES (?, ?, ?, ?, ?, ?) \
                ON CONFLICT (budget, tenant, session_id) DO UPDATE SET \
                spent_usd_micros = CASE period_start_ms WHEN excluded.period_start_ms \
                    THEN MAX(spent_usd_micros, excluded.spent_usd_micros) ELSE excluded.spent_usd_micros END, \
+               exhausted_told = CASE period_start_ms WHEN excluded.period_start_ms \
+                   THEN MAX(exhausted_told, excluded.exhausted_told) ELSE excluded.exhausted_told END, \
                period_start_ms = excluded.period_start_ms \
                WHERE period_start_ms <= excluded.period_start_ms";
-    for Entry { key, start, spent } in entries {
+    for Entry { key, start, sum } in entries {
         sqlx::query(raise)
             .bind(name(&key.budget, key.period))
             .bind(&key.tenant)
             .bind(&key.session_id)
             .bind(millis(*start))
-            .bind(i64::try_from(*spent).unwrap_or(i64::MAX))
+            .bind(i64::try_from(sum.spent).unwrap_or(i64::MAX))
+            .bind(sum.is_told)
             .execute(&mut *connection)
             .await?;
     }

@@ -34,7 +34,7 @@ async fn open(folder: &TempDir) -> (Store, Arc<Ledger>) {
 
 /// A call that costs so much, on disk at its end.
 async fn spend(ledger: &Arc<Ledger>, session_id: &str, amount: u64, now: Timestamp) -> Vec<Notice> {
-    let purse = ledger.purse("acme", session_id, now).await.expect("reads");
+    let mut purse = ledger.purse("acme", session_id, now).await.expect("reads");
     let mut hold = purse.hold(amount, now).expect("it fits");
     hold.spent(amount);
     let notices = hold.settle(now);
@@ -63,6 +63,11 @@ async fn told(ledger: &Ledger, session_id: &str, now: Timestamp) -> Vec<(String,
     statements.into_iter().map(|s| (s.key.budget, s.key.session_id, s.spent, s.reserved)).collect()
 }
 
+/// The tenant's account of the day.
+fn key() -> Key {
+    Key { budget: "day".into(), period: Period::Day, tenant: "acme".into(), session_id: String::new() }
+}
+
 fn row(budget: &str, session_id: &str, spent: u64, reserved: u64) -> (String, String, u64, u64) {
     (budget.into(), session_id.into(), spent, reserved)
 }
@@ -83,7 +88,7 @@ async fn a_restart_forgets_nothing_and_a_new_day_begins_with_nothing() {
     let (store, ledger) = open(&folder).await;
     assert_eq!(told(&ledger, "", time(NOON)).await, all);
     assert_eq!(told(&ledger, "s1", time(NOON)).await, [row("session", "s1", 300, 0)]);
-    let purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+    let mut purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
     let exhausted = purse.hold(101, time(NOON)).expect_err("the session's stop");
     assert_eq!(
         (exhausted.budget.as_str(), exhausted.refused.spent, exhausted.retry_after),
@@ -106,8 +111,8 @@ async fn a_restart_forgets_nothing_and_a_new_day_begins_with_nothing() {
 async fn a_write_of_unknown_outcome_counts_once_however_often_it_is_repeated() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, ledger) = open(&folder).await;
-    let purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
-    let spends = |amount| {
+    let mut purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+    let mut spends = |amount| {
         let mut hold = purse.hold(amount, time(NOON)).expect("it fits");
         hold.spent(amount);
         drop(hold.settle(time(NOON)));
@@ -135,7 +140,7 @@ async fn an_event_goes_with_the_next_write_until_one_succeeds() {
     let (_store, ledger) = open(&folder).await;
     let principal =
         Principal { tenant: "acme".into(), kind: PrincipalKind::Agent, name: "scribe".into(), owner: None };
-    let event = |kind| EventDraft::new(kind, time(NOON), &principal);
+    let event = |kind| (key(), EventDraft::new(kind, time(NOON), &principal));
     let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
     ledger.tell(vec![event("first")]);
     let failing = purse.save();
@@ -153,13 +158,12 @@ async fn an_event_goes_with_the_next_write_until_one_succeeds() {
 async fn what_was_read_before_accounts_were_forgotten_is_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
-    let key =
-        Key { budget: "day".into(), period: Period::Day, tenant: "acme".into(), session_id: String::new() };
+    let (key, sum) = (key(), |spent| Sum { spent, is_told: false });
     let start = Period::Day.at(time(NOON)).start;
-    let old = (Account::new(start, 5), ledger.lock().sweeps);
+    let old = (Account::new(start, sum(5)), ledger.lock().sweeps);
     ledger.lock().sweeps += 1;
     assert!(!ledger.enter(&key, start, Some(old)), "it may be older than what was forgotten");
-    let new = (Account::new(start, 7), ledger.lock().sweeps);
+    let new = (Account::new(start, sum(7)), ledger.lock().sweeps);
     assert!(ledger.enter(&key, start, Some(new)));
     assert_eq!(ledger.change(&key, |account| account.spent()), Some(7));
 }
@@ -184,7 +188,7 @@ async fn waiting_is_advised_where_it_helps_soon() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
     let late = time("2026-05-09T23:50:00Z");
-    let purse = ledger.purse("acme", "", late).await.expect("reads");
+    let mut purse = ledger.purse("acme", "", late).await.expect("reads");
     let mut held = purse.hold(900, time(NOON)).expect("it fits");
     let others = purse.may(200, time(NOON)).expect_err("held");
     assert_eq!(others.retry_after, Some(Duration::from_secs(1)));
@@ -199,7 +203,7 @@ async fn nothing_crosses_tenants() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
     spend(&ledger, "s1", 400, time(NOON)).await;
-    let other = ledger.purse("other", "s1", time(NOON)).await.expect("reads");
+    let mut other = ledger.purse("other", "s1", time(NOON)).await.expect("reads");
     assert_eq!(other.may(400, time(NOON)), Ok(()));
     let statements = ledger.statements("other", "", time(NOON)).await.expect("reads");
     assert!(statements.iter().all(|statement| statement.spent == 0), "{statements:?}");
@@ -217,7 +221,7 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     let refused = join_all(calls.into_iter().map(|(wanted, ending)| {
         let ledger = &ledger;
         async move {
-            let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+            let mut purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
             let Ok(mut hold) = purse.hold(wanted, time(NOON)) else { return 1 };
             tokio::task::yield_now().await;
             match ending {

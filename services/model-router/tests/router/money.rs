@@ -157,6 +157,33 @@ async fn a_passed_mark_is_told_once() {
 }
 
 #[tokio::test]
+async fn a_stop_that_is_lowered_below_what_was_spent_is_told_by_the_first_refusal_alone() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(1_000, 0)).await;
+    bench.generate(in_session("s1")).await.expect("it is paid for");
+    bench.configure(|text| {
+        text.replace("alert_usd_micros = 5000, stop_usd_micros = 10000", "stop_usd_micros = 3000")
+    });
+    bench.restart().await;
+    for _ in 0..5 {
+        assert_eq!(reason(&bench.generate(in_session("")).await.expect_err("used up")), "BUDGET_EXHAUSTED");
+    }
+    let event = bench.event("month").await;
+    assert_eq!(
+        (event.kind.as_str(), &attributes(&event)["spent_usd_micros"]),
+        ("budget.exhausted", &json!(3_000))
+    );
+    bench.restart().await;
+    for _ in 0..5 {
+        bench.generate(in_session("")).await.expect_err("used up");
+    }
+    // A router that ends has delivered what it wrote.
+    bench.restart().await;
+    let events = bench.events.lock().expect("not poisoned").clone();
+    assert_eq!(events.iter().filter(|event| event.kind == "budget.exhausted").count(), 1);
+}
+
+#[tokio::test]
 async fn a_request_costs_no_more_than_it_allows() {
     let bench = bench(priced()).await;
     bench.always("primary", Step::status(503)).await;
