@@ -10,13 +10,14 @@ pub mod account;
 pub mod period;
 mod purse;
 mod store;
+mod sweep;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bulkhead_outbox::EventDraft;
-use bulkhead_sqlite::Store;
+use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
 
 use account::{Account, Marks, Passed, Refused, Sum};
@@ -108,6 +109,15 @@ pub(crate) struct Entry {
     pub(crate) start: Option<Timestamp>,
     /// In all, so that it can be written twice.
     pub(crate) sum: Sum,
+}
+
+/// Why the disk could not be read or changed where no call waits for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("what was spent could not be read")]
+    Read(#[from] sqlx::Error),
+    #[error("what was spent could not be written")]
+    Write(#[from] WriteError),
 }
 
 /// Every budget with its accounts. Each step takes the lock for itself and never waits under it.

@@ -106,8 +106,9 @@ pub async fn serve(
     let audit = peer::dial(&config.audit)?;
     tasks.spawn("left-events", slots.deliver_left(audit.clone(), tasks.stopping()));
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
+    let (waiting_max, of_catalogs) = (config.outbox_events_max, catalogs.clone());
     let recorder =
-        Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
+        Recorder::start(store.clone(), outbox, waiting_max, of_catalogs, readiness.clone(), tasks.clone());
     let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };

@@ -22,6 +22,7 @@ use crate::chat::{StopReason, Usage};
 use crate::ledger;
 use crate::meter::{Closing, Meter};
 use crate::price;
+use crate::reload::Catalogs;
 use upkeep::Conditions;
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
@@ -102,11 +103,12 @@ impl Recorder {
         store: Store,
         outbox: Outbox,
         waiting_max: i64,
+        catalogs: Catalogs,
         readiness: Readiness,
         tasks: Tasks,
     ) -> Self {
         let conditions = Conditions::new(readiness);
-        tasks.spawn("upkeep", upkeep::run(store.clone(), conditions.clone(), tasks.stopping()));
+        tasks.spawn("upkeep", upkeep::run(store.clone(), catalogs, conditions.clone(), tasks.stopping()));
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
         Self { store, outbox, tasks, waiting_max, conditions, calls }
     }

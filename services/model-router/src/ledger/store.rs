@@ -2,6 +2,7 @@
 
 use bulkhead_sqlite::Store;
 use jiff::Timestamp;
+use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::account::Sum;
@@ -71,7 +72,7 @@ pub(crate) async fn write(connection: &mut SqliteConnection, entries: &[Entry]) 
 }
 
 /// A budget that is counted over another span than before has a row of its own.
-fn name(budget: &str, period: Period) -> String {
+pub(super) fn name(budget: &str, period: Period) -> String {
     format!("{budget}/{}", period.as_str())
 }
 
@@ -83,4 +84,44 @@ fn millis(start: Option<Timestamp>) -> i64 {
 /// Amounts are never negative; a row that says so was not written here.
 fn amount(stored: i64) -> Result<u64, sqlx::Error> {
     u64::try_from(stored).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Rows that nobody can read again, at most so many.
+pub(super) async fn unread(
+    store: &Store,
+    budgets: &[(String, Option<Timestamp>)],
+    count: i64,
+) -> Result<Vec<Stale>, sqlx::Error> {
+    let kept: Vec<(&str, i64)> =
+        budgets.iter().map(|(name, start)| (name.as_str(), millis(*start))).collect();
+    let read = "SELECT budget, tenant, session_id, period_start_ms FROM spending WHERE NOT EXISTS \
+                (SELECT 1 FROM json_each(?) AS kept \
+                 WHERE kept.value ->> 0 = spending.budget AND spending.period_start_ms >= kept.value ->> 1) \
+                LIMIT ?";
+    sqlx::query_as(read).bind(json!(kept).to_string()).bind(count).fetch_all(store.readers()).await
+}
+
+/// A row that may go.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Stale {
+    budget: String,
+    tenant: String,
+    session_id: String,
+    period_start_ms: i64,
+}
+
+/// Removes rows, but for those that began a new period since they were read. Inside the caller's transaction.
+pub(super) async fn remove(connection: &mut SqliteConnection, stale: &[Stale]) -> Result<(), sqlx::Error> {
+    let remove = "DELETE FROM spending \
+                  WHERE budget = ? AND tenant = ? AND session_id = ? AND period_start_ms = ?";
+    for row in stale {
+        sqlx::query(remove)
+            .bind(&row.budget)
+            .bind(&row.tenant)
+            .bind(&row.session_id)
+            .bind(row.period_start_ms)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }

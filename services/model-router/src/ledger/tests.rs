@@ -246,3 +246,41 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     assert!(now[0].2 <= 1_000 && now[0].3 == 0, "seed {seed}: {now:?}");
     assert!(ledger.lock().accounts.values().all(Account::is_idle), "seed {seed}");
 }
+
+async fn rows(store: &Store) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM spending").fetch_one(store.readers()).await.expect("reads")
+}
+
+#[tokio::test]
+async fn what_no_budget_in_force_can_read_again_is_swept_a_little_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(&folder).await;
+    let of_sessions = |period| BudgetConfig {
+        period,
+        marks: Marks { alert: None, stop: None },
+        ..budget("each", BudgetScope::Session, Period::Day, 0, 0)
+    };
+    let daily = Ledger::new(vec![of_sessions(Period::Day), of_sessions(Period::Endless)], store.clone());
+    let write = async |session_id: &str, now| {
+        let mut purse = daily.purse("acme", session_id, now).await.expect("reads");
+        let mut hold = purse.hold(1, now).expect("nothing stands against it");
+        hold.spent(1);
+        drop(hold.settle(now));
+        save(&daily, purse.save()).await;
+    };
+    for at in 0..300 {
+        write(&at.to_string(), time(NOON)).await;
+    }
+    write("new", time(NEXT_DAY)).await;
+    assert_eq!(rows(&store).await, 602);
+    assert!(!daily.sweep(time(NOON)).await.expect("swept"), "all of it can be read");
+    assert!(daily.sweep(time(NEXT_DAY)).await.expect("swept"), "there may be more");
+    assert_eq!(rows(&store).await, 602 - 256);
+    assert!(!daily.sweep(time(NEXT_DAY)).await.expect("swept"));
+    assert_eq!(rows(&store).await, 302, "the new day, and what counts for ever");
+    let left = daily.handed_on(vec![of_sessions(Period::Day)]);
+    while left.sweep(time(NEXT_DAY)).await.expect("swept") {}
+    assert_eq!(rows(&store).await, 1, "nobody reads the other budget any more");
+    let fresh = Ledger::new(vec![of_sessions(Period::Day)], store);
+    assert_eq!(told(&fresh, "", time(NEXT_DAY)).await, [row("each", "new", 1, 0)]);
+}

@@ -1,5 +1,7 @@
 //! What calls cost, and who is told.
 
+use std::time::Duration;
+
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Reply, Script, Step, Usage};
@@ -9,7 +11,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Plan, attributes, bench, metadata, on, reason, request};
+use crate::bench::{PATIENCE, Plan, attributes, bench, metadata, on, reason, request};
 
 /// Prices of every model: three dollars for a million tokens of prompt, fifteen for as many of an answer.
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
@@ -235,4 +237,26 @@ async fn what_could_not_be_stored_is_stored_with_the_next_call_and_told_once() {
     let alerts: Vec<_> = events.iter().filter(|event| event.kind == "budget.alerted").collect();
     assert_eq!(alerts.len(), 1, "the call that passed the mark could not be recorded");
     assert_eq!(attributes(alerts[0])["spent_usd_micros"], 6_000);
+}
+
+#[tokio::test]
+async fn what_was_spent_of_a_budget_that_is_gone_leaves_the_store() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.generate(in_session("s1")).await.expect("it is paid for");
+    bench.configure(|text| text.replace("name = \"session\"", "name = \"other\""));
+    bench.restart().await;
+    let options =
+        SqliteConnectOptions::new().filename(bench.folder.path().join("data/router.db")).read_only(true);
+    let mut reader = SqliteConnection::connect_with(&options).await.expect("opens");
+    let swept = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        let read = "SELECT budget FROM spending";
+        while sqlx::query_scalar::<_, String>(read).fetch_all(&mut reader).await.expect("reads")
+            != ["month/month"]
+        {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, swept).await.expect("it is swept");
+    assert!(bench.budgets("").await[0].spent_usd_micros > 0, "the other one stays");
 }
