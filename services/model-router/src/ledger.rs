@@ -4,9 +4,11 @@
 //! that what was spent is on disk, with the event of the call that spent it, before the call is answered. What a call
 //! keeps back is given back when its [`Hold`] is dropped, however it ends.
 //!
-//! Each router counts for itself.
+//! Each router counts what it spends itself, and what it knows of others: of those that are gone ([`Ledger::learn`]). What
+//! routers spend that run at the same time they do not know of each other.
 
 pub mod account;
+mod others;
 pub mod period;
 mod purse;
 mod store;
@@ -23,6 +25,7 @@ use jiff::Timestamp;
 use account::{Account, Marks, Passed, Refused, Sum};
 use period::{Bounds, Period};
 pub(crate) use purse::{Hold, Purse, Savings};
+use store::Edition;
 pub(crate) use store::write;
 
 /// A configured budget.
@@ -106,6 +109,8 @@ pub(crate) struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
+    /// The store that it is for.
+    pub(crate) origin: Arc<Edition>,
     pub(crate) start: Option<Timestamp>,
     /// In all, so that it can be written twice.
     pub(crate) sum: Sum,
@@ -125,6 +130,8 @@ pub(crate) enum LedgerError {
 pub(crate) struct Ledger {
     budgets: Vec<BudgetConfig>,
     store: Store,
+    /// What the store is since this router has it.
+    origin: Arc<Edition>,
     /// Shared with the ledger that came before or comes after.
     books: Arc<Mutex<Books>>,
 }
@@ -133,8 +140,11 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Books {
     accounts: HashMap<Key, Account>,
-    /// How often idle accounts were forgotten. What was read from the disk before that may be older than what they left.
-    sweeps: u64,
+    /// How often idle accounts were forgotten or more was learnt of others. What was read from the disk before that may be
+    /// older than what is there now.
+    changes: u64,
+    /// Stores of others that are learnt, by id, as of how many routers had them.
+    learnt: HashMap<String, i64>,
     /// Events about budgets that are not known to be on disk, each with the account that it is about. Each mark of an
     /// account leaves one in a period, so they are few.
     untold: Vec<(Key, EventDraft)>,
@@ -144,13 +154,20 @@ struct Books {
 const SWEEP_MIN: usize = 1_024;
 
 impl Ledger {
-    pub(crate) fn new(budgets: Vec<BudgetConfig>, store: Store) -> Arc<Self> {
-        Arc::new(Self { budgets, store, books: Arc::default() })
+    /// Takes a store over from whoever had it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn open(budgets: Vec<BudgetConfig>, store: Store) -> Result<Arc<Self>, sqlx::Error> {
+        let before = store::edition(&store).await?;
+        let origin = Arc::new(Edition { terms: before.terms.saturating_add(1), ..before });
+        Ok(Arc::new(Self { budgets, store, origin, books: Arc::default() }))
     }
 
     /// One for other budgets. What was spent and is kept back of those that stay is the same in both.
     pub(crate) fn handed_on(&self, budgets: Vec<BudgetConfig>) -> Arc<Self> {
-        Arc::new(Self { budgets, store: self.store.clone(), books: Arc::clone(&self.books) })
+        let (store, origin) = (self.store.clone(), Arc::clone(&self.origin));
+        Arc::new(Self { budgets, store, origin, books: Arc::clone(&self.books) })
     }
 
     /// The accounts that a call of this tenant in this session spends from; a session may be empty.
@@ -175,8 +192,11 @@ impl Ledger {
             let start = budget.period.at(now).start;
             let mut read = None;
             while !self.enter(&key, start, read.take()) {
-                let sweeps = self.lock().sweeps;
-                read = Some((Account::new(start, store::sum(&self.store, &key, start).await?), sweeps));
+                let changes = self.lock().changes;
+                read = Some((
+                    Account::new(start, store::known(&self.store, &self.origin.id, &key, start).await?),
+                    changes,
+                ));
             }
             purse.put(place, key);
         }
@@ -260,7 +280,8 @@ impl Ledger {
             accounts.iter().map(|(_, key)| key).chain(events.iter().map(|(key, _)| key)).collect();
         let entries = keys.into_iter().filter_map(|key| {
             let account = books.accounts.get(key)?;
-            Some(Entry { key: key.clone(), start: account.start(), sum: account.unsaved()? })
+            let (sum, origin) = (account.unsaved()?, Arc::clone(&self.origin));
+            Some(Entry { key: key.clone(), origin, start: account.start(), sum })
         });
         Savings { entries: entries.collect(), events, ledger: Arc::clone(self) }
     }
@@ -269,13 +290,13 @@ impl Ledger {
     /// again.
     fn enter(&self, key: &Key, start: Option<Timestamp>, read: Option<(Account, u64)>) -> bool {
         let mut books = self.lock();
-        let Books { accounts, sweeps, .. } = &mut *books;
+        let Books { accounts, changes, .. } = &mut *books;
         if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
             let before = accounts.len();
             accounts.retain(|_, account| !account.is_idle());
-            *sweeps = sweeps.saturating_add(u64::from(accounts.len() < before));
+            *changes = changes.saturating_add(u64::from(accounts.len() < before));
         }
-        if let Some((account, _)) = read.filter(|(_, as_of)| as_of == sweeps) {
+        if let Some((account, _)) = read.filter(|(_, as_of)| as_of == changes) {
             // Whoever was faster read the same.
             accounts.entry(key.clone()).or_insert(account);
         }
