@@ -23,7 +23,7 @@ use crate::limit::concurrency::Sign;
 use crate::limit::models::{Full, Place, Told};
 use crate::limit::rate::{Reservation, Short};
 use crate::metrics;
-use crate::price::Price;
+use crate::price::{Charge, Price};
 use crate::spend::{Cap, Caps, Spend};
 use crate::tokens::Size;
 
@@ -128,11 +128,13 @@ pub(crate) struct Closing {
     pub(crate) savings: Savings,
     /// About budgets.
     pub(crate) events: Vec<EventDraft>,
+    /// For an attempt that was under way; none: there was none, or it has no price.
+    pub(crate) charge: Option<Charge>,
 }
 
 impl Closing {
     fn of(savings: Savings) -> Self {
-        Self { events: savings.events(), savings }
+        Self { events: savings.events(), savings, charge: None }
     }
 }
 
@@ -281,11 +283,11 @@ impl Meter {
         self.count(Usage { output_tokens, ..lease.usage });
     }
 
-    /// The attempt is over.
-    pub(crate) fn ended(&mut self, attempt: &Attempt) {
-        let Some(lease) = &self.lease else { return };
-        self.count(settled(lease.usage, attempt));
-        self.settle(sign(attempt.failure.as_ref()));
+    /// The attempt is over. Says what it is charged.
+    pub(crate) fn ended(&mut self, attempt: &Attempt) -> Option<Charge> {
+        let settled = settled(self.lease.as_ref()?.usage, attempt);
+        self.count(settled.usage);
+        self.settle(sign(attempt.failure.as_ref()), settled.is_estimate)
     }
 
     /// Where the provider's word about its own limits goes.
@@ -301,12 +303,12 @@ impl Meter {
     /// The call is over: what it spent, and what has to be told of budgets. A call that was closed is on record, and so
     /// counts for its caller, whether anything was sent or not: a loop of calls that are refused would fill the log.
     pub(crate) fn close(&mut self, now: Timestamp) -> Closing {
-        self.settle(Sign::None);
+        let charge = self.settle(Sign::None, true);
         self.reservation.counts();
         let mut notices = std::mem::take(&mut self.notices);
         notices.append(&mut self.purse.notices());
         self.meters.ledger.tell(events(notices, &self.caller, now));
-        Closing::of(self.purse.save())
+        Closing { charge, ..Closing::of(self.purse.save()) }
     }
 
     fn afford(&mut self, estimate: Option<u64>) -> Result<(), Denied> {
@@ -325,13 +327,15 @@ impl Meter {
     }
 
     /// What was kept for an attempt is given back, but for what was used.
-    fn settle(&mut self, sign: Sign) {
-        let Some(mut lease) = self.lease.take() else { return };
+    fn settle(&mut self, sign: Sign, is_estimate: bool) -> Option<Charge> {
+        let mut lease = self.lease.take()?;
         lease.place.sign(sign);
         let tokens = lease.usage.input_tokens.saturating_add(lease.usage.output_tokens);
         self.tokens = self.tokens.saturating_add(tokens);
-        self.spend.cost(lease.cost_usd_micros());
+        let usd_micros = lease.cost_usd_micros();
+        self.spend.cost(usd_micros);
         self.notices.extend(lease.hold.settle(bulkhead_edge::now()));
+        lease.price.map(|_price| Charge { usd_micros, is_estimate })
     }
 }
 
@@ -341,18 +345,29 @@ impl Lease {
     }
 }
 
-/// What an attempt used, by what the provider counted, or else by what is known of it.
-fn settled(known: Usage, attempt: &Attempt) -> Usage {
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settled {
+    usage: Usage,
+    /// The provider did not count all of it.
+    is_estimate: bool,
+}
+
+/// By what the provider counted, or else by what is known of it.
+fn settled(known: Usage, attempt: &Attempt) -> Settled {
     let counted = attempt.usage.filter(|usage| usage.input_tokens > 0 || usage.output_tokens > 0);
-    match (counted, &attempt.failure) {
-        (Some(usage), None) => usage,
+    let (usage, is_estimate) = match (counted, &attempt.failure) {
+        (Some(usage), None) => (usage, false),
+        // The whole answer came, and will not do.
+        (Some(usage), Some(Failure { kind: Kind::Unfit | Kind::Refusal, .. })) => (usage, false),
         // A stream that breaks off has not come to its count of the answer.
         (Some(usage), Some(_)) => {
-            Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }
+            (Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }, true)
         }
-        (None, Some(failure)) if !may_have_worked(failure) => Usage::default(),
-        (None, _) => known,
-    }
+        (None, Some(failure)) if !may_have_worked(failure) => (Usage::default(), false),
+        (None, _) => (known, true),
+    };
+    Settled { usage, is_estimate }
 }
 
 /// Whether the provider may have worked for an attempt that failed.
@@ -420,20 +435,22 @@ mod tests {
         let known = usage(100, 7);
         let counted = Some(usage(120, 30));
         let cases = [
-            (counted, None, usage(120, 30)),
+            (counted, None, usage(120, 30), false),
+            (counted, Some((Kind::Unfit, 200)), usage(120, 30), false),
             // A server that does not count.
-            (Some(usage(0, 0)), None, known),
-            (None, Some((Kind::RateLimited, 429)), usage(0, 0)),
-            (None, Some((Kind::InvalidRequest, 400)), usage(0, 0)),
-            (None, Some((Kind::Connect, 0)), usage(0, 0)),
+            (Some(usage(0, 0)), None, known, true),
+            (None, Some((Kind::RateLimited, 429)), usage(0, 0), false),
+            (None, Some((Kind::InvalidRequest, 400)), usage(0, 0), false),
+            (None, Some((Kind::Connect, 0)), usage(0, 0), false),
             // Nobody knows whether the provider did the work, or it did and nobody can use it.
-            (None, Some((Kind::Silence, 0)), known),
-            (None, Some((Kind::Reset, 0)), known),
-            (None, Some((Kind::Malformed, 200)), known),
+            (None, Some((Kind::Silence, 0)), known, true),
+            (None, Some((Kind::Reset, 0)), known, true),
+            (None, Some((Kind::Malformed, 200)), known, true),
             // The stream broke off.
-            (Some(usage(120, 1)), Some((Kind::Reset, 200)), usage(120, 7)),
+            (Some(usage(120, 1)), Some((Kind::Reset, 200)), usage(120, 7), true),
         ];
-        for (counted, failure, expected) in cases {
+        for (counted, failure, usage, is_estimate) in cases {
+            let expected = Settled { usage, is_estimate };
             assert_eq!(settled(known, &attempt(counted, failure)), expected, "{counted:?} {failure:?}");
         }
     }

@@ -21,7 +21,7 @@ use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
 use crate::ledger;
 use crate::meter::{Closing, Meter};
-use crate::price;
+use crate::price::{self, Charge};
 use crate::reload::Catalogs;
 use upkeep::Conditions;
 
@@ -178,7 +178,7 @@ async fn store_all(
     draft: EventDraft,
     closing: Closing,
 ) -> Result<i64, RecordError> {
-    let Closing { savings, events } = closing;
+    let Closing { savings, events, .. } = closing;
     if savings.entries().is_empty() && events.is_empty() {
         return outbox.append(draft).await;
     }
@@ -246,9 +246,9 @@ impl CallRecord {
     }
 
     /// It is over.
-    pub(crate) fn end(&mut self, attempt: Attempt) {
+    pub(crate) fn end(&mut self, mut attempt: Attempt) {
         self.running = None;
-        self.meter.ended(&attempt);
+        attempt.charge = self.meter.ended(&attempt);
         self.attempts.push(attempt);
     }
 
@@ -266,14 +266,23 @@ impl CallRecord {
     pub(crate) async fn close(mut self, ending: &Ending) -> Result<Vec<Attempt>, RecordError> {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
         let closing = self.meter.close(bulkhead_edge::now());
-        let (draft, permit) = self.complete(open, ending);
+        let (draft, permit) = self.complete(open, ending, closing.charge);
         self.recorder.write(draft, permit, closing).await.map_err(RecordError::Lost)??;
         Ok(std::mem::take(&mut self.attempts))
     }
 
-    fn complete(&self, open: Open, ending: &Ending) -> (EventDraft, OwnedSemaphorePermit) {
+    /// `charge`: of the attempt that runs.
+    fn complete(
+        &self,
+        open: Open,
+        ending: &Ending,
+        charge: Option<Charge>,
+    ) -> (EventDraft, OwnedSemaphorePermit) {
         let Open { draft, facts, permit, began } = open;
-        let attempts = self.attempts.iter().map(told).chain(self.running.as_ref().map(told_running));
+        let running = self.running.as_ref().map(|running| told_running(running, charge));
+        let attempts = self.attempts.iter().map(told).chain(running);
+        let charges = self.attempts.iter().map(|attempt| attempt.charge).chain([charge]);
+        let charge = Charge::sum(&charges.collect::<Vec<_>>());
         let cost = price::total(self.attempts.iter().map(|attempt| attempt.cost_usd_micros));
         let attributes = json!({
             "route": facts.route,
@@ -289,6 +298,8 @@ impl CallRecord {
             "stop_reason": ending.stop_reason.map_or("", StopReason::as_str),
             "error": ending.error,
             "cost_usd_micros": cost,
+            "charged_usd_micros": charge.map(|charge| charge.usd_micros),
+            "charge_is_estimate": charge.map(|charge| charge.is_estimate),
             "attempts": attempts.collect::<Vec<_>>(),
         });
         (draft.outcome(ending.outcome).attributes(attributes), permit)
@@ -300,7 +311,7 @@ impl Drop for CallRecord {
         if let Some(open) = self.open.take() {
             let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
-            let (draft, permit) = self.complete(open, &ending);
+            let (draft, permit) = self.complete(open, &ending, closing.charge);
             drop(self.recorder.write(draft, permit, closing));
         }
     }
@@ -316,11 +327,13 @@ fn told(attempt: &Attempt) -> Value {
         "waited_ms": millis(attempt.waited),
         "latency_ms": millis(attempt.latency),
         "cost_usd_micros": attempt.cost_usd_micros,
+        "charged_usd_micros": attempt.charge.map(|charge| charge.usd_micros),
+        "charge_is_estimate": attempt.charge.map(|charge| charge.is_estimate),
     })
 }
 
 /// The caller went away while this one ran; whether the provider did the work is not known.
-fn told_running(running: &Running) -> Value {
+fn told_running(running: &Running, charge: Option<Charge>) -> Value {
     json!({
         "model": running.model,
         "outcome": "unknown",
@@ -329,6 +342,8 @@ fn told_running(running: &Running) -> Value {
         "waited_ms": millis(running.waited),
         "latency_ms": millis(running.began.elapsed()),
         "cost_usd_micros": null,
+        "charged_usd_micros": charge.map(|charge| charge.usd_micros),
+        "charge_is_estimate": charge.map(|charge| charge.is_estimate),
     })
 }
 

@@ -24,7 +24,7 @@ impl Recorder {
     }
 
     async fn store_alone(&self, closing: Closing) -> Result<(), RecordError> {
-        let Closing { savings, events } = closing;
+        let Closing { savings, events, .. } = closing;
         let (entries, queue) = (savings.entries().to_vec(), self.outbox.clone());
         let write = self.store.writer().write(move |connection| {
             Box::pin(async move {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Reply, Script, Step, Usage};
+use bulkhead_provider_sim::{Action, Reply, Script, Step, Usage};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
@@ -41,8 +41,47 @@ async fn the_cost_is_told_in_the_answer_and_in_the_event() {
 
     let told = attributes(&bench.event(&asked.request_id).await);
     assert_eq!(told["cost_usd_micros"], 4_500);
-    let costs = [&told["attempts"][0]["cost_usd_micros"], &told["attempts"][1]["cost_usd_micros"]];
-    assert_eq!(costs, [&Value::Null, &json!(4_500)]);
+    let of = |key: &str| [0, 1].map(|at: usize| told["attempts"][at][key].clone());
+    assert_eq!(of("cost_usd_micros"), [Value::Null, json!(4_500)]);
+    assert_eq!(of("charged_usd_micros"), [json!(0), json!(4_500)], "the provider refused the first");
+    assert_eq!((&told["charged_usd_micros"], &told["charge_is_estimate"]), (&json!(4_500), &json!(false)));
+}
+
+#[tokio::test]
+async fn the_event_says_what_budgets_were_charged_and_whether_it_is_an_estimate() {
+    let bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", Action::Cut.into()).await;
+    bench.always("fallback", counting(1_000, 0)).await;
+    let asked = pb::GenerateRequest { max_output_tokens: 100, ..on("cloud") };
+    bench.generate(asked.clone()).await.expect("answers");
+    let told = attributes(&bench.event(&asked.request_id).await);
+    let spent = bench.budgets("").await[0].spent_usd_micros;
+    assert!(spent > 3_000, "the one that broke off is paid for: {spent}");
+    assert_eq!((&told["charged_usd_micros"], &told["charge_is_estimate"]), (&json!(spent), &json!(true)));
+    assert_eq!(told["cost_usd_micros"], 3_000, "what providers counted");
+    let attempts = told["attempts"].as_array().expect("a list");
+    let (last, broken) = attempts.split_last().expect("some");
+    assert_eq!((&last["charged_usd_micros"], &last["charge_is_estimate"]), (&json!(3_000), &json!(false)));
+    for attempt in broken {
+        assert!(attempt["cost_usd_micros"].is_null() && attempt["charge_is_estimate"] == true, "{attempt}");
+    }
+
+    // The caller leaves: its event says what the attempt is charged that ran.
+    bench.always("primary", Action::Silence.into()).await;
+    let (asked, before) = (in_session(""), bench.received("primary").await.len());
+    let arrived = async {
+        while bench.received("primary").await.len() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = bench.generate(asked.clone()) => panic!("{answer:?}"),
+        arrived = tokio::time::timeout(PATIENCE, arrived) => arrived.expect("it is sent"),
+    }
+    let told = attributes(&bench.event(&asked.request_id).await);
+    assert_eq!(told["attempts"][0]["charge_is_estimate"], true);
+    assert_eq!(told["charged_usd_micros"], bench.budgets("").await[0].spent_usd_micros - spent);
+    assert!(told["charged_usd_micros"].as_u64().is_some_and(|charged| charged > 0), "{told}");
 }
 
 #[tokio::test]
