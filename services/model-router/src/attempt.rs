@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::chat::Usage;
 use crate::failure::{Failure, Persistence};
+use crate::price::Charge;
 
 /// One request to one model, over.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +29,9 @@ pub struct Attempt {
     pub usage: Option<Usage>,
     /// In millionths of a US dollar; none: not known, or no price is configured.
     pub cost_usd_micros: Option<u64>,
+    /// What budgets were charged, once it is settled: more than that cost where the provider did not count. None: no price
+    /// is configured.
+    pub charge: Option<Charge>,
 }
 
 impl Attempt {

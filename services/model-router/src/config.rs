@@ -88,8 +88,8 @@ impl Config {
             1..=64,
             1,
             "Routers that may share data. With more than one, each keeps its store in the first of the folders \
-             replica-0, replica-1, … there that no other has, and delivers what was left in those that nobody has. One: \
-             the store lies in data itself.",
+             replica-0, replica-1, … there that no other has, delivers what was left in those that nobody has, and counts \
+             what was spent there. One: the store lies in data itself.",
         );
         let outbox_events_max = table.number(
             "outbox_events_max",

@@ -4,23 +4,28 @@
 //! that what was spent is on disk, with the event of the call that spent it, before the call is answered. What a call
 //! keeps back is given back when its [`Hold`] is dropped, however it ends.
 //!
-//! Each router counts for itself.
+//! Each router counts what it spends itself, and what it knows of others: of those that are gone ([`Ledger::learn`]). What
+//! routers spend that run at the same time they do not know of each other.
 
 pub mod account;
+mod others;
 pub mod period;
 mod purse;
 mod store;
+mod sweep;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bulkhead_sqlite::Store;
+use bulkhead_outbox::EventDraft;
+use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
 
-use account::{Account, Marks, Passed, Refused};
+use account::{Account, Marks, Passed, Refused, Sum};
 use period::{Bounds, Period};
 pub(crate) use purse::{Hold, Purse, Savings};
+use store::Edition;
 pub(crate) use store::write;
 
 /// A configured budget.
@@ -80,7 +85,7 @@ pub(crate) struct Exhausted {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// A mark of a budget was passed by a call.
+/// A mark of a budget was passed by a call, or is known to be passed by the first that was refused for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) key: Key,
@@ -100,12 +105,24 @@ pub(crate) struct Statement {
     pub(crate) period: Bounds,
 }
 
-/// An amount on its way to the disk.
+/// What an account spent in a period, on its way to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
+    /// The store that it is for.
+    pub(crate) origin: Arc<Edition>,
     pub(crate) start: Option<Timestamp>,
-    pub(crate) amount: u64,
+    /// In all, so that it can be written twice.
+    pub(crate) sum: Sum,
+}
+
+/// Why the disk could not be read or changed where no call waits for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("what was spent could not be read")]
+    Read(#[from] sqlx::Error),
+    #[error("what was spent could not be written")]
+    Write(#[from] WriteError),
 }
 
 /// Every budget with its accounts. Each step takes the lock for itself and never waits under it.
@@ -113,21 +130,44 @@ pub(crate) struct Entry {
 pub(crate) struct Ledger {
     budgets: Vec<BudgetConfig>,
     store: Store,
+    /// What the store is since this router has it.
+    origin: Arc<Edition>,
     /// Shared with the ledger that came before or comes after.
-    accounts: Arc<Mutex<HashMap<Key, Account>>>,
+    books: Arc<Mutex<Books>>,
+}
+
+/// What is known of accounts.
+#[derive(Debug, Default)]
+struct Books {
+    accounts: HashMap<Key, Account>,
+    /// How often idle accounts were forgotten or more was learnt of others. What was read from the disk before that may be
+    /// older than what is there now.
+    changes: u64,
+    /// Stores of others that are learnt, by id, as of how many routers had them.
+    learnt: HashMap<String, i64>,
+    /// Events about budgets that are not known to be on disk, each with the account that it is about. Each mark of an
+    /// account leaves one in a period, so they are few.
+    untold: Vec<(Key, EventDraft)>,
 }
 
 /// Accounts below which none that is idle is looked for.
 const SWEEP_MIN: usize = 1_024;
 
 impl Ledger {
-    pub(crate) fn new(budgets: Vec<BudgetConfig>, store: Store) -> Arc<Self> {
-        Arc::new(Self { budgets, store, accounts: Arc::default() })
+    /// Takes a store over from whoever had it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn open(budgets: Vec<BudgetConfig>, store: Store) -> Result<Arc<Self>, sqlx::Error> {
+        let before = store::edition(&store).await?;
+        let origin = Arc::new(Edition { terms: before.terms.saturating_add(1), ..before });
+        Ok(Arc::new(Self { budgets, store, origin, books: Arc::default() }))
     }
 
     /// One for other budgets. What was spent and is kept back of those that stay is the same in both.
     pub(crate) fn handed_on(&self, budgets: Vec<BudgetConfig>) -> Arc<Self> {
-        Arc::new(Self { budgets, store: self.store.clone(), accounts: Arc::clone(&self.accounts) })
+        let (store, origin) = (self.store.clone(), Arc::clone(&self.origin));
+        Arc::new(Self { budgets, store, origin, books: Arc::clone(&self.books) })
     }
 
     /// The accounts that a call of this tenant in this session spends from; a session may be empty.
@@ -149,10 +189,14 @@ impl Ledger {
                 tenant: tenant.to_owned(),
                 session_id: session_id.to_owned(),
             };
-            if !self.enter(&key, budget.period.at(now), None) {
-                let start = budget.period.at(now).start;
-                let spent = store::spent(&self.store, &key, start).await?;
-                self.enter(&key, budget.period.at(now), Some(Account::new(start, spent)));
+            let start = budget.period.at(now).start;
+            let mut read = None;
+            while !self.enter(&key, start, read.take()) {
+                let changes = self.lock().changes;
+                read = Some((
+                    Account::new(start, store::known(&self.store, &self.origin.id, &key, start).await?),
+                    changes,
+                ));
             }
             purse.put(place, key);
         }
@@ -184,7 +228,7 @@ impl Ledger {
             accounts.extend(rows.into_iter().map(|(session, spent)| (session, (spent, 0))));
             // What is known here is newer than what is on disk.
             let known = self.lock();
-            let known = known.iter().filter(|(key, _)| {
+            let known = known.accounts.iter().filter(|(key, _)| {
                 key.budget == budget.name && key.period == budget.period && key.tenant == tenant
             });
             for (key, account) in known {
@@ -213,29 +257,62 @@ impl Ledger {
         Ok(all)
     }
 
-    /// One more call uses an account, which is the given one if none is known; false: there is none.
-    fn enter(&self, key: &Key, period: Bounds, read: Option<Account>) -> bool {
-        let mut accounts = self.lock();
+    /// These events go with the next write, and if that fails with the one after it.
+    pub(crate) fn tell(&self, events: Vec<(Key, EventDraft)>) {
+        self.lock().untold.extend(events);
+    }
+
+    /// Whether an event waits for a write.
+    pub(crate) fn is_untold(&self) -> bool {
+        !self.lock().untold.is_empty()
+    }
+
+    /// What has to go to the disk of accounts that an event is about.
+    pub(crate) fn save(self: &Arc<Self>) -> Savings {
+        self.save_with(&[])
+    }
+
+    /// The same, and what has to go there of these accounts.
+    fn save_with(self: &Arc<Self>, accounts: &[(usize, Key)]) -> Savings {
+        let mut books = self.lock();
+        let events = std::mem::take(&mut books.untold);
+        let keys: BTreeSet<&Key> =
+            accounts.iter().map(|(_, key)| key).chain(events.iter().map(|(key, _)| key)).collect();
+        let entries = keys.into_iter().filter_map(|key| {
+            let account = books.accounts.get(key)?;
+            let (sum, origin) = (account.unsaved()?, Arc::clone(&self.origin));
+            Some(Entry { key: key.clone(), origin, start: account.start(), sum })
+        });
+        Savings { entries: entries.collect(), events, ledger: Arc::clone(self) }
+    }
+
+    /// One more call uses an account, which is the one that was read if none is known; false: it has to be read, or read
+    /// again.
+    fn enter(&self, key: &Key, start: Option<Timestamp>, read: Option<(Account, u64)>) -> bool {
+        let mut books = self.lock();
+        let Books { accounts, changes, .. } = &mut *books;
         if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
+            let before = accounts.len();
             accounts.retain(|_, account| !account.is_idle());
+            *changes = changes.saturating_add(u64::from(accounts.len() < before));
         }
-        if let Some(account) = read {
+        if let Some((account, _)) = read.filter(|(_, as_of)| as_of == changes) {
             // Whoever was faster read the same.
             accounts.entry(key.clone()).or_insert(account);
         }
         let Some(account) = accounts.get_mut(key) else { return false };
-        account.roll(period.start);
+        account.roll(start);
         account.users = account.users.saturating_add(1);
         true
     }
 
     fn change<T>(&self, key: &Key, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
-        self.lock().get_mut(key).map(change)
+        self.lock().accounts.get_mut(key).map(change)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Account>> {
+    fn lock(&self) -> MutexGuard<'_, Books> {
         // Every step leaves whole accounts, so a panic elsewhere does not make them wrong.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

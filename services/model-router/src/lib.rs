@@ -49,14 +49,16 @@ pub mod tokens;
 pub mod upstream;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_edge::process::Announce;
 use bulkhead_edge::settings::Loaded;
 use bulkhead_edge::{Edge, Readiness, Tasks, peer};
-use bulkhead_exit::Obstacle;
+use bulkhead_exit::{Exit, Obstacle};
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_outbox::{FileOutbox, Limit};
+use bulkhead_sqlite::exit_of;
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
@@ -97,22 +99,25 @@ pub async fn serve(
     let edge = Edge::bind(config.edge.clone()).await?;
     let slots = Slots::new(config.data.clone(), config.data_slots);
     let Slot { store, left } = slots.claim().await.map_err(Obstacle::from)?;
-    let ledger = Ledger::new(config.budgets.clone(), store.clone());
+    let ledger = Ledger::open(config.budgets.clone(), store.clone()).await;
+    let ledger = ledger.map_err(|error| Obstacle::new(exit_of(&error).unwrap_or(Exit::Unusable), error))?;
+    slots.learn(&ledger).await;
     let now = Instant::now();
-    let catalogs = Catalogs::new(Catalog::new(&config, ledger, now)?, now);
+    let catalogs = Catalogs::new(Catalog::new(&config, Arc::clone(&ledger), now)?, now);
     metrics::observe(&catalogs);
     let reload = Reload::new(file, knobs, catalogs.clone())?;
     tasks.spawn("configuration", reload.run(tasks.stopping()));
     // Room above the announced limit for the calls that are open when it is reached.
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
-    tasks.spawn("left-events", slots.deliver_left(audit.clone(), tasks.stopping()));
+    tasks.spawn("left-events", slots.look_after(audit.clone(), ledger, tasks.stopping()));
     let outbox = FileOutbox::start(left, limit, audit, readiness.clone(), &tasks);
     outbox.adopt(&store).await?;
     let recorder = Recorder::start(
         store.clone(),
         outbox.clone(),
         config.outbox_events_max,
+        catalogs.clone(),
         readiness.clone(),
         tasks.clone(),
     );

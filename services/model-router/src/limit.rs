@@ -1,6 +1,7 @@
 //! What callers may ask for and models may be asked, in a minute and at a time.
 
 pub mod concurrency;
+mod line;
 pub mod minute;
 pub mod models;
 pub mod quota;

@@ -17,14 +17,13 @@ use crate::chat::Usage;
 use crate::config::ModelConfig;
 use crate::failure::{Failure, Kind, Persistence};
 use crate::ledger::account::Passed;
-use crate::ledger::{Exhausted, Hold, Ledger, Notice, Purse, Savings};
+use crate::ledger::{Exhausted, Hold, Key, Ledger, Notice, Purse, Savings};
 use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
-use crate::limit::models::{Full, Place};
-use crate::limit::quota::Told;
+use crate::limit::models::{Full, Place, Told};
 use crate::limit::rate::{Reservation, Short};
 use crate::metrics;
-use crate::price::Price;
+use crate::price::{Charge, Price};
 use crate::spend::{Cap, Caps, Spend};
 use crate::tokens::Size;
 
@@ -118,7 +117,6 @@ struct Lease {
     rate: Reservation,
     hold: Hold,
     price: Option<Price>,
-    heard: Told,
     /// What is known of what it used, by estimate.
     usage: Usage,
 }
@@ -130,6 +128,14 @@ pub(crate) struct Closing {
     pub(crate) savings: Savings,
     /// About budgets.
     pub(crate) events: Vec<EventDraft>,
+    /// For an attempt that was under way; none: there was none, or it has no price.
+    pub(crate) charge: Option<Charge>,
+}
+
+impl Closing {
+    fn of(savings: Savings) -> Self {
+        Self { events: savings.events(), savings, charge: None }
+    }
 }
 
 impl Meters {
@@ -154,8 +160,11 @@ impl Meters {
         caps: Caps,
     ) -> Result<Meter, Refusal> {
         let now = bulkhead_edge::now();
-        let purse = self.ledger.purse(&caller.principal.tenant, &caller.session_id, now).await?;
-        purse.may(0, now).map_err(Refusal::Exhausted)?;
+        let mut purse = self.ledger.purse(&caller.principal.tenant, &caller.session_id, now).await?;
+        if let Err(exhausted) = purse.may(0, now) {
+            self.ledger.tell(events(purse.notices(), &caller, now));
+            return Err(Refusal::Exhausted(exhausted));
+        }
         let tokens = chain.map(|model| self.limits.tokens(model, size)).max().unwrap_or(0);
         let began = Instant::now();
         let admitted = self.limits.admit(&caller.principal, tokens, began).await;
@@ -176,6 +185,11 @@ impl Meters {
             denied: None,
             notices: Vec::new(),
         })
+    }
+
+    /// What has to be told although no call was begun; none: nothing has.
+    pub(crate) fn untold(&self) -> Option<Closing> {
+        self.ledger.is_untold().then(|| Closing::of(self.ledger.save()))
     }
 
     /// What was spent.
@@ -230,10 +244,10 @@ impl Meter {
         // Others may have spent while this one waited.
         match self.purse.hold(estimate.unwrap_or(0), bulkhead_edge::now()) {
             Ok(hold) => {
-                let (price, heard) = (self.meters.price(model), Told::default());
+                let price = self.meters.price(model);
                 // Whatever stood against another model, this one is asked.
                 self.denied = None;
-                self.lease = Some(Lease { place, rate, hold, price, heard, usage: Usage::default() });
+                self.lease = Some(Lease { place, rate, hold, price, usage: Usage::default() });
                 Entry::Open
             }
             Err(exhausted) => {
@@ -256,6 +270,9 @@ impl Meter {
     /// What was kept is used: from now on the provider may work.
     pub(crate) fn sent(&mut self) {
         self.spend.attempt();
+        if let Some(lease) = &mut self.lease {
+            lease.place.sent();
+        }
         self.count(Usage { input_tokens: self.size.prompt_tokens, ..Usage::default() });
     }
 
@@ -266,16 +283,16 @@ impl Meter {
         self.count(Usage { output_tokens, ..lease.usage });
     }
 
-    /// The attempt is over.
-    pub(crate) fn ended(&mut self, attempt: &Attempt) {
-        let Some(lease) = &self.lease else { return };
-        self.count(settled(lease.usage, attempt));
-        self.settle(sign(attempt.failure.as_ref()));
+    /// The attempt is over. Says what it is charged.
+    pub(crate) fn ended(&mut self, attempt: &Attempt) -> Option<Charge> {
+        let settled = settled(self.lease.as_ref()?.usage, attempt);
+        self.count(settled.usage);
+        self.settle(sign(attempt.failure.as_ref()), settled.is_estimate)
     }
 
     /// Where the provider's word about its own limits goes.
     pub(crate) fn heard(&self) -> Told {
-        self.lease.as_ref().map(|lease| lease.heard.clone()).unwrap_or_default()
+        self.lease.as_ref().map(|lease| lease.place.told()).unwrap_or_default()
     }
 
     /// Why a model was not asked, if that is why there is no answer.
@@ -283,15 +300,18 @@ impl Meter {
         self.denied.take().filter(|denied| *denied != Denied::Cap(Cap::Attempts))
     }
 
-    /// The call is over: what it spent, and what has to be told of budgets.
+    /// The call is over: what it spent, and what has to be told of budgets. A call that was closed is on record, and so
+    /// counts for its caller, whether anything was sent or not: a loop of calls that are refused would fill the log.
     pub(crate) fn close(&mut self, now: Timestamp) -> Closing {
-        self.settle(Sign::None);
-        let events = std::mem::take(&mut self.notices).into_iter();
-        let events = events.map(|notice| event(&notice, &self.caller, now)).collect();
-        Closing { savings: self.purse.save(), events }
+        let charge = self.settle(Sign::None, true);
+        self.reservation.counts();
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.append(&mut self.purse.notices());
+        self.meters.ledger.tell(events(notices, &self.caller, now));
+        Closing { charge, ..Closing::of(self.purse.save()) }
     }
 
-    fn afford(&self, estimate: Option<u64>) -> Result<(), Denied> {
+    fn afford(&mut self, estimate: Option<u64>) -> Result<(), Denied> {
         self.spend.may(estimate).map_err(Denied::Cap)?;
         self.purse.may(estimate.unwrap_or(0), bulkhead_edge::now()).map_err(Denied::Exhausted)
     }
@@ -307,14 +327,15 @@ impl Meter {
     }
 
     /// What was kept for an attempt is given back, but for what was used.
-    fn settle(&mut self, sign: Sign) {
-        let Some(mut lease) = self.lease.take() else { return };
+    fn settle(&mut self, sign: Sign, is_estimate: bool) -> Option<Charge> {
+        let mut lease = self.lease.take()?;
         lease.place.sign(sign);
-        lease.place.told(lease.heard.quota());
         let tokens = lease.usage.input_tokens.saturating_add(lease.usage.output_tokens);
         self.tokens = self.tokens.saturating_add(tokens);
-        self.spend.cost(lease.cost_usd_micros());
+        let usd_micros = lease.cost_usd_micros();
+        self.spend.cost(usd_micros);
         self.notices.extend(lease.hold.settle(bulkhead_edge::now()));
+        lease.price.map(|_price| Charge { usd_micros, is_estimate })
     }
 }
 
@@ -324,18 +345,29 @@ impl Lease {
     }
 }
 
-/// What an attempt used, by what the provider counted, or else by what is known of it.
-fn settled(known: Usage, attempt: &Attempt) -> Usage {
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settled {
+    usage: Usage,
+    /// The provider did not count all of it.
+    is_estimate: bool,
+}
+
+/// By what the provider counted, or else by what is known of it.
+fn settled(known: Usage, attempt: &Attempt) -> Settled {
     let counted = attempt.usage.filter(|usage| usage.input_tokens > 0 || usage.output_tokens > 0);
-    match (counted, &attempt.failure) {
-        (Some(usage), None) => usage,
+    let (usage, is_estimate) = match (counted, &attempt.failure) {
+        (Some(usage), None) => (usage, false),
+        // The whole answer came, and will not do.
+        (Some(usage), Some(Failure { kind: Kind::Unfit | Kind::Refusal, .. })) => (usage, false),
         // A stream that breaks off has not come to its count of the answer.
         (Some(usage), Some(_)) => {
-            Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }
+            (Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }, true)
         }
-        (None, Some(failure)) if !may_have_worked(failure) => Usage::default(),
-        (None, _) => known,
-    }
+        (None, Some(failure)) if !may_have_worked(failure) => (Usage::default(), false),
+        (None, _) => (known, true),
+    };
+    Settled { usage, is_estimate }
 }
 
 /// Whether the provider may have worked for an attempt that failed.
@@ -352,6 +384,10 @@ fn sign(failure: Option<&Failure>) -> Sign {
     }
 }
 
+fn events(notices: Vec<Notice>, caller: &Caller, now: Timestamp) -> Vec<(Key, EventDraft)> {
+    notices.into_iter().map(|notice| (notice.key.clone(), event(&notice, caller, now))).collect()
+}
+
 fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
     let (kind, outcome) = match notice.passed {
         Passed::Alert => ("budget.alerted", "alerted"),
@@ -363,7 +399,7 @@ fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
         session_id = notice.key.session_id,
         spent_usd_micros = notice.spent,
         outcome,
-        "a budget passed a mark"
+        "a mark of a budget is passed"
     );
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     EventDraft::new(kind, now, &caller.principal)
@@ -399,20 +435,22 @@ mod tests {
         let known = usage(100, 7);
         let counted = Some(usage(120, 30));
         let cases = [
-            (counted, None, usage(120, 30)),
+            (counted, None, usage(120, 30), false),
+            (counted, Some((Kind::Unfit, 200)), usage(120, 30), false),
             // A server that does not count.
-            (Some(usage(0, 0)), None, known),
-            (None, Some((Kind::RateLimited, 429)), usage(0, 0)),
-            (None, Some((Kind::InvalidRequest, 400)), usage(0, 0)),
-            (None, Some((Kind::Connect, 0)), usage(0, 0)),
+            (Some(usage(0, 0)), None, known, true),
+            (None, Some((Kind::RateLimited, 429)), usage(0, 0), false),
+            (None, Some((Kind::InvalidRequest, 400)), usage(0, 0), false),
+            (None, Some((Kind::Connect, 0)), usage(0, 0), false),
             // Nobody knows whether the provider did the work, or it did and nobody can use it.
-            (None, Some((Kind::Silence, 0)), known),
-            (None, Some((Kind::Reset, 0)), known),
-            (None, Some((Kind::Malformed, 200)), known),
+            (None, Some((Kind::Silence, 0)), known, true),
+            (None, Some((Kind::Reset, 0)), known, true),
+            (None, Some((Kind::Malformed, 200)), known, true),
             // The stream broke off.
-            (Some(usage(120, 1)), Some((Kind::Reset, 200)), usage(120, 7)),
+            (Some(usage(120, 1)), Some((Kind::Reset, 200)), usage(120, 7), true),
         ];
-        for (counted, failure, expected) in cases {
+        for (counted, failure, usage, is_estimate) in cases {
+            let expected = Settled { usage, is_estimate };
             assert_eq!(settled(known, &attempt(counted, failure)), expected, "{counted:?} {failure:?}");
         }
     }

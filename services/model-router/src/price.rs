@@ -47,6 +47,25 @@ impl Price {
     }
 }
 
+/// What budgets were charged for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// In millionths of a US dollar.
+    pub usd_micros: u64,
+    /// The provider did not count all of it.
+    pub is_estimate: bool,
+}
+
+impl Charge {
+    /// All of them together, which is an estimate as soon as one is; none where nothing has a price.
+    #[must_use]
+    pub fn sum(charges: &[Option<Self>]) -> Option<Self> {
+        let usd_micros = total(charges.iter().map(|charge| charge.map(|charge| charge.usd_micros)))?;
+        let is_estimate = charges.iter().flatten().any(|charge| charge.is_estimate);
+        Some(Self { usd_micros, is_estimate })
+    }
+}
+
 /// The sum of what is known, at most [`COST_USD_MICROS_MAX`]; none where nothing is.
 #[must_use]
 pub fn total(costs: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
@@ -129,5 +148,13 @@ mod tests {
         assert_eq!(total([]), None);
         assert_eq!(total([None, Some(3), Some(4)]), Some(7));
         assert_eq!(total([Some(0)]), Some(0), "free is not unknown");
+    }
+
+    #[test]
+    fn a_sum_is_an_estimate_as_soon_as_a_part_of_it_is() {
+        let charge = |usd_micros, is_estimate| Some(Charge { usd_micros, is_estimate });
+        assert_eq!(Charge::sum(&[None, None]), None);
+        assert_eq!(Charge::sum(&[charge(3, false), None, charge(4, false)]), charge(7, false));
+        assert_eq!(Charge::sum(&[charge(3, false), charge(4, true)]), charge(7, true));
     }
 }

@@ -4,6 +4,7 @@
 //! once its event is stored, and that a call whose caller went away leaves one too. The event holds
 //! counts, names and times, never a prompt or an answer.
 
+mod telling;
 mod upkeep;
 
 use std::io;
@@ -21,7 +22,8 @@ use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
 use crate::ledger;
 use crate::meter::{Closing, Meter};
-use crate::price;
+use crate::price::{self, Charge};
+use crate::reload::Catalogs;
 use upkeep::Conditions;
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
@@ -102,11 +104,13 @@ impl Recorder {
         store: Store,
         outbox: FileOutbox,
         waiting_max: i64,
+        catalogs: Catalogs,
         readiness: Readiness,
         tasks: Tasks,
     ) -> Self {
         let conditions = Conditions::new(readiness);
-        let upkeep = upkeep::run(store.clone(), outbox.clone(), conditions.clone(), tasks.stopping());
+        let upkeep =
+            upkeep::run(store.clone(), outbox.clone(), catalogs, conditions.clone(), tasks.stopping());
         tasks.spawn("upkeep", upkeep);
         tasks.spawn(
             "events-on-disk",
@@ -154,7 +158,7 @@ impl Recorder {
     /// stops waiting for it.
     fn write(&self, draft: EventDraft, permit: OwnedSemaphorePermit, closing: Closing) -> Written {
         if closing.savings.entries().is_empty() {
-            let result = self.append(draft, closing.events);
+            let result = self.append(Some(draft), closing);
             drop(permit);
             return Written::Now(result);
         }
@@ -172,31 +176,33 @@ impl Recorder {
     /// What was spent first, then the event and what has to be told of budgets. A call that was made has its event even
     /// where the former fails, and says that its answer was held back.
     async fn save(&self, draft: EventDraft, closing: Closing) -> Result<(), RecordError> {
-        let Closing { savings, events } = closing;
-        let entries = savings.entries().to_vec();
-        let write = self.store.writer().write(move |connection| {
-            Box::pin(async move { ledger::write(connection, &entries).await.map_err(WriteError::NotWritten) })
-        });
-        match write.await {
-            Ok(()) => {
-                savings.saved();
-                self.append(draft, events)
-            }
-            Err(error) => {
-                let error = self.told(RecordError::Write(error));
-                self.append(draft.outcome("failed").attribute("error", "ANSWER_WITHHELD"), [])?;
-                Err(error)
-            }
+        if let Err(error) = self.spend(&closing).await {
+            let error = self.told(error);
+            let withheld = draft.outcome("failed").attribute("error", "ANSWER_WITHHELD");
+            self.outbox.append([withheld]).map_err(|error| self.told(error.into()))?;
+            return Err(error);
         }
+        self.append(Some(draft), closing)
     }
 
-    fn append(
-        &self,
-        draft: EventDraft,
-        events: impl IntoIterator<Item = EventDraft>,
-    ) -> Result<(), RecordError> {
-        let appended = self.outbox.append(std::iter::once(draft).chain(events));
-        appended.map_err(|error| self.told(error.into()))
+    /// Commits what was spent.
+    async fn spend(&self, closing: &Closing) -> Result<(), RecordError> {
+        let entries = closing.savings.entries().to_vec();
+        let write = self.store.writer().write(move |connection| {
+            Box::pin(async move {
+                ledger::write(connection, &entries).await.map_err(WriteError::NotWritten)?;
+                Ok::<_, WriteError>(())
+            })
+        });
+        Ok(write.await?)
+    }
+
+    /// Stores the event of a call and what has to be told of budgets, once what was spent is written.
+    fn append(&self, draft: Option<EventDraft>, closing: Closing) -> Result<(), RecordError> {
+        let Closing { savings, events, .. } = closing;
+        self.outbox.append(draft.into_iter().chain(events)).map_err(|error| self.told(error.into()))?;
+        savings.saved();
+        Ok(())
     }
 
     /// Says it in the log and to whoever asks for readiness.
@@ -262,9 +268,9 @@ impl CallRecord {
     }
 
     /// It is over.
-    pub(crate) fn end(&mut self, attempt: Attempt) {
+    pub(crate) fn end(&mut self, mut attempt: Attempt) {
         self.running = None;
-        self.meter.ended(&attempt);
+        attempt.charge = self.meter.ended(&attempt);
         self.attempts.push(attempt);
     }
 
@@ -282,14 +288,23 @@ impl CallRecord {
     pub(crate) async fn close(mut self, ending: &Ending) -> Result<Vec<Attempt>, RecordError> {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
         let closing = self.meter.close(bulkhead_edge::now());
-        let (draft, permit) = self.complete(open, ending);
+        let (draft, permit) = self.complete(open, ending, closing.charge);
         self.recorder.write(draft, permit, closing).result().await?;
         Ok(std::mem::take(&mut self.attempts))
     }
 
-    fn complete(&self, open: Open, ending: &Ending) -> (EventDraft, OwnedSemaphorePermit) {
+    /// `charge`: of the attempt that runs.
+    fn complete(
+        &self,
+        open: Open,
+        ending: &Ending,
+        charge: Option<Charge>,
+    ) -> (EventDraft, OwnedSemaphorePermit) {
         let Open { draft, facts, permit, began } = open;
-        let attempts = self.attempts.iter().map(told).chain(self.running.as_ref().map(told_running));
+        let running = self.running.as_ref().map(|running| told_running(running, charge));
+        let attempts = self.attempts.iter().map(told).chain(running);
+        let charges = self.attempts.iter().map(|attempt| attempt.charge).chain([charge]);
+        let charge = Charge::sum(&charges.collect::<Vec<_>>());
         let cost = price::total(self.attempts.iter().map(|attempt| attempt.cost_usd_micros));
         let attributes = json!({
             "route": facts.route,
@@ -305,6 +320,8 @@ impl CallRecord {
             "stop_reason": ending.stop_reason.map_or("", StopReason::as_str),
             "error": ending.error,
             "cost_usd_micros": cost,
+            "charged_usd_micros": charge.map(|charge| charge.usd_micros),
+            "charge_is_estimate": charge.map(|charge| charge.is_estimate),
             "attempts": attempts.collect::<Vec<_>>(),
         });
         (draft.outcome(ending.outcome).attributes(attributes), permit)
@@ -316,7 +333,7 @@ impl Drop for CallRecord {
         if let Some(open) = self.open.take() {
             let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
-            let (draft, permit) = self.complete(open, &ending);
+            let (draft, permit) = self.complete(open, &ending, closing.charge);
             // A failure is in the log; nobody else is there to hear of it.
             drop(self.recorder.write(draft, permit, closing));
         }
@@ -333,11 +350,13 @@ fn told(attempt: &Attempt) -> Value {
         "waited_ms": millis(attempt.waited),
         "latency_ms": millis(attempt.latency),
         "cost_usd_micros": attempt.cost_usd_micros,
+        "charged_usd_micros": attempt.charge.map(|charge| charge.usd_micros),
+        "charge_is_estimate": attempt.charge.map(|charge| charge.is_estimate),
     })
 }
 
 /// The caller went away while this one ran; whether the provider did the work is not known.
-fn told_running(running: &Running) -> Value {
+fn told_running(running: &Running, charge: Option<Charge>) -> Value {
     json!({
         "model": running.model,
         "outcome": "unknown",
@@ -346,6 +365,8 @@ fn told_running(running: &Running) -> Value {
         "waited_ms": millis(running.waited),
         "latency_ms": millis(running.began.elapsed()),
         "cost_usd_micros": null,
+        "charged_usd_micros": charge.map(|charge| charge.usd_micros),
+        "charge_is_estimate": charge.map(|charge| charge.is_estimate),
     })
 }
 

@@ -163,17 +163,15 @@ impl Service {
         }
     }
 
-    /// Nothing is called for whom a limit or a budget stands against, and no event is written: a caller in a loop would
-    /// fill the outbox with them.
+    /// Nothing is called for whom a limit or a budget stands against, and no event of the call is written: a caller in a loop
+    /// would fill the outbox with them. That a budget is used up is told once.
     async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, GenerateError> {
         let caller =
             Caller { principal: call.principal().clone(), session_id: command.context.session_id.clone() };
         let (size, route) = (Size::of(&command.prompt), &command.route);
-        let meter = command
-            .catalog
-            .meters()
-            .open(caller, size, route.models(), command.caps.within(route.caps))
-            .await?;
+        let (meters, caps) = (command.catalog.meters(), command.caps.within(route.caps));
+        let opened = meters.open(caller, size, route.models(), caps).await;
+        let meter = opened.inspect_err(|_refusal| self.recorder.tell(meters))?;
         let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())

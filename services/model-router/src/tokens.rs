@@ -29,6 +29,11 @@ const WORD_MAX: u32 = 20;
 /// The same byte in a row, beyond which it adds nothing.
 const REPEATS_MAX: u32 = 4;
 
+/// Bytes of the longest token in OpenAI's public vocabularies (`cl100k_base` and `o200k_base`: 128 spaces; `r50k_base` and
+/// `p50k_base`: as many bytes of garbled text). So no text has fewer tokens than one for so many bytes, whatever of it
+/// repeats itself.
+const TOKEN_BYTES_MAX: usize = 128;
+
 /// What of a model's window a request takes. The default is a request of which nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
@@ -132,7 +137,8 @@ pub fn of_delta(delta: &Delta) -> u64 {
 pub fn of_text(text: &str) -> u64 {
     let mut scan = Scan::default();
     text.bytes().for_each(|byte| scan.byte(byte));
-    scan.parts.div_ceil(PARTS)
+    let floor = u64::try_from(text.len().div_ceil(TOKEN_BYTES_MAX)).unwrap_or(u64::MAX);
+    scan.parts.div_ceil(PARTS).max(floor)
 }
 
 /// Where the look at a text is.
@@ -211,7 +217,17 @@ mod tests {
         let key = of_text(&"QmFzZTY0RGF0YQIzTm9".repeat(79));
         assert!(key > words * 2, "{key}, where as many bytes of words have {words}");
         let rule = of_text(&"=".repeat(1_500));
-        assert!(rule < 4, "{rule}");
+        assert!(rule < 15, "{rule}");
+    }
+
+    #[test]
+    fn no_text_has_fewer_tokens_than_its_bytes_need_at_the_least() {
+        for sign in [" ", "\n", "\t", "\r\n", "=", " \t"] {
+            let text = sign.repeat(100_000);
+            let bytes = u64::try_from(text.len()).expect("small");
+            let estimate = of_text(&text);
+            assert!((bytes / 128..=bytes / 2).contains(&estimate), "{sign:?}: {estimate}");
+        }
     }
 
     #[test]

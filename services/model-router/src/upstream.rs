@@ -16,7 +16,7 @@ use reqwest::{Client, Proxy, Url, redirect, retry};
 use crate::chat::Answer;
 use crate::clearance::{Anywhere, Clearance, Cleared};
 use crate::failure::Failure;
-use crate::limit::quota::Told;
+use crate::limit::models::Told;
 use crate::network::LocalNetworks;
 use crate::provider::Adapter;
 use crate::proxy::ProxyUrl;

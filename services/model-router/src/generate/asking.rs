@@ -96,6 +96,7 @@ impl<'a> Run<'a> {
             repair: attempting.repair,
             usage,
             cost_usd_micros: entry.terms.price.zip(usage).map(|(price, usage)| price.cost_usd_micros(usage)),
+            charge: None,
         };
         metrics::called(target, &attempt);
         metrics::attempted(&attempt);

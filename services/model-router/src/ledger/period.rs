@@ -35,6 +35,12 @@ impl Period {
         }
     }
 
+    /// From its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Day, Self::Month, Self::Endless].into_iter().find(|period| period.as_str() == word)
+    }
+
     /// The period that is going on.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Bounds {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_outbox::EventDraft;
 use jiff::Timestamp;
 
-use super::account::{Account, Refused};
+use super::account::{Account, Passed, Refused};
 use super::period::Bounds;
 use super::{Entry, Exhausted, Key, Ledger, Notice};
 
@@ -22,12 +23,13 @@ pub(crate) struct Purse {
     ledger: Arc<Ledger>,
     /// Each with the place of its budget.
     accounts: Vec<(usize, Key)>,
+    notices: Vec<Notice>,
 }
 
 impl Purse {
     /// Without accounts.
     pub(super) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, accounts: Vec::new() }
+        Self { ledger, accounts: Vec::new(), notices: Vec::new() }
     }
 
     /// One more account, which counts this purse among its users already.
@@ -39,40 +41,42 @@ impl Purse {
     ///
     /// # Errors
     /// [`Exhausted`] for the first that would not.
-    pub(crate) fn may(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
-        self.check(&mut self.ledger.lock(), wanted, now)
+    pub(crate) fn may(&mut self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
+        let checked = self.check(&mut self.ledger.lock().accounts, wanted, now);
+        checked.map_err(|refusal| self.note(refusal))
     }
 
     /// Keeps back what an attempt may cost, of all budgets or of none.
     ///
     /// # Errors
     /// [`Exhausted`].
-    pub(crate) fn hold(&self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
-        let mut accounts = self.ledger.lock();
-        self.check(&mut accounts, wanted, now)?;
+    pub(crate) fn hold(&mut self, wanted: u64, now: Timestamp) -> Result<Hold, Exhausted> {
+        let ledger = Arc::clone(&self.ledger);
+        let mut books = ledger.lock();
+        self.check(&mut books.accounts, wanted, now).map_err(|refusal| self.note(refusal))?;
         for (_, key) in &self.accounts {
-            if let Some(account) = accounts.get_mut(key) {
+            if let Some(account) = books.accounts.get_mut(key) {
                 account.reserve(wanted);
             }
         }
-        Ok(Hold {
-            ledger: Arc::clone(&self.ledger),
-            accounts: self.accounts.clone(),
-            reserved: wanted,
-            spent: 0,
-            is_settled: false,
-        })
+        drop(books);
+        Ok(Hold { ledger, accounts: self.accounts.clone(), reserved: wanted, spent: 0, is_settled: false })
     }
 
-    /// What of these accounts has to go to the disk. Dropped without [`Savings::saved`], it goes with the next call.
+    /// What has to be told of refusals, each once.
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// What of these accounts has to go to the disk, and every event that has to. Without [`Savings::saved`], it goes with
+    /// the next call.
     pub(crate) fn save(&self) -> Savings {
-        let mut accounts = self.ledger.lock();
-        let entries = self.accounts.iter().filter_map(|(_, key)| {
-            let account = accounts.get_mut(key)?;
-            let amount = account.save();
-            (amount > 0).then(|| Entry { key: key.clone(), start: account.start(), amount })
-        });
-        Savings { entries: entries.collect(), ledger: Arc::clone(&self.ledger), is_saved: false }
+        self.ledger.save_with(&self.accounts)
+    }
+
+    fn note(&mut self, refusal: Refusal) -> Exhausted {
+        self.notices.extend(refusal.first.map(|notice| *notice));
+        refusal.exhausted
     }
 
     fn check(
@@ -80,20 +84,31 @@ impl Purse {
         accounts: &mut HashMap<Key, Account>,
         wanted: u64,
         now: Timestamp,
-    ) -> Result<(), Exhausted> {
+    ) -> Result<(), Refusal> {
         for (place, key) in &self.accounts {
             let Some(budget) = self.ledger.budgets.get(*place) else { continue };
             let Some(account) = accounts.get_mut(key) else { continue };
             let period = budget.period.at(now);
             account.roll(period.start);
-            account.may(wanted, budget.marks).map_err(|refused| Exhausted {
-                budget: budget.name.clone(),
-                refused,
-                retry_after: retry_after(&refused, period, now),
-            })?;
+            let Err(refused) = account.may(wanted, budget.marks) else { continue };
+            let first = account.is_first_refusal(&refused).then(|| {
+                let (key, spent, marks) = (key.clone(), refused.spent, budget.marks);
+                Box::new(Notice { key, passed: Passed::Stop, spent, marks, period })
+            });
+            let retry_after = retry_after(&refused, period, now);
+            let exhausted = Exhausted { budget: budget.name.clone(), refused, retry_after };
+            return Err(Refusal { exhausted, first });
         }
         Ok(())
     }
+}
+
+/// A budget that does not pay.
+#[derive(Debug)]
+struct Refusal {
+    exhausted: Exhausted,
+    /// Nobody was told of it before.
+    first: Option<Box<Notice>>,
 }
 
 /// Other calls end soon, and a period may.
@@ -140,10 +155,10 @@ impl Hold {
             return Vec::new();
         }
         let mut notices = Vec::new();
-        let mut accounts = self.ledger.lock();
+        let mut books = self.ledger.lock();
         for (place, key) in &self.accounts {
             let Some(budget) = self.ledger.budgets.get(*place) else { continue };
-            let Some(account) = accounts.get_mut(key) else { continue };
+            let Some(account) = books.accounts.get_mut(key) else { continue };
             let period = budget.period.at(now);
             account.roll(period.start);
             let passed = account.settle(self.reserved, self.spent, budget.marks);
@@ -168,13 +183,13 @@ impl Drop for Hold {
     }
 }
 
-/// Amounts on their way to the disk.
+/// Amounts and events on their way to the disk.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Savings {
-    entries: Vec<Entry>,
-    ledger: Arc<Ledger>,
-    is_saved: bool,
+    pub(super) entries: Vec<Entry>,
+    pub(super) events: Vec<(Key, EventDraft)>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 impl Savings {
@@ -183,16 +198,25 @@ impl Savings {
         &self.entries
     }
 
-    /// It is written.
+    /// What has to be told.
+    pub(crate) fn events(&self) -> Vec<EventDraft> {
+        self.events.iter().map(|(_, event)| event.clone()).collect()
+    }
+
+    /// It is written. Where nobody knows whether it is, it is written again; an event keeps its id, and the log drops what
+    /// it knows.
     pub(crate) fn saved(mut self) {
-        self.is_saved = true;
+        self.events.clear();
+        for entry in &self.entries {
+            self.ledger.change(&entry.key, |account| account.saved(entry.sum, entry.start));
+        }
     }
 }
 
 impl Drop for Savings {
     fn drop(&mut self) {
-        for entry in &self.entries {
-            self.ledger.change(&entry.key, |account| account.saved(entry.amount, entry.start, self.is_saved));
+        if !self.events.is_empty() {
+            self.ledger.tell(std::mem::take(&mut self.events));
         }
     }
 }

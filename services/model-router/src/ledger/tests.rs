@@ -1,10 +1,13 @@
 //! Accounts over a real store.
 
+use bulkhead_edge::{Principal, PrincipalKind};
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use sqlx::migrate::Migrator;
 use tempfile::TempDir;
 
+use super::account::Known;
 use super::*;
 
 const NOON: &str = "2026-05-09T12:00:00Z";
@@ -28,12 +31,12 @@ fn budgets() -> Vec<BudgetConfig> {
 
 async fn open(folder: &TempDir) -> (Store, Arc<Ledger>) {
     let store = Store::open(&folder.path().join("router.db"), &crate::MIGRATIONS).await.expect("opens");
-    (store.clone(), Ledger::new(budgets(), store))
+    (store.clone(), Ledger::open(budgets(), store).await.expect("opens"))
 }
 
 /// A call that costs so much, on disk at its end.
 async fn spend(ledger: &Arc<Ledger>, session_id: &str, amount: u64, now: Timestamp) -> Vec<Notice> {
-    let purse = ledger.purse("acme", session_id, now).await.expect("reads");
+    let mut purse = ledger.purse("acme", session_id, now).await.expect("reads");
     let mut hold = purse.hold(amount, now).expect("it fits");
     hold.spent(amount);
     let notices = hold.settle(now);
@@ -42,6 +45,12 @@ async fn spend(ledger: &Arc<Ledger>, session_id: &str, amount: u64, now: Timesta
 }
 
 async fn save(ledger: &Ledger, savings: Savings) {
+    put(ledger, &savings).await;
+    savings.saved();
+}
+
+/// Writes it, and nobody learns of that.
+async fn put(ledger: &Ledger, savings: &Savings) {
     let entries = savings.entries().to_vec();
     let writing = ledger.store.writer().write(move |connection| {
         Box::pin(
@@ -49,12 +58,16 @@ async fn save(ledger: &Ledger, savings: Savings) {
         )
     });
     writing.await.expect("written");
-    savings.saved();
 }
 
 async fn told(ledger: &Ledger, session_id: &str, now: Timestamp) -> Vec<(String, String, u64, u64)> {
     let statements = ledger.statements("acme", session_id, now).await.expect("reads");
     statements.into_iter().map(|s| (s.key.budget, s.key.session_id, s.spent, s.reserved)).collect()
+}
+
+/// The tenant's account of the day.
+fn key() -> Key {
+    Key { budget: "day".into(), period: Period::Day, tenant: "acme".into(), session_id: String::new() }
 }
 
 fn row(budget: &str, session_id: &str, spent: u64, reserved: u64) -> (String, String, u64, u64) {
@@ -77,7 +90,7 @@ async fn a_restart_forgets_nothing_and_a_new_day_begins_with_nothing() {
     let (store, ledger) = open(&folder).await;
     assert_eq!(told(&ledger, "", time(NOON)).await, all);
     assert_eq!(told(&ledger, "s1", time(NOON)).await, [row("session", "s1", 300, 0)]);
-    let purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+    let mut purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
     let exhausted = purse.hold(101, time(NOON)).expect_err("the session's stop");
     assert_eq!(
         (exhausted.budget.as_str(), exhausted.refused.spent, exhausted.retry_after),
@@ -93,6 +106,68 @@ async fn a_restart_forgets_nothing_and_a_new_day_begins_with_nothing() {
     drop(store);
     let (_store, ledger) = open(&folder).await;
     assert_eq!(told(&ledger, "", time(NEXT_DAY)).await, next);
+}
+
+/// What nobody knows to be written is written again: once more with what came after it, and late, by a call that was slow.
+#[tokio::test]
+async fn a_write_of_unknown_outcome_counts_once_however_often_it_is_repeated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ledger) = open(&folder).await;
+    let mut purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+    let mut spends = |amount| {
+        let mut hold = purse.hold(amount, time(NOON)).expect("it fits");
+        hold.spent(amount);
+        drop(hold.settle(time(NOON)));
+        purse.save()
+    };
+    let (first, second) = (spends(100), spends(20));
+    for savings in [&first, &first, &second, &first, &second] {
+        put(&ledger, savings).await;
+    }
+    save(&ledger, spends(3)).await;
+    put(&ledger, &second).await;
+    assert!(purse.save().entries().is_empty(), "all of it is known to be there");
+    drop(purse);
+    drop(ledger);
+    store.close().await;
+    drop(store);
+    let (_store, ledger) = open(&folder).await;
+    let all = [row("day", "", 123, 0), row("session", "s1", 123, 0)];
+    assert_eq!(told(&ledger, "", time(NOON)).await, all);
+}
+
+#[tokio::test]
+async fn an_event_goes_with_the_next_write_until_one_succeeds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let principal =
+        Principal { tenant: "acme".into(), kind: PrincipalKind::Agent, name: "scribe".into(), owner: None };
+    let event = |kind| (key(), EventDraft::new(kind, time(NOON), &principal));
+    let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+    ledger.tell(vec![event("first")]);
+    let failing = purse.save();
+    assert_eq!((failing.events().len(), purse.save().events().len()), (1, 0), "it is on its way");
+    ledger.tell(vec![event("second")]);
+    drop(failing);
+    let other = ledger.purse("other", "", time(NOON)).await.expect("reads");
+    let both = other.save();
+    assert_eq!(both.events().len(), 2, "whoever writes next takes it along");
+    both.saved();
+    assert!(purse.save().events().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_before_accounts_were_forgotten_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let (key, known) = (key(), |own| Known { own, ..Known::default() });
+    let start = Period::Day.at(time(NOON)).start;
+    let old = (Account::new(start, known(5)), ledger.lock().changes);
+    ledger.lock().changes += 1;
+    assert!(!ledger.enter(&key, start, Some(old)), "it may be older than what was forgotten");
+    let new = (Account::new(start, known(7)), ledger.lock().changes);
+    assert!(ledger.enter(&key, start, Some(new)));
+    assert_eq!(ledger.change(&key, |account| account.spent()), Some(7));
 }
 
 #[tokio::test]
@@ -115,7 +190,7 @@ async fn waiting_is_advised_where_it_helps_soon() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
     let late = time("2026-05-09T23:50:00Z");
-    let purse = ledger.purse("acme", "", late).await.expect("reads");
+    let mut purse = ledger.purse("acme", "", late).await.expect("reads");
     let mut held = purse.hold(900, time(NOON)).expect("it fits");
     let others = purse.may(200, time(NOON)).expect_err("held");
     assert_eq!(others.retry_after, Some(Duration::from_secs(1)));
@@ -130,7 +205,7 @@ async fn nothing_crosses_tenants() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
     spend(&ledger, "s1", 400, time(NOON)).await;
-    let other = ledger.purse("other", "s1", time(NOON)).await.expect("reads");
+    let mut other = ledger.purse("other", "s1", time(NOON)).await.expect("reads");
     assert_eq!(other.may(400, time(NOON)), Ok(()));
     let statements = ledger.statements("other", "", time(NOON)).await.expect("reads");
     assert!(statements.iter().all(|statement| statement.spent == 0), "{statements:?}");
@@ -148,7 +223,7 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     let refused = join_all(calls.into_iter().map(|(wanted, ending)| {
         let ledger = &ledger;
         async move {
-            let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+            let mut purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
             let Ok(mut hold) = purse.hold(wanted, time(NOON)) else { return 1 };
             tokio::task::yield_now().await;
             match ending {
@@ -171,5 +246,209 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     let now = told(&ledger, "", time(NOON)).await;
     assert!(refused > 0, "seed {seed}");
     assert!(now[0].2 <= 1_000 && now[0].3 == 0, "seed {seed}: {now:?}");
-    assert!(ledger.lock().values().all(Account::is_idle), "seed {seed}");
+    assert!(ledger.lock().accounts.values().all(Account::is_idle), "seed {seed}");
+}
+
+async fn rows(store: &Store) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM spending").fetch_one(store.readers()).await.expect("reads")
+}
+
+#[tokio::test]
+async fn what_no_budget_in_force_can_read_again_is_swept_a_little_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = open(&folder).await;
+    let of_sessions = |period| BudgetConfig {
+        period,
+        marks: Marks { alert: None, stop: None },
+        ..budget("each", BudgetScope::Session, Period::Day, 0, 0)
+    };
+    let both = vec![of_sessions(Period::Day), of_sessions(Period::Endless)];
+    let daily = Ledger::open(both, store.clone()).await.expect("opens");
+    let write = async |session_id: &str, now| {
+        let mut purse = daily.purse("acme", session_id, now).await.expect("reads");
+        let mut hold = purse.hold(1, now).expect("nothing stands against it");
+        hold.spent(1);
+        drop(hold.settle(now));
+        save(&daily, purse.save()).await;
+    };
+    for at in 0..300 {
+        write(&at.to_string(), time(NOON)).await;
+    }
+    write("new", time(NEXT_DAY)).await;
+    assert_eq!(rows(&store).await, 602);
+    assert!(!daily.sweep(time(NOON)).await.expect("swept"), "all of it can be read");
+    assert!(daily.sweep(time(NEXT_DAY)).await.expect("swept"), "there may be more");
+    assert_eq!(rows(&store).await, 602 - 256);
+    assert!(!daily.sweep(time(NEXT_DAY)).await.expect("swept"));
+    assert_eq!(rows(&store).await, 302, "the new day, and what counts for ever");
+    let left = daily.handed_on(vec![of_sessions(Period::Day)]);
+    while left.sweep(time(NEXT_DAY)).await.expect("swept") {}
+    assert_eq!(rows(&store).await, 1, "nobody reads the other budget any more");
+    let fresh = Ledger::open(vec![of_sessions(Period::Day)], store).await.expect("opens");
+    assert_eq!(told(&fresh, "", time(NEXT_DAY)).await, [row("each", "new", 1, 0)]);
+}
+
+/// A router over a store of its own: when it ends, its store is anybody's.
+struct Router {
+    folder: TempDir,
+}
+
+impl Router {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Runs for as long as `work` takes.
+    async fn runs<T>(&self, work: impl AsyncFnOnce(Arc<Ledger>) -> T) -> T {
+        let (store, ledger) = open(&self.folder).await;
+        let done = work(ledger).await;
+        store.close().await;
+        done
+    }
+
+    /// What somebody learns who looks into its store.
+    async fn is_looked_into_by(&self, ledger: &Ledger) -> usize {
+        let store =
+            Store::open(&self.folder.path().join("router.db"), &crate::MIGRATIONS).await.expect("opens");
+        let looked_at = ledger.learn(&store, time(NOON)).await.expect("learns");
+        store.close().await;
+        looked_at
+    }
+}
+
+async fn of_the_day(ledger: &Ledger) -> u64 {
+    told(ledger, "", time(NOON)).await[0].2
+}
+
+#[tokio::test]
+async fn what_routers_spent_that_are_gone_counts_once_however_it_is_handed_on() {
+    let [ada, bob, cleo] = [(); 3].map(|()| Router::new());
+    ada.runs(async |ledger| spend(&ledger, "s1", 100, time(NOON)).await).await;
+    bob.runs(async |ledger| {
+        spend(&ledger, "", 20, time(NOON)).await;
+        assert!(ada.is_looked_into_by(&ledger).await > 0);
+        assert_eq!(ada.is_looked_into_by(&ledger).await, 0, "nobody had it since");
+        assert_eq!(of_the_day(&ledger).await, 120);
+        spend(&ledger, "", 3, time(NOON)).await;
+    })
+    .await;
+    cleo.runs(async |ledger| {
+        // Of the first one it hears from both.
+        bob.is_looked_into_by(&ledger).await;
+        ada.is_looked_into_by(&ledger).await;
+        assert_eq!(of_the_day(&ledger).await, 123);
+    })
+    .await;
+    // It goes on where it was, and what it spends then is heard of too.
+    ada.runs(async |ledger| {
+        assert_eq!(of_the_day(&ledger).await, 100);
+        spend(&ledger, "s1", 7, time(NOON)).await;
+        cleo.is_looked_into_by(&ledger).await;
+        assert_eq!(
+            of_the_day(&ledger).await,
+            130,
+            "its own, of which others know less, and what it heard of others"
+        );
+    })
+    .await;
+    cleo.runs(async |ledger| {
+        assert_eq!(of_the_day(&ledger).await, 123, "a restart forgets nothing");
+        ada.is_looked_into_by(&ledger).await;
+        assert_eq!(of_the_day(&ledger).await, 130);
+        let mut purse = ledger.purse("acme", "s1", time(NOON)).await.expect("reads");
+        assert_eq!(purse.may(294, time(NOON)).expect_err("the session's stop").refused.spent, 107);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_that_are_open_learn_what_others_spent() {
+    let [gone, here] = [(); 2].map(|()| Router::new());
+    gone.runs(async |ledger| spend(&ledger, "", 990, time(NOON)).await).await;
+    here.runs(async |ledger| {
+        let mut purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+        assert_eq!(purse.may(50, time(NOON)), Ok(()));
+        gone.is_looked_into_by(&ledger).await;
+        assert!(purse.may(50, time(NOON)).is_err());
+        assert_eq!(purse.may(10, time(NOON)), Ok(()));
+    })
+    .await;
+}
+
+/// Whoever learns is killed at some point: what is copied is there, nothing else is, and the next look does the rest.
+#[tokio::test]
+async fn a_look_that_is_cut_short_is_made_good_by_the_next() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let [gone, here] = [(); 2].map(|()| Router::new());
+    gone.runs(async |ledger| {
+        for at in 0..600 {
+            spend(&ledger, &format!("s{at}"), 1, time(NOON)).await;
+        }
+    })
+    .await;
+    let path = gone.folder.path().join("router.db");
+    let left = Store::open(&path, &crate::MIGRATIONS).await.expect("opens");
+    for _ in 0..5 {
+        let polls = dice.random_range(1..40);
+        here.runs(async |ledger| {
+            let mut look = Box::pin(ledger.learn(&left, time(NOON)));
+            for _ in 0..polls {
+                if futures::poll!(look.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    here.runs(async |ledger| {
+        assert_eq!(ledger.learn(&left, time(NOON)).await.expect("learns"), 601, "seed {seed}");
+        assert_eq!(of_the_day(&ledger).await, 600, "seed {seed}");
+        let sessions = told(&ledger, "", time(NOON)).await;
+        assert!(sessions.iter().skip(1).all(|row| row.2 == 1) && sessions.len() == 601, "seed {seed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_learnt() {
+    let [gone, here] = [(); 2].map(|()| Router::new());
+    gone.runs(async |ledger| spend(&ledger, "s1", 9, time(NOON)).await).await;
+    here.runs(async |ledger| {
+        let path = gone.folder.path().join("router.db");
+        let store = Store::open(&path, &crate::MIGRATIONS).await.expect("opens");
+        ledger.learn(&store, time(NEXT_DAY)).await.expect("learns");
+        assert_eq!(
+            told(&ledger, "", time(NEXT_DAY)).await,
+            [row("day", "", 0, 0), row("session", "s1", 9, 0)]
+        );
+        assert_eq!(rows(&ledger.store).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_spent_before_rows_had_an_origin_is_this_stores_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("router.db");
+    let before = crate::MIGRATIONS.iter().take(3).cloned().collect::<Vec<_>>();
+    let before = Migrator { migrations: before.into(), ..Migrator::DEFAULT };
+    let old = Store::open(&path, &before).await.expect("opens");
+    let insert =
+        "INSERT INTO spending VALUES ('day/day', 'acme', '', ?, 70), ('session/none', 'acme', 's1', 0, 30)";
+    let start = Period::Day.at(time(NOON)).start.expect("a day").as_millisecond();
+    let insert = sqlx::query(insert).bind(start);
+    let write = old.writer().write(|connection| {
+        Box::pin(async move { insert.execute(connection).await.map(drop).map_err(WriteError::NotWritten) })
+    });
+    write.await.expect("written");
+    old.close().await;
+    drop(old);
+    let (_store, ledger) = open(&folder).await;
+    spend(&ledger, "s1", 5, time(NOON)).await;
+    let all = [row("day", "", 75, 0), row("session", "s1", 35, 0)];
+    assert_eq!(told(&ledger, "", time(NOON)).await, all);
+    assert_eq!(rows(&ledger.store).await, 2);
 }

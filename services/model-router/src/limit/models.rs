@@ -1,13 +1,18 @@
 //! How much each model is sent at a time, and what its provider says is left: a locked shell around pure parts.
 
+mod state;
+mod told;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::concurrency::{Bounds, Concurrency, Sign};
+use super::line::Number;
 use super::minute::Fit;
-use super::quota::{Quota, Remaining};
+use state::State;
+pub use told::Told;
 
 /// The limits of all models, by their place in the configuration. Each step takes the lock of its model for itself and
 /// never waits under it.
@@ -20,17 +25,6 @@ pub struct ModelLimits {
 #[derive(Debug)]
 struct Model {
     state: Mutex<State>,
-    /// Told when there may be room for one more.
-    room: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct State {
-    concurrency: Concurrency,
-    requests: Remaining,
-    tokens: Remaining,
-    /// Tokens of the prompts that are under way.
-    open_tokens: u64,
 }
 
 /// Why a model is not sent a request now.
@@ -46,45 +40,12 @@ pub enum Full {
 #[derive(Debug)]
 #[must_use]
 pub struct Place {
-    limits: Arc<ModelLimits>,
-    model: usize,
+    /// None: one that nobody knows, and so without limits.
+    model: Option<Arc<Model>>,
     began: Instant,
-    prompt_tokens: u64,
     sign: Sign,
-    quota: Quota,
-}
-
-impl State {
-    fn new(bounds: Bounds) -> Self {
-        Self {
-            concurrency: Concurrency::new(bounds),
-            requests: Remaining::default(),
-            tokens: Remaining::default(),
-            open_tokens: 0,
-        }
-    }
-
-    fn fit(&self, prompt_tokens: u64, now: Instant) -> Fit {
-        self.requests.fit(1, now).and(self.tokens.fit(prompt_tokens, now))
-    }
-
-    fn begin(&mut self, prompt_tokens: u64) {
-        self.concurrency.begin();
-        self.requests.take(1);
-        self.tokens.take(prompt_tokens);
-        self.open_tokens = self.open_tokens.saturating_add(prompt_tokens);
-    }
-
-    fn end(&mut self, place: &Place, now: Instant) {
-        self.concurrency.end(place.began, place.sign, now);
-        self.open_tokens = self.open_tokens.saturating_sub(place.prompt_tokens);
-        if let Some(left) = place.quota.requests {
-            self.requests.told(left, self.concurrency.open().into(), now);
-        }
-        if let Some(left) = place.quota.tokens {
-            self.tokens.told(left, self.open_tokens, now);
-        }
-    }
+    is_sent: bool,
+    told: Told,
 }
 
 impl ModelLimits {
@@ -106,7 +67,7 @@ impl ModelLimits {
         };
         let next = Self { models: places.iter().zip(bounds).map(hand_on).collect() };
         // There may be more room than before.
-        (0..next.models.len()).for_each(|model| next.tell(model));
+        next.models.iter().for_each(|model| model.call_next());
         next
     }
 
@@ -123,68 +84,56 @@ impl ModelLimits {
         self.lock(model).map(|state| state.concurrency)
     }
 
-    /// A place for one request, if there is one now.
+    /// A place for one request, if there is one now and nobody waits for it.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn try_begin(
-        self: &Arc<Self>,
+    pub fn try_begin(&self, model: usize, prompt_tokens: u64, now: Instant) -> Result<Place, Full> {
+        self.try_begin_as(None, model, prompt_tokens, now)
+    }
+
+    /// The same for one who stands in the line with this number.
+    fn try_begin_as(
+        &self,
+        number: Option<Number>,
         model: usize,
         prompt_tokens: u64,
         now: Instant,
     ) -> Result<Place, Full> {
-        if let Some(mut state) = self.lock(model) {
+        let model = self.models.get(model).map(Arc::clone);
+        if let Some(model) = &model {
+            let mut state = model.lock();
             match state.fit(prompt_tokens, now) {
                 Fit::At(until) => return Err(Full::Until(until)),
                 Fit::Now | Fit::Never => {}
             }
-            if !state.concurrency.has_room() {
+            if !state.line.is_next(number) || !state.concurrency.has_room() {
                 return Err(Full::Open);
             }
             state.begin(prompt_tokens);
         }
-        Ok(Place {
-            limits: Arc::clone(self),
-            model,
-            began: now,
-            prompt_tokens,
-            sign: Sign::None,
-            quota: Quota::default(),
-        })
+        let told = model.clone().map(|model| Told::new(model, prompt_tokens)).unwrap_or_default();
+        Ok(Place { model, began: now, sign: Sign::None, is_sent: false, told })
     }
 
-    /// Waits until fewer are open, for so long at most.
+    /// Waits until fewer are open, for so long at most. Whoever came first goes first, so nobody is passed by others for
+    /// as long as they wait. As many wait as there are calls, which are bounded.
     ///
     /// # Errors
     /// [`Full::Open`] when that is too long, [`Full::Until`] at once.
-    pub async fn begin(
-        self: &Arc<Self>,
-        model: usize,
-        prompt_tokens: u64,
-        patience: Duration,
-    ) -> Result<Place, Full> {
+    pub async fn begin(&self, model: usize, prompt_tokens: u64, patience: Duration) -> Result<Place, Full> {
+        let at_once = self.try_begin(model, prompt_tokens, Instant::now());
+        let (Err(Full::Open), Some(waited_for)) = (&at_once, self.models.get(model)) else { return at_once };
         let wait = async {
+            let waiting = Waiting::join(waited_for);
             loop {
-                // Whoever ends after the look is heard, because the ear was there before it.
-                let room = self.models.get(model).map(|model| model.room.notified());
-                match (self.try_begin(model, prompt_tokens, Instant::now()), room) {
-                    (Err(Full::Open), Some(room)) => room.await,
-                    (result, _) => return result,
+                match self.try_begin_as(Some(waiting.number), model, prompt_tokens, Instant::now()) {
+                    Err(Full::Open) => waiting.called.notified().await,
+                    result => return result,
                 }
             }
         };
-        let result = tokio::time::timeout(patience, wait).await.unwrap_or(Err(Full::Open));
-        // The limit may have grown by more than one, or whoever was told has left.
-        self.tell(model);
-        result
-    }
-
-    fn tell(&self, model: usize) {
-        let Some(model) = self.models.get(model) else { return };
-        let has_room = model.lock().concurrency.has_room();
-        if has_room {
-            model.room.notify_one();
-        }
+        tokio::time::timeout(patience, wait).await.unwrap_or(Err(Full::Open))
     }
 
     fn lock(&self, model: usize) -> Option<MutexGuard<'_, State>> {
@@ -194,7 +143,16 @@ impl ModelLimits {
 
 impl Model {
     fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(bounds)), room: Notify::new() })
+        Arc::new(Self { state: Mutex::new(State::new(bounds)) })
+    }
+
+    /// Tells who is next in the line, if there is room. Each who leaves the line does so, since the limit may have grown
+    /// by more than one, and whoever was told may leave without having heard it.
+    fn call_next(&self) {
+        let state = self.lock();
+        if let Some(next) = state.line.first().filter(|_| state.concurrency.has_room()) {
+            next.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -203,10 +161,39 @@ impl Model {
     }
 }
 
+/// One who stands in the line of a model, until they have a place or leave.
+#[derive(Debug)]
+struct Waiting<'m> {
+    model: &'m Model,
+    number: Number,
+    called: Arc<Notify>,
+}
+
+impl<'m> Waiting<'m> {
+    fn join(model: &'m Model) -> Self {
+        let called = Arc::new(Notify::new());
+        let number = model.lock().line.join(Arc::clone(&called));
+        Self { model, number, called }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.model.lock().line.leave(self.number);
+        self.model.call_next();
+    }
+}
+
 impl Place {
-    /// What the server said of its limits.
-    pub fn told(&mut self, quota: Quota) {
-        self.quota = quota;
+    /// Where what the server says of its limits goes.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.told.clone()
+    }
+
+    /// The request goes out. What is dropped before that takes nothing of what the provider has left.
+    pub fn sent(&mut self) {
+        self.is_sent = true;
     }
 
     /// What the end of the request says of the limit.
@@ -217,94 +204,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let now = Instant::now();
-        if let Some(mut state) = self.limits.lock(self.model) {
-            state.end(self, now);
-        }
-        self.limits.tell(self.model);
+        let Some(model) = &self.model else { return };
+        self.told.over(self.is_sent);
+        model.lock().concurrency.end(self.began, self.sign, Instant::now());
+        model.call_next();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-    use crate::limit::quota::Left;
-
-    const BOUNDS: Bounds = Bounds { min: 1, max: 4 };
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn open(limits: &ModelLimits) -> u32 {
-        limits.concurrency(0).expect("a model").open()
-    }
-
-    #[tokio::test]
-    async fn a_crowd_is_let_through_a_few_at_a_time_and_all_of_it() {
-        let limits = Arc::new(ModelLimits::new([BOUNDS]));
-        let (now_open, most) = (AtomicU32::new(0), AtomicU32::new(0));
-        let call = |at: u32| {
-            let (limits, now_open, most) = (&limits, &now_open, &most);
-            async move {
-                let mut place = limits.begin(0, 1, PATIENCE).await.expect("a place");
-                most.fetch_max(now_open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
-                now_open.fetch_sub(1, Ordering::Relaxed);
-                place.sign(if at.is_multiple_of(7) { Sign::TooMuch } else { Sign::Answered });
-            }
-        };
-        futures::future::join_all((0..500).map(call)).await;
-        assert_eq!((open(&limits), most.load(Ordering::Relaxed)), (0, 4));
-    }
-
-    #[tokio::test]
-    async fn who_waits_too_long_or_leaves_takes_nothing() {
-        let limits = Arc::new(ModelLimits::new([Bounds { min: 1, max: 1 }]));
-        let first = limits.begin(0, 1, PATIENCE).await.expect("a place");
-        assert_eq!(limits.begin(0, 1, Duration::from_millis(10)).await.err(), Some(Full::Open));
-        {
-            let waiting = limits.begin(0, 1, PATIENCE);
-            tokio::pin!(waiting);
-            assert!(futures::poll!(waiting.as_mut()).is_pending());
-            drop(first);
-            // It was told that there is room, and leaves without taking it.
-        }
-        assert_eq!(open(&limits), 0);
-        drop(limits.begin(0, 1, Duration::ZERO).await.expect("the place is free"));
-    }
-
-    #[tokio::test]
-    async fn what_is_handed_on_counts_those_that_are_open() {
-        let before = Arc::new(ModelLimits::new([Bounds { min: 1, max: 1 }; 2]));
-        let open = before.begin(1, 1, PATIENCE).await.expect("a place");
-        let bounds = [Bounds { min: 1, max: 1 }; 2];
-        let after = Arc::new(before.handed_on(&[Some(1), None], bounds));
-        assert!(matches!(after.try_begin(0, 1, Instant::now()), Err(Full::Open)), "one is open already");
-        drop(after.try_begin(1, 1, Instant::now()).expect("a new one has none"));
-        let waiting = after.begin(0, 1, PATIENCE);
-        tokio::pin!(waiting);
-        assert!(futures::poll!(waiting.as_mut()).is_pending());
-        drop(open);
-        drop(waiting.await.expect("who waits hears that a call of before has ended"));
-        let wider = Arc::new(after.handed_on(&[Some(0)], [Bounds { min: 1, max: 9 }]));
-        assert_eq!(wider.concurrency(0).map(|concurrency| concurrency.limit()), Some(9));
-    }
-
-    #[test]
-    fn what_the_provider_has_left_is_shared_by_all_who_send() {
-        let limits = Arc::new(ModelLimits::new([BOUNDS]));
-        let now = Instant::now();
-        let mut told = limits.try_begin(0, 10, now).expect("a place");
-        let other = limits.try_begin(0, 10, now).expect("another");
-        let left = |amount| Some(Left { amount, reset: Duration::from_secs(9) });
-        told.told(Quota { requests: left(2), tokens: left(30) });
-        drop(told);
-        assert_eq!(limits.look(0, 20, now), Fit::Now, "ten of the thirty are the other's");
-        assert!(matches!(limits.look(0, 21, now), Fit::At(_)));
-        let last = limits.try_begin(0, 5, now).expect("the last of two");
-        assert!(matches!(limits.try_begin(0, 5, now), Err(Full::Until(_))));
-        drop((other, last));
-        assert!(matches!(limits.look(0, 1, now), Fit::At(_)), "nobody said that there is more");
-        assert_eq!(limits.look(0, 1, now + Duration::from_secs(10)), Fit::Now);
-    }
-}
+mod tests;

@@ -3,7 +3,6 @@
 //! A hostile or broken server can only keep its own model from being called, and for no longer than
 //! [`SHARED_DELAY_MAX`].
 
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -64,48 +63,40 @@ fn amount(headers: &HeaderMap, name: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Where an attempt leaves what its server's headers say. Cheap to clone; the first word counts.
-#[derive(Debug, Clone, Default)]
-pub struct Told(Arc<OnceLock<Quota>>);
-
-impl Told {
-    /// The headers of an answer.
-    pub fn hear(&self, headers: &HeaderMap, now: Timestamp) {
-        self.0.get_or_init(|| Quota::read(headers, now));
-    }
-
-    /// What they say; nothing, where none came.
-    #[must_use]
-    pub fn quota(&self) -> Quota {
-        self.0.get().copied().unwrap_or_default()
-    }
-}
-
 /// What is left by the last word of a server, less what was sent since.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remaining {
-    left: Option<(u64, Instant)>,
+    /// So much, until then.
+    told: Option<(u64, Instant)>,
+    /// Of that. More than was told, where the server counts otherwise; so it is kept apart, and nothing that is given back
+    /// leads above the server's word.
+    taken: u64,
 }
 
 impl Remaining {
     /// A server's word, given while `open` was under way that it may not have counted yet.
     pub fn told(&mut self, left: Left, open: u64, now: Instant) {
-        let until = now + left.reset.min(SHARED_DELAY_MAX);
-        self.left = Some((left.amount.saturating_sub(open), until));
+        self.told = Some((left.amount, now + left.reset.min(SHARED_DELAY_MAX)));
+        self.taken = open;
     }
 
     /// Whether so much is left, or when there is more again.
     #[must_use]
     pub fn fit(&self, amount: u64, now: Instant) -> Fit {
-        match self.left {
-            Some((left, until)) if left < amount && now < until => Fit::At(until),
+        match self.told {
+            Some((left, until)) if left.saturating_sub(self.taken) < amount && now < until => Fit::At(until),
             Some(_) | None => Fit::Now,
         }
     }
 
-    /// So much is sent.
+    /// So much is to be sent.
     pub fn take(&mut self, amount: u64) {
-        self.left = self.left.map(|(left, until)| (left.saturating_sub(amount), until));
+        self.taken = self.taken.saturating_add(amount);
+    }
+
+    /// So much was not sent.
+    pub fn give_back(&mut self, amount: u64) {
+        self.taken = self.taken.saturating_sub(amount);
     }
 }
 
@@ -176,5 +167,20 @@ mod tests {
         assert_eq!(remaining.fit(1, now), Fit::Now);
         assert_eq!(remaining.fit(2, now), Fit::At(now + Duration::from_secs(9)));
         assert_eq!(remaining.fit(2, now + Duration::from_secs(9)), Fit::Now);
+    }
+    #[test]
+    fn what_was_not_sent_is_left_and_never_more_than_the_server_said() {
+        let (mut remaining, now) = (Remaining::default(), Instant::now());
+        let left = |amount| Left { amount, reset: Duration::from_secs(9) };
+        remaining.told(left(1), 3, now);
+        remaining.give_back(1);
+        assert!(
+            matches!(remaining.fit(1, now), Fit::At(_)),
+            "two of those that are open are more than is left"
+        );
+        remaining.give_back(2);
+        assert_eq!(remaining.fit(1, now), Fit::Now);
+        remaining.give_back(9);
+        assert!(matches!(remaining.fit(2, now), Fit::At(_)));
     }
 }

@@ -1,7 +1,7 @@
 //! Requests and tokens a minute: who is counted, and where.
 //!
-//! Tokens are taken by estimate before anything is sent, and settled by what was used when the [`Reservation`] ends,
-//! however it ends. Where the counts are kept is behind [`RateStore`], so that replicas can share them.
+//! A request and its tokens, by estimate, are taken before anything is sent, and settled by what was used when the
+//! [`Reservation`] ends, however it ends. Where the counts are kept is behind [`RateStore`], so that replicas can share them.
 
 mod in_process;
 
@@ -74,18 +74,29 @@ pub trait RateStore: std::fmt::Debug + Send + Sync {
     /// [`Short`].
     fn look(&self, wants: &[Want], now: Instant) -> Result<(), Short>;
 
-    /// What was taken then has used this many tokens. Never waits: it is called where nobody can.
-    fn settle(&self, wants: &[Want], then: Instant, tokens: u64, now: Instant);
+    /// What was taken then has used this much. What it has not used is given back, unless its minute is over. Never waits:
+    /// it is called where nobody can.
+    fn settle(&self, wants: &[Want], then: Instant, used: Used, now: Instant);
 }
 
-/// What was taken, until it is settled. Dropped, it is settled by what is known to have been used.
+/// What became of what was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The request counts.
+    pub request: bool,
+    /// Of its tokens so many do.
+    pub tokens: u64,
+}
+
+/// What was taken, until it is settled. Dropped, it is settled by what is known to have been used; by nothing, if that was
+/// never said.
 #[derive(Debug)]
 #[must_use]
 pub struct Reservation {
     store: Arc<dyn RateStore>,
     wants: Vec<Want>,
     then: Instant,
-    used: u64,
+    used: Used,
 }
 
 impl Reservation {
@@ -97,12 +108,17 @@ impl Reservation {
         if !wants.is_empty() {
             store.take(&wants, now).await?;
         }
-        Ok(Self { store: Arc::clone(store), wants, then: now, used: 0 })
+        Ok(Self { store: Arc::clone(store), wants, then: now, used: Used::default() })
+    }
+
+    /// The request counts from now on, whatever becomes of it.
+    pub fn counts(&mut self) {
+        self.used.request = true;
     }
 
     /// So many tokens are known to be used by now, whatever becomes of the rest.
     pub fn used(&mut self, tokens: u64) {
-        self.used = tokens;
+        self.used = Used { request: true, tokens };
     }
 }
 

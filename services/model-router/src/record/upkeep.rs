@@ -1,4 +1,4 @@
-//! Keeps the readiness true: about the store, and about room for events.
+//! Keeps the readiness true, about the store and about room for events, and the store small.
 //!
 //! A service that is not ready may be sent no calls, so neither condition waits for one to be met again: the
 //! store is tried in the background, and the outbox's own delivery says when it is empty.
@@ -12,6 +12,7 @@ use bulkhead_sqlite::{Store, WriteError};
 use tokio_util::sync::CancellationToken;
 
 use super::RecordError;
+use crate::reload::Catalogs;
 
 /// Condition: the store can be read and written.
 const STORE: &str = "store";
@@ -24,6 +25,9 @@ const FULL: &str = "too many events wait for the audit service; no model is call
 const PROOF_INTERVAL: Duration = Duration::from_secs(10);
 /// Between looks for trouble, and between proofs while there is some.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between sweeps that found nothing more: what is swept is days old and in nobody's way.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What the recorder says about itself. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,18 +70,23 @@ impl Conditions {
     }
 }
 
-/// Proves now and then that the store works, until the service stops.
+/// Proves now and then that the store works, and sweeps it, until the service stops.
 pub(super) async fn run(
     store: Store,
     outbox: FileOutbox,
+    catalogs: Catalogs,
     conditions: Conditions,
     stopping: CancellationToken,
 ) {
-    let mut proved = Instant::now();
+    let (mut proved, mut swept) = (Instant::now(), None);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
             () = stopping.cancelled() => return,
+        }
+        let is_due = swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_INTERVAL);
+        if is_due && !conditions.is_troubled() && !sweep(&catalogs).await {
+            swept = Some(Instant::now());
         }
         if !conditions.is_troubled() && proved.elapsed() < PROOF_INTERVAL {
             continue;
@@ -101,6 +110,15 @@ pub(super) async fn keep_on_disk(outbox: FileOutbox, conditions: Conditions, sto
         conditions.failed(&error);
     };
     stopping.run_until_cancelled(outbox.keep_on_disk(failed)).await;
+}
+
+/// Forgets a little of what no budget in force reads; true: there may be more.
+async fn sweep(catalogs: &Catalogs) -> bool {
+    let catalog = catalogs.current();
+    catalog.meters().ledger().sweep(bulkhead_edge::now()).await.unwrap_or_else(|error| {
+        tracing::warn!(error = chain(&error, ": "), "what is spent and over is still in the store");
+        false
+    })
 }
 
 /// Does what calls do with files: appends an event, and writes what was spent.

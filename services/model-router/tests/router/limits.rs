@@ -1,14 +1,18 @@
 //! Limits of callers and of models, through the contract.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Reply, Script, StatusFault, Step};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Bench, PATIENCE, Plan, bench, metadata, on, reason, request, story};
+use crate::bench::{Bench, PATIENCE, Plan, bench, metadata, on, reason, request, sensitive, story};
 
 fn retry_after(error: &tonic::Status) -> Option<Duration> {
     error.get_details_retry_info().and_then(|info| info.retry_delay)
@@ -88,6 +92,32 @@ async fn tokens_are_kept_for_a_call_and_given_back_when_its_caller_leaves() {
 }
 
 #[tokio::test]
+async fn what_leaves_no_record_takes_nothing_of_a_limit_and_what_does_counts() {
+    let settings = "outbox_events_max = 1\n\
+        limit = [{ name = \"few\", scope = \"tenant\", requests_per_minute_max = 3 }]";
+    let bench = bench(Plan { settings, ..Plan::default() }).await;
+    bench.audit_is_down.store(true, Ordering::Relaxed);
+    bench.generate(request()).await.expect("there is room for its event");
+    for _ in 0..5 {
+        let error = bench.generate(request()).await.expect_err("there is none");
+        assert_eq!(reason(&error), "OUTBOX_FULL", "and not for a limit");
+    }
+    bench.audit_is_down.store(false, Ordering::Relaxed);
+    bench.ready().await;
+    in_the_end(&bench, request).await;
+    let refused = async |ask: fn() -> pb::GenerateRequest| loop {
+        // The event of the call before may still be on its way.
+        let told = reason(&bench.generate(ask()).await.expect_err("refused"));
+        if told != "OUTBOX_FULL" {
+            return told;
+        }
+    };
+    assert_eq!(refused(|| sensitive("cloud")).await, "NO_LOCAL_MODEL");
+    assert_eq!(refused(request).await, "CALLER_RATE_LIMITED", "three are on record");
+    assert_eq!(bench.counts().await, [2, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_models_own_limit_moves_the_request_on() {
     let bench = bench(Plan { model: "requests_per_minute_max = 1", ..Plan::default() }).await;
     for model in ["primary", "fallback", "local"] {
@@ -160,6 +190,43 @@ async fn what_a_provider_has_left_is_heeded_before_it_refuses() {
     let explained = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
     let left_out = (explained.excluded[0].model.as_str(), explained.excluded[0].reason.as_str());
     assert_eq!(left_out, ("primary", "RATE_LIMITED_HERE"));
+}
+
+/// A model server that answers one request with a head, the first piece of a stream and then nothing.
+async fn begins_and_stays(headers: &'static str, running: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    running.spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a request");
+        let mut asked = [0; 1_024];
+        assert!(stream.read(&mut asked).await.expect("readable") > 0);
+        let piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Once\"}}]}\n\n";
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}\r\n{piece}");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // Until the router leaves.
+        while stream.read(&mut asked).await.is_ok_and(|bytes| bytes > 0) {}
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_a_stream_says_is_left_holds_while_it_goes_on() {
+    let headers = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1m0s\r\n";
+    let mut running = JoinSet::new();
+    let primary_url = Some(begins_and_stays(headers, &mut running).await);
+    let bench = bench(Plan { cloud_provider: "openai", primary_url, ..Plan::default() }).await;
+    let mut stream = bench.open_stream(on("short")).await.expect("begins");
+    loop {
+        let message = stream.message().await.expect("goes on").expect("goes on");
+        if message.text == "Once" {
+            break;
+        }
+    }
+    let explained = bench.explain("default", None).await;
+    let left_out = (explained.excluded[0].model.as_str(), explained.excluded[0].reason.as_str());
+    assert_eq!(left_out, ("primary", "RATE_LIMITED_HERE"));
+    assert_eq!(bench.generate(request()).await.expect("answers").model, "fallback");
+    drop(stream);
 }
 
 #[tokio::test]

@@ -1,15 +1,17 @@
 //! What calls cost, and who is told.
 
+use std::time::Duration;
+
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Reply, Script, Step, Usage};
+use bulkhead_provider_sim::{Action, Reply, Script, Step, Usage};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Plan, attributes, bench, metadata, on, reason, request};
+use crate::bench::{PATIENCE, Plan, attributes, bench, metadata, on, reason, request};
 
 /// Prices of every model: three dollars for a million tokens of prompt, fifteen for as many of an answer.
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
@@ -39,8 +41,47 @@ async fn the_cost_is_told_in_the_answer_and_in_the_event() {
 
     let told = attributes(&bench.event(&asked.request_id).await);
     assert_eq!(told["cost_usd_micros"], 4_500);
-    let costs = [&told["attempts"][0]["cost_usd_micros"], &told["attempts"][1]["cost_usd_micros"]];
-    assert_eq!(costs, [&Value::Null, &json!(4_500)]);
+    let of = |key: &str| [0, 1].map(|at: usize| told["attempts"][at][key].clone());
+    assert_eq!(of("cost_usd_micros"), [Value::Null, json!(4_500)]);
+    assert_eq!(of("charged_usd_micros"), [json!(0), json!(4_500)], "the provider refused the first");
+    assert_eq!((&told["charged_usd_micros"], &told["charge_is_estimate"]), (&json!(4_500), &json!(false)));
+}
+
+#[tokio::test]
+async fn the_event_says_what_budgets_were_charged_and_whether_it_is_an_estimate() {
+    let bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", Action::Cut.into()).await;
+    bench.always("fallback", counting(1_000, 0)).await;
+    let asked = pb::GenerateRequest { max_output_tokens: 100, ..on("cloud") };
+    bench.generate(asked.clone()).await.expect("answers");
+    let told = attributes(&bench.event(&asked.request_id).await);
+    let spent = bench.budgets("").await[0].spent_usd_micros;
+    assert!(spent > 3_000, "the one that broke off is paid for: {spent}");
+    assert_eq!((&told["charged_usd_micros"], &told["charge_is_estimate"]), (&json!(spent), &json!(true)));
+    assert_eq!(told["cost_usd_micros"], 3_000, "what providers counted");
+    let attempts = told["attempts"].as_array().expect("a list");
+    let (last, broken) = attempts.split_last().expect("some");
+    assert_eq!((&last["charged_usd_micros"], &last["charge_is_estimate"]), (&json!(3_000), &json!(false)));
+    for attempt in broken {
+        assert!(attempt["cost_usd_micros"].is_null() && attempt["charge_is_estimate"] == true, "{attempt}");
+    }
+
+    // The caller leaves: its event says what the attempt is charged that ran.
+    bench.always("primary", Action::Silence.into()).await;
+    let (asked, before) = (in_session(""), bench.received("primary").await.len());
+    let arrived = async {
+        while bench.received("primary").await.len() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = bench.generate(asked.clone()) => panic!("{answer:?}"),
+        arrived = tokio::time::timeout(PATIENCE, arrived) => arrived.expect("it is sent"),
+    }
+    let told = attributes(&bench.event(&asked.request_id).await);
+    assert_eq!(told["attempts"][0]["charge_is_estimate"], true);
+    assert_eq!(told["charged_usd_micros"], bench.budgets("").await[0].spent_usd_micros - spent);
+    assert!(told["charged_usd_micros"].as_u64().is_some_and(|charged| charged > 0), "{told}");
 }
 
 #[tokio::test]
@@ -157,6 +198,33 @@ async fn a_passed_mark_is_told_once() {
 }
 
 #[tokio::test]
+async fn a_stop_that_is_lowered_below_what_was_spent_is_told_by_the_first_refusal_alone() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(1_000, 0)).await;
+    bench.generate(in_session("s1")).await.expect("it is paid for");
+    bench.configure(|text| {
+        text.replace("alert_usd_micros = 5000, stop_usd_micros = 10000", "stop_usd_micros = 3000")
+    });
+    bench.restart().await;
+    for _ in 0..5 {
+        assert_eq!(reason(&bench.generate(in_session("")).await.expect_err("used up")), "BUDGET_EXHAUSTED");
+    }
+    let event = bench.event("month").await;
+    assert_eq!(
+        (event.kind.as_str(), &attributes(&event)["spent_usd_micros"]),
+        ("budget.exhausted", &json!(3_000))
+    );
+    bench.restart().await;
+    for _ in 0..5 {
+        bench.generate(in_session("")).await.expect_err("used up");
+    }
+    // A router that ends has delivered what it wrote.
+    bench.restart().await;
+    let events = bench.events.lock().expect("not poisoned").clone();
+    assert_eq!(events.iter().filter(|event| event.kind == "budget.exhausted").count(), 1);
+}
+
+#[tokio::test]
 async fn a_request_costs_no_more_than_it_allows() {
     let bench = bench(priced()).await;
     bench.always("primary", Step::status(503)).await;
@@ -187,9 +255,9 @@ async fn a_cost_that_nobody_knows_is_not_risked() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_stored_is_stored_with_the_next_call() {
+async fn what_could_not_be_stored_is_stored_with_the_next_call_and_told_once() {
     let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
-    bench.always("primary", counting(1_000, 0)).await;
+    bench.always("primary", counting(2_000, 0)).await;
     let options = SqliteConnectOptions::new().filename(bench.folder.path().join("data/router.db"));
     let mut intruder = SqliteConnection::connect_with(&options).await.expect("opens");
     intruder.execute("BEGIN IMMEDIATE").await.expect("locked");
@@ -197,8 +265,37 @@ async fn what_could_not_be_stored_is_stored_with_the_next_call() {
     assert_eq!(reason(&error), "ANSWER_WITHHELD");
     intruder.execute("ROLLBACK").await.expect("free");
     bench.ready().await;
-    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 3_000, "it was paid, whatever could be stored");
-    bench.generate(in_session("")).await.expect("it is paid for");
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 6_000, "it was paid, whatever could be stored");
+    bench.always("primary", counting(500, 0)).await;
+    for _ in 0..2 {
+        bench.generate(in_session("")).await.expect("it is paid for");
+    }
     bench.restart().await;
-    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 6_000);
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 9_000);
+    let events = bench.events.lock().expect("not poisoned").clone();
+    let alerts: Vec<_> = events.iter().filter(|event| event.kind == "budget.alerted").collect();
+    assert_eq!(alerts.len(), 1, "the call that passed the mark could not be recorded");
+    assert_eq!(attributes(alerts[0])["spent_usd_micros"], 6_000);
+}
+
+#[tokio::test]
+async fn what_was_spent_of_a_budget_that_is_gone_leaves_the_store() {
+    let mut bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.generate(in_session("s1")).await.expect("it is paid for");
+    bench.configure(|text| text.replace("name = \"session\"", "name = \"other\""));
+    bench.restart().await;
+    let options =
+        SqliteConnectOptions::new().filename(bench.folder.path().join("data/router.db")).read_only(true);
+    let mut reader = SqliteConnection::connect_with(&options).await.expect("opens");
+    let swept = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        let read = "SELECT budget FROM spending";
+        while sqlx::query_scalar::<_, String>(read).fetch_all(&mut reader).await.expect("reads")
+            != ["month/month"]
+        {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, swept).await.expect("it is swept");
+    assert!(bench.budgets("").await[0].spent_usd_micros > 0, "the other one stays");
 }

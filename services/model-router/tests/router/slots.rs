@@ -5,8 +5,10 @@ use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
 use bulkhead_exit::Exit;
+use bulkhead_proto::router::v1 as pb;
+use bulkhead_provider_sim::{Reply, Usage};
 
-use crate::bench::{Plan, bench, child_command, request, run_child};
+use crate::bench::{Plan, bench, child_command, on, reason, request, run_child};
 
 #[tokio::test]
 async fn what_a_router_that_is_gone_has_left_is_delivered_by_another() {
@@ -25,6 +27,31 @@ async fn what_a_router_that_is_gone_has_left_is_delivered_by_another() {
     // It takes the second slot; what waits is in the third.
     let (_heir, _) = run_child(child_command(bench.folder.path())).await;
     assert_eq!(bench.event(&asked.request_id).await.outcome, "answered");
+}
+
+#[tokio::test]
+async fn what_a_router_that_is_gone_has_spent_counts_for_one_that_starts() {
+    let settings = "data_slots = 3\nbudget = [\
+        { name = \"all\", scope = \"tenant\", period = \"none\", stop_usd_micros = 10000 }]";
+    let model = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000";
+    let mut bench = bench(Plan { settings, model, ..Plan::default() }).await;
+    // Three thousandths of a dollar each.
+    let usage = Some(Usage { input_tokens: 1_000, ..Usage::default() });
+    bench.always("primary", Reply { text: Some("Done.".into()), usage, ..Reply::default() }.into()).await;
+    let asked = || pb::GenerateRequest { max_output_tokens: 100, ..on("short") };
+    bench.generate(asked()).await.expect("it is paid for");
+    let (second, mut client) = run_child(child_command(bench.folder.path())).await;
+    for _ in 0..2 {
+        client.generate(asked()).await.expect("it is paid for, of what this one knows");
+    }
+    assert_eq!(bench.budgets("").await[0].spent_usd_micros, 3_000, "who runs beside it does not know");
+    drop(second);
+    for _ in 0..2 {
+        bench.restart().await;
+        assert_eq!(bench.budgets("").await[0].spent_usd_micros, 9_000, "each counts once");
+    }
+    assert_eq!(reason(&bench.generate(asked()).await.expect_err("too little is left")), "BUDGET_EXHAUSTED");
+    assert_eq!(bench.counts().await, [3, 0, 0]);
 }
 
 #[tokio::test]

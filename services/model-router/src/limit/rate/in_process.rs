@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{Key, RateStore, Short, Want};
+use super::{Key, RateStore, Short, Used, Want};
 use crate::limit::minute::{Fit, Minute};
 
 /// The counts of this process. Each step takes the lock for itself and never waits under it.
@@ -82,8 +82,12 @@ impl Counts {
         count.open = count.open.saturating_add(1);
     }
 
-    fn settle(&mut self, want: &Want, then: Instant, tokens: u64, now: Instant) {
+    fn settle(&mut self, want: &Want, then: Instant, used: Used, now: Instant) {
         let Some(count) = self.by_key.get_mut(&want.key) else { return };
+        let Used { request, tokens } = used;
+        if !request {
+            count.requests.give_back(1, then, now);
+        }
         count.tokens.give_back(want.tokens.saturating_sub(tokens), then, now);
         // What was used beyond the estimate counts from now on: later requests make up for it.
         count.tokens.take(tokens.saturating_sub(want.tokens), now);
@@ -131,9 +135,9 @@ impl RateStore for InProcess {
         self.lock().check(wants, now)
     }
 
-    fn settle(&self, wants: &[Want], then: Instant, tokens: u64, now: Instant) {
+    fn settle(&self, wants: &[Want], then: Instant, used: Used, now: Instant) {
         let mut counts = self.lock();
-        wants.iter().for_each(|want| counts.settle(want, then, tokens, now));
+        wants.iter().for_each(|want| counts.settle(want, then, used, now));
     }
 }
 
@@ -194,10 +198,31 @@ mod tests {
         for (used, expected) in [(20, 20), (60, 60), (0, 0), (95, 95)] {
             let store = InProcess::new();
             take(&store, std::slice::from_ref(&ada), now).expect("taken");
+            let used = Used { request: true, tokens: used };
             store.settle(std::slice::from_ref(&ada), now, used, now + Duration::from_secs(5));
             assert_eq!(tokens_of(&store, &ada, now + Duration::from_secs(6)), expected);
         }
         assert_eq!(tokens_of(&store, &ada, now), 0);
+    }
+
+    #[test]
+    fn a_request_that_was_not_made_is_given_back_once_and_only_to_its_own_minute() {
+        let (store, now) = (InProcess::new(), Instant::now());
+        let store: Arc<dyn RateStore> = Arc::new(store);
+        let ada = || vec![want("each", "ada", 2, 100, 10)];
+        let take = |at| Reservation::take(&store, ada(), at).now_or_never().expect("it does not wait");
+        let (made, unmade) = (take(now), take(now));
+        made.expect("taken").counts();
+        assert_eq!(take(now).expect_err("the minute is full").until, Some(now + Duration::from_secs(61)));
+        drop(unmade.expect("taken"));
+        let next = take(now).expect("the one that was not made is free");
+        assert!(take(now).is_err(), "the one that was made is not");
+
+        let later = now + Duration::from_secs(70);
+        let held = [take(later).expect("a new minute"), take(later).expect("a new minute")];
+        store.settle(&ada(), now, Used::default(), later);
+        assert!(take(later).is_err(), "what was taken in the minute before is nobody's now");
+        drop((next, held));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::chat::Block;
 use crate::clearance::{Clearance, Sensitivity, clear};
-use crate::limit::quota::Told;
+use crate::limit::models::Told;
 use crate::network::LocalNetworks;
 use crate::provider::ADAPTERS;
 use crate::provider::samples::conversation;

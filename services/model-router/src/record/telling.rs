@@ -1,0 +1,28 @@
+//! Events that no call carries: of a budget that refuses each call before it begins.
+
+use bulkhead_edge::fault::chain;
+
+use super::{RecordError, Recorder};
+use crate::meter::{Closing, Meters};
+
+impl Recorder {
+    /// Stores what waits to be told, unless the store is known not to work. What cannot be stored waits for the next write.
+    pub(crate) fn tell(&self, meters: &Meters) {
+        if self.conditions.is_troubled() {
+            return;
+        }
+        let Some(closing) = meters.untold() else { return };
+        let recorder = self.clone();
+        self.tasks.spawn("budget-event", async move {
+            if let Err(error) = recorder.store_alone(closing).await {
+                tracing::warn!(error = chain(&error, ": "), "an event about a budget is not stored yet");
+                recorder.conditions.failed(&error);
+            }
+        });
+    }
+
+    async fn store_alone(&self, closing: Closing) -> Result<(), RecordError> {
+        self.spend(&closing).await?;
+        self.append(None, closing)
+    }
+}
