@@ -175,6 +175,28 @@ pub struct ToolUse {
     pub input: Object,
 }
 
+/// A call that nobody can run, as the model wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miscall {
+    /// What the model called.
+    pub name: String,
+    /// What with, as text.
+    pub arguments: String,
+    /// What is wrong with it.
+    pub fault: CallFault,
+}
+
+/// Why a call cannot be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallFault {
+    /// The tool is not on offer.
+    NotOffered,
+    /// The arguments are no JSON object.
+    NoObject,
+    /// Another call of the answer has its id.
+    SameId,
+}
+
 /// The answer to a [`ToolUse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolResult {
@@ -244,6 +266,8 @@ pub enum ResponseFormat {
 pub struct Answer {
     /// Text, thinking and tool calls, in order.
     pub blocks: Vec<Block>,
+    /// Calls that nobody can run, which are in none of the blocks. An answer that has one will not do.
+    pub miscalls: Vec<Miscall>,
     /// Why it stopped.
     pub stop_reason: StopReason,
     /// As the provider counted.

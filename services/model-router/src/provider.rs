@@ -193,14 +193,6 @@ fn ask_for_json(format: &ResponseFormat) -> Option<String> {
     }
 }
 
-/// The input of a tool call, which must be an object.
-fn object(input: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
-    let object = input.and_then(Value::as_object);
-    object
-        .cloned()
-        .ok_or_else(|| Malformed::unfit("the model called a tool with an input that is no JSON object"))
-}
-
 /// A field that must be text.
 fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
     let text = value.get(field).and_then(Value::as_str);

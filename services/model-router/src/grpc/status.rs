@@ -8,10 +8,9 @@ use tonic::{Code, Status};
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
 use crate::generate::Unanswered;
-use crate::grpc::convert;
 use crate::ledger::Exhausted;
 use crate::meter::Denied;
-use crate::output::{self, Flaw};
+use crate::output::Flaw;
 use crate::plan::{Excluded, Reason};
 use crate::record::RecordError;
 use crate::service::GenerateError;
@@ -123,11 +122,7 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
 
 /// With what the model wrote, as much of it as fits into the trailers beside the rest.
 fn output_invalid(flaw: &Flaw) -> Fault {
-    let written = flaw.written();
-    let mut raw = output::text_of(written);
-    if raw.is_empty() {
-        raw = convert::calls_json(written);
-    }
+    let raw = flaw.written();
     let shown = raw.floor_char_boundary(RAW_TEXT_BYTES_MAX);
     Fault::new(Code::FailedPrecondition, "OUTPUT_INVALID")
         .saying(format!("no answer was what was asked for; the last: {}", flaw.told))

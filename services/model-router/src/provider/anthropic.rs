@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use write::{ask_for_stream, request};
 
-use super::draft::Draft;
+use super::draft::{Draft, Input};
 use super::stream::Framing;
-use super::{Adapter, COUNT_MAX, Malformed, Parameters, count, field, named, object, text};
+use super::{Adapter, COUNT_MAX, Malformed, Parameters, count, field, named, text};
 use crate::chat::{Answer, Prompt, StopReason, ToolChoiceMode, Usage};
 use crate::failure::Kind;
 
@@ -114,7 +114,9 @@ fn read_block(block: &Value, draft: &mut Draft) -> Result<(), Malformed> {
             draft.thinking(text(block, "thinking")?, signature.unwrap_or_default())
         }
         "redacted_thinking" => draft.thinking("", &redacted(text(block, "data")?)),
-        "tool_use" => draft.call(Some(text(block, "id")?), text(block, "name")?, object(block.get("input"))?),
+        "tool_use" => {
+            draft.call(Some(text(block, "id")?), text(block, "name")?, Input::of(block.get("input")))
+        }
         _ => Ok(()),
     }
 }

@@ -7,11 +7,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::draft::Draft;
+use super::draft::{Draft, Input};
 use super::stream::Framing;
 use super::{
     Adapter, Malformed, Parameters, ask_for_json, base64, count, field, has_media_in_results, has_pdf,
-    instructions, list, named, object, plain_text, result_text, text,
+    instructions, list, named, plain_text, result_text, text,
 };
 use crate::chat::{
     Answer, Block, Media, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
@@ -194,7 +194,7 @@ impl<'b> Said<'b> {
             let function =
                 call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
             // The format gives calls no ids, or some that it does not read.
-            draft.call(None, text(function, "name")?, object(function.get("arguments"))?)?;
+            draft.call(None, text(function, "name")?, Input::of(function.get("arguments")))?;
         }
         Ok(())
     }

@@ -10,11 +10,9 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use write::{ask_for_stream, request_to_openai, request_to_others};
 
-use super::draft::Draft;
+use super::draft::{Draft, Input};
 use super::stream::Framing;
-use super::{
-    Adapter, Malformed, Parameters, count, field, has_media_in_results, has_pdf, list, named, object, text,
-};
+use super::{Adapter, Malformed, Parameters, count, field, has_media_in_results, has_pdf, list, named, text};
 use crate::chat::{Answer, Object, Prompt, StopReason, Usage};
 use crate::failure::Kind;
 
@@ -131,7 +129,7 @@ fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malf
             break;
         }
         // Some servers leave the id out.
-        draft.call(said(call, "id")?, text(function, "name")?, arguments(said_arguments)?)?;
+        draft.call(said(call, "id")?, text(function, "name")?, arguments(said_arguments))?;
     }
     Ok(())
 }
@@ -147,11 +145,11 @@ fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Value>) -> bool
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers
 /// give the object itself.
-fn arguments(value: Option<&Value>) -> Result<Object, Malformed> {
+fn arguments(value: Option<&Value>) -> Input {
     match value {
-        Some(Value::String(text)) if text.trim().is_empty() => Ok(Object::new()),
-        Some(Value::String(text)) => object(serde_json::from_str(text).ok().as_ref()),
-        other => object(other),
+        Some(Value::String(text)) if text.trim().is_empty() => Input::Object(Object::new()),
+        Some(Value::String(text)) => Input::parse(text),
+        other => Input::of(other),
     }
 }
 

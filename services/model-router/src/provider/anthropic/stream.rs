@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::{Counted, read_stop_reason, redacted};
 use crate::chat::{Answer, Delta, Object, Prompt, StopReason, Usage};
-use crate::provider::draft::Draft;
+use crate::provider::draft::{Draft, Input};
 use crate::provider::sse::Event;
 use crate::provider::stream::{Broken, Heard, Reader};
-use crate::provider::{Malformed, Parameters, object, text};
+use crate::provider::{Malformed, Parameters, text};
 
 pub(super) fn reader(prompt: &Prompt, parameters: &Parameters<'_>) -> Box<dyn Reader> {
     Box::new(Message {
@@ -52,16 +52,17 @@ struct Call {
     /// The pieces so far.
     json: String,
     /// What the block began with: in this format nothing, of some servers the whole.
-    input: Object,
+    input: Input,
 }
 
 impl Call {
     /// None: not whole.
-    fn whole(&self) -> Option<Object> {
-        if self.json.is_empty() {
-            return Some(self.input.clone()).filter(|input| !input.is_empty());
+    fn whole(&self) -> Option<Input> {
+        match &self.input {
+            _ if !self.json.is_empty() => serde_json::from_str(&self.json).ok().map(Input::Object),
+            Input::Object(input) if input.is_empty() => None,
+            input => Some(input.clone()),
         }
-        serde_json::from_str(&self.json).ok()
     }
 }
 
@@ -136,7 +137,7 @@ impl Message {
                 id: text(block, "id")?.to_owned(),
                 name: text(block, "name")?.to_owned(),
                 json: String::new(),
-                input: object(block.get("input"))?,
+                input: Input::of(block.get("input")),
             }),
             _ => Open::Other,
         };
@@ -185,10 +186,8 @@ impl Message {
     /// Something comes after the call, so it was not cut off.
     fn settle(&mut self) -> Result<(), Malformed> {
         let Some(call) = self.held.take() else { return Ok(()) };
-        if !call.json.is_empty() {
-            return Err(Malformed::unfit("the model called a tool with an input that is no JSON object"));
-        }
-        self.draft.call(Some(&call.id), &call.name, Object::new())
+        let input = if call.json.is_empty() { Input::Object(Object::new()) } else { Input::Other(call.json) };
+        self.draft.call(Some(&call.id), &call.name, input)
     }
 
     fn end(&mut self, body: &Value) -> Result<(), Malformed> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Block, Role, Thinking, ToolChoice, ToolChoiceMode, ToolUse, Turn};
+use crate::chat::{Block, CallFault, Role, Thinking, ToolChoice, ToolChoiceMode, ToolUse, Turn};
 use crate::provider::samples::{self, PARAMETERS};
 use serde_json::json;
 
@@ -202,9 +202,6 @@ fn answers_that_cannot_be_used_are_malformed() {
     let cases = [
         ("/content", json!(null)),
         ("/content/1/text", json!(7)),
-        ("/content/2/name", json!("rm_rf")),
-        ("/content/2/input", json!("a string")),
-        ("/content/2/input", json!([1])),
         ("/content/2/id", json!(null)),
         ("/stop_reason", json!(null)),
         ("/stop_reason", json!("bored")),
@@ -224,8 +221,6 @@ fn answers_that_cannot_be_used_are_malformed() {
 #[test]
 fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
     let cases = [
-        ("/content/2/name", json!("rm_rf"), Kind::Unfit),
-        ("/content/2/input", json!("a string"), Kind::Unfit),
         ("/stop_reason", json!("bored"), Kind::Unfit),
         ("/stop_reason", json!(null), Kind::Malformed),
         ("/content", json!("text"), Kind::Malformed),
@@ -236,6 +231,24 @@ fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
         *body.pointer_mut(pointer).expect("a place") = value.clone();
         let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
         assert_eq!(told.kind(), kind, "{pointer} {value}");
+    }
+}
+
+#[test]
+fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
+    let cases = [
+        ("/content/2/name", json!("rm_rf"), CallFault::NotOffered),
+        ("/content/2/input", json!("a string"), CallFault::NoObject),
+        ("/content/2/input", json!([1]), CallFault::NoObject),
+        ("/content/2/input", json!(null), CallFault::NoObject),
+    ];
+    for (pointer, value, fault) in cases {
+        let mut body = body();
+        *body.pointer_mut(pointer).expect("a place") = value.clone();
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect(pointer);
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!(faults, [fault], "{pointer} {value}");
+        assert!(!answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_))), "{pointer} {value}");
     }
 }
 

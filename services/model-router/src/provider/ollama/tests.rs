@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Thinking, ToolChoice, ToolUse};
+use crate::chat::{CallFault, Thinking, ToolChoice, ToolUse};
 use crate::provider::samples::{self, PARAMETERS};
 
 #[test]
@@ -116,8 +116,6 @@ fn answers_that_cannot_be_used_are_malformed() {
         ("/message", json!(null)),
         ("/message/content", json!(null)),
         ("/message/tool_calls", json!("x")),
-        ("/message/tool_calls/0/function/name", json!("rm")),
-        ("/message/tool_calls/0/function/arguments", json!("{}")),
         ("/done_reason", json!("load")),
         ("/eval_count", json!("many")),
     ];
@@ -131,8 +129,6 @@ fn answers_that_cannot_be_used_are_malformed() {
 #[test]
 fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
     let cases = [
-        ("/message/tool_calls/0/function/name", json!("rm"), Kind::Unfit),
-        ("/message/tool_calls/0/function/arguments", json!("{}"), Kind::Unfit),
         ("/done_reason", json!("load"), Kind::Unfit),
         ("/done", json!(false), Kind::Malformed),
         ("/message", json!(null), Kind::Malformed),
@@ -142,6 +138,19 @@ fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
         *body.pointer_mut(pointer).expect("a place") = value.clone();
         let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
         assert_eq!(told.kind(), kind, "{pointer} {value}");
+    }
+}
+
+#[test]
+fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
+    let cases =
+        [("name", json!("rm"), CallFault::NotOffered), ("arguments", json!("{}"), CallFault::NoObject)];
+    for (field, value, fault) in cases {
+        let mut body = body();
+        body["message"]["tool_calls"][0]["function"][field] = value;
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect(field);
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!((faults, answer.blocks.len()), (vec![fault], 1), "{field}");
     }
 }
 

@@ -177,7 +177,7 @@ impl Completion {
             if is_cut_off(word, at + 1 == count, Some(&said_arguments)) {
                 break;
             }
-            self.draft.call(call.id.as_deref(), &call.name, arguments(Some(&said_arguments))?)?;
+            self.draft.call(call.id.as_deref(), &call.name, arguments(Some(&said_arguments)))?;
         }
         self.stop_reason = Some(match self.has_refused {
             true => StopReason::Refusal,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Block, ResponseFormat, Thinking, ToolChoice, ToolChoiceMode, ToolUse};
+use crate::chat::{Block, CallFault, ResponseFormat, Thinking, ToolChoice, ToolChoiceMode, ToolUse};
 use crate::provider::samples::{self, PARAMETERS};
 use serde_json::json;
 
@@ -228,7 +228,6 @@ fn a_refusal_is_an_answer() {
 
 #[test]
 fn answers_that_cannot_be_used_are_told_by_whose_fault_it_is() {
-    let call = "/choices/0/message/tool_calls/0/function";
     let cases = [
         ("/choices".to_owned(), json!([]), Kind::Malformed),
         ("/choices/0/message".to_owned(), json!(null), Kind::Malformed),
@@ -236,9 +235,6 @@ fn answers_that_cannot_be_used_are_told_by_whose_fault_it_is() {
         ("/choices/0/message/tool_calls".to_owned(), json!("x"), Kind::Malformed),
         ("/choices/0/message/tool_calls".to_owned(), json!([]), Kind::Malformed),
         ("/usage".to_owned(), json!({ "prompt_tokens": "many" }), Kind::Malformed),
-        (format!("{call}/name"), json!("rm"), Kind::Unfit),
-        (format!("{call}/arguments"), json!("{\"path\":"), Kind::Unfit),
-        (format!("{call}/arguments"), json!("[1]"), Kind::Unfit),
         ("/choices/0/finish_reason".to_owned(), json!("bored"), Kind::Unfit),
     ];
     for (pointer, value, kind) in cases {
@@ -247,6 +243,22 @@ fn answers_that_cannot_be_used_are_told_by_whose_fault_it_is() {
     }
     let error = json!({ "error": { "code": 502, "message": "upstream" } });
     assert_eq!(read(&error).expect_err("no answer").kind(), Kind::Malformed);
+}
+
+#[test]
+fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
+    let cases = [
+        ("name", json!("rm"), CallFault::NotOffered),
+        ("arguments", json!("{\"path\":"), CallFault::NoObject),
+        ("arguments", json!("[1]"), CallFault::NoObject),
+    ];
+    for (field, value, fault) in cases {
+        let body = with(&format!("/choices/0/message/tool_calls/0/function/{field}"), value.clone());
+        let answer = read(&body).expect(field);
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!(faults, [fault], "{field} {value}");
+        assert!(!answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_))), "{field} {value}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Block, Thinking, ToolUse};
+use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
 use crate::provider::anthropic::ADAPTER;
 use crate::provider::samples::{Told, object, told};
@@ -166,16 +166,17 @@ fn an_error_in_the_stream_is_the_error_it_had_been_as_an_answer() {
 fn a_call_is_given_out_only_when_it_is_whole_and_offered() {
     let unoffered = json!({ "type": "tool_use", "id": "t", "name": "rm", "input": {} });
     let cases = [
-        ("no JSON", call(0, &["{\"path\":"]), Kind::Unfit),
-        ("no object", call(0, &["[1]"]), Kind::Unfit),
-        ("not offered", vec![block(0, unoffered), stop(0)], Kind::Unfit),
-        ("one id twice", [call(0, &["{}"]), call(0, &["{}"])].concat(), Kind::Unfit),
-        ("a call follows", [call(0, &["{\"pa"]), call(1, &["{}"])].concat(), Kind::Unfit),
+        ("no JSON", call(0, &["{\"path\":"]), CallFault::NoObject, 0),
+        ("no object", call(0, &["[1]"]), CallFault::NoObject, 0),
+        ("not offered", vec![block(0, unoffered), stop(0)], CallFault::NotOffered, 0),
+        ("one id twice", [call(0, &["{}"]), call(0, &["{}"])].concat(), CallFault::SameId, 1),
+        ("a call follows", [call(0, &["{\"pa"]), call(1, &["{}"])].concat(), CallFault::NoObject, 1),
     ];
-    for (what, events, kind) in cases {
+    for (what, events, fault, given) in cases {
         let told = read(events, "tool_use");
-        assert_eq!(told.end, Err(kind), "{what}");
-        assert!(told.deltas.len() <= 1, "{what}: {:?}", told.deltas);
+        let answer = told.end.expect(what);
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!((faults, told.deltas.len()), (vec![fault], given), "{what}");
     }
     assert_eq!(read(text(&["x"]), "tool_use").end, Err(Kind::Malformed), "stopped for tools, none called");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Block, Thinking, ToolUse};
+use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
 use crate::provider::ollama::ADAPTER;
 use crate::provider::samples::{object, told};
@@ -115,8 +115,6 @@ fn an_error_in_the_stream_is_the_error_it_had_been_as_an_answer() {
 #[test]
 fn what_cannot_be_used_is_told_by_whose_fault_it_is() {
     let cases = [
-        (call("rm", json!({})), Kind::Unfit),
-        (call("fs.read", json!("{}")), Kind::Unfit),
         (json!({ "model": "model-x", "done": false }), Kind::Malformed),
         (line(json!({ "content": 7 })), Kind::Malformed),
         (line(json!({ "thinking": 7 })), Kind::Malformed),
@@ -129,4 +127,12 @@ fn what_cannot_be_used_is_told_by_whose_fault_it_is() {
         assert_eq!(told.end, Err(kind), "{line}");
     }
     assert_eq!(told(&ADAPTER, "garbage\n").end, Err(Kind::Malformed));
+    for (line, fault) in
+        [(call("rm", json!({})), CallFault::NotOffered), (call("fs.read", json!("{}")), CallFault::NoObject)]
+    {
+        let told = told(&ADAPTER, &stream([line.clone(), done("stop")]));
+        let answer = told.end.expect("an answer");
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!((faults, told.deltas.len()), (vec![fault], 0), "{line}");
+    }
 }

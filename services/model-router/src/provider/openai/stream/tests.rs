@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Block, Thinking, ToolUse};
+use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
 use crate::provider::openai::OPENAI;
 use crate::provider::samples::{object, told};
@@ -214,10 +214,22 @@ fn a_call_is_given_out_only_when_it_is_whole_and_offered() {
     let unoffered = json!({ "index": 0, "id": "c", "function": { "name": "rm", "arguments": "{}" } });
     let same = json!({ "index": 1, "id": "call_0", "function": { "name": "fs_read", "arguments": "{}" } });
     let cases = [
-        ("no JSON", calls(0, &["{\"path\":"]), "tool_calls", Kind::Unfit),
-        ("no object", calls(0, &["[1]"]), "tool_calls", Kind::Unfit),
-        ("not offered", vec![call(unoffered)], "tool_calls", Kind::Unfit),
-        ("one id twice", [calls(0, &["{}"]), vec![call(same)]].concat(), "tool_calls", Kind::Unfit),
+        ("no JSON", calls(0, &["{\"path\":"]), CallFault::NoObject, 0),
+        ("no object", calls(0, &["[1]"]), CallFault::NoObject, 0),
+        ("not offered", vec![call(unoffered)], CallFault::NotOffered, 0),
+        ("one id twice", [calls(0, &["{}"]), vec![call(same)]].concat(), CallFault::SameId, 1),
+    ];
+    for (what, chunks, fault, given) in cases {
+        let told = told(&OPENAI, &whole(chunks, "tool_calls"));
+        let answer = told.end.expect(what);
+        let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
+        assert_eq!((faults, told.deltas.len()), (vec![fault], given), "{what}");
+    }
+}
+
+#[test]
+fn a_finish_reason_fits_what_came_before_it() {
+    let cases = [
         ("none", vec![], "tool_calls", Kind::Malformed),
         ("a reason that is not known", vec![say("x")], "bored", Kind::Unfit),
     ];
