@@ -31,6 +31,12 @@ fn check_message(at: usize, message: &Value, is_last: bool) -> Result<(), Refuse
             for (place, block) in content.iter().enumerate() {
                 blocks::check(&format!("messages.{at}.content.{place}"), role, block)?;
             }
+            if let Some("thinking" | "redacted_thinking") =
+                content.last().and_then(|block| text(block, "type"))
+            {
+                let wrong = "The final block in an assistant message cannot be `thinking`.";
+                return Err(invalid(format!("messages.{at}: {wrong}")));
+            }
             let last = content.last().and_then(|block| text(block, "text"));
             last.is_some_and(|text| text.ends_with(char::is_whitespace))
         }
@@ -94,6 +100,7 @@ fn unanswered(at: usize, id: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::anthropic::SIGNATURE;
     use serde_json::json;
 
     fn message(role: &str, content: &Value) -> Value {
@@ -128,6 +135,22 @@ mod tests {
         assert!(check(&[message("user", &json!([result("t1")]))]).is_err());
         let twice = message("assistant", &json!([call("t1"), call("t1")]));
         assert!(check(&[hi, twice, message("user", &json!([result("t1"), result("t1")]))]).is_err());
+    }
+
+    #[test]
+    fn a_turn_does_not_end_with_what_was_thought() {
+        let hi = message("user", &json!("hi"));
+        let thought = json!({ "type": "thinking", "thinking": "x", "signature": SIGNATURE });
+        let redacted = json!({ "type": "redacted_thinking", "data": "x" });
+        let say = json!({ "type": "text", "text": "so" });
+        for (content, is_taken) in [
+            (json!([thought, redacted, say]), true),
+            (json!([thought]), false),
+            (json!([say, redacted]), false),
+        ] {
+            let messages = [hi.clone(), message("assistant", &content), hi.clone()];
+            assert_eq!(check(&messages).is_ok(), is_taken, "{content}");
+        }
     }
 
     #[test]
