@@ -155,6 +155,37 @@ async fn an_answer_that_stays_wrong_is_an_error_that_carries_it() {
 }
 
 #[tokio::test]
+async fn a_wrong_answer_is_not_the_last_word_where_another_model_may_answer_later() {
+    let bench = bench(Plan { model: "attempts_max = 1", ..Plan::default() }).await;
+    let mut asked = counted();
+    asked.response_format.as_mut().expect("a format").repairs_max = Some(1);
+    let (wrong, down) = (Step::text("nonsense"), Step::status(503));
+    let cases = [
+        ("the next is down", vec![wrong.clone(); 2], down.clone(), "NO_MODEL_ANSWERED", Code::Unavailable),
+        (
+            "it went down itself",
+            vec![wrong.clone(), down],
+            wrong.clone(),
+            "NO_MODEL_ANSWERED",
+            Code::Unavailable,
+        ),
+        ("all were wrong", vec![wrong.clone(); 2], wrong.clone(), "OUTPUT_INVALID", Code::FailedPrecondition),
+        ("no key", vec![wrong; 2], Step::status(401), "OUTPUT_INVALID", Code::FailedPrecondition),
+    ];
+    for (what, primary, fallback, told, code) in cases {
+        bench.script("primary", Script::once(primary)).await;
+        bench.always("fallback", fallback).await;
+        let asked = pb::GenerateRequest { request_id: request().request_id, ..asked.clone() };
+        let status = bench.generate(asked).await.expect_err("no JSON");
+        assert_eq!((reason(&status).as_str(), status.code()), (told, code), "{what}");
+        assert_eq!(metadata(&status, "raw_text"), "nonsense", "{what}: what was said is told in any case");
+        assert_eq!(metadata(&status, "flaw"), "the answer is not the JSON that was asked for", "{what}");
+        let waits = status.get_details_retry_info().is_some();
+        assert_eq!(waits, told == "NO_MODEL_ANSWERED", "{what}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_its_schema_refuses_is_told_to_the_model_as_a_failed_call() {
     let bench = bench(Plan::default()).await;
     let right = json!({ "path": "a.md" });
