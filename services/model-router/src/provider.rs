@@ -54,6 +54,8 @@ pub struct Adapter {
     pub(crate) reader: fn(&Prompt, &Parameters<'_>) -> Box<dyn Reader>,
     /// Refines what a status means by the body of the failure.
     pub(crate) failure: fn(Kind, &str) -> Kind,
+    /// The status of an error that stands where an answer, or an event of one, should; none where none does.
+    pub(crate) told: fn(&Value) -> Option<u16>,
     /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
     /// prompt and are never passed on.
     pub(crate) message: fn(&Value) -> Option<&str>,

@@ -6,6 +6,7 @@
 
 mod resolve;
 mod stream;
+mod told;
 mod wire;
 
 use std::time::Duration;

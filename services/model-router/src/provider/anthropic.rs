@@ -27,6 +27,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     framing: Framing::Sse,
     reader: stream::reader,
     failure,
+    told: stream::told,
     message,
 };
 

@@ -31,6 +31,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     framing: Framing::Ndjson,
     reader: stream::reader,
     failure,
+    told,
     message,
 };
 
@@ -227,6 +228,11 @@ fn failure(kind: Kind, message: &str) -> Kind {
     } else {
         kind
     }
+}
+
+/// The format tells an error in a stream by words alone.
+fn told(body: &Value) -> Option<u16> {
+    body.get("error").is_some_and(|error| !error.is_null()).then_some(500)
 }
 
 fn message(body: &Value) -> Option<&str> {

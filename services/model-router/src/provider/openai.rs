@@ -53,6 +53,7 @@ const OF_OTHERS: Adapter = Adapter {
     framing: Framing::Sse,
     reader: stream::reader,
     failure,
+    told: stream::told,
     message,
 };
 

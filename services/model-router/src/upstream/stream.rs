@@ -7,14 +7,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::told::{self, Place};
 use super::wire::{Exchange, read_body, transport};
 use super::{Brief, Target};
 use crate::chat::{Answer, Delta, Prompt, Usage};
-use crate::failure::{Failure, Kind, message};
+use crate::failure::{Failure, Kind};
 use crate::provider::stream::{Broken, Framing, Heard, Listener};
 use crate::provider::{Adapter, Malformed};
 
@@ -71,9 +73,11 @@ pub(super) async fn open(
     let mut streaming =
         Streaming { adapter, http_status, state: State::Over, ready: VecDeque::new(), usage: None, clock };
     if is_whole(adapter, &response) {
+        let headers = response.headers().clone();
         let body = streaming.clock.within(http_status, read_body(response)).await?;
         let answer = body.map_err(|failure| Failure { http_status, ..failure })?;
-        let answer = exchange.answer(&answer).map_err(|malformed| streaming.malformed(&malformed))?;
+        let told = |broken: Broken| told::failure(adapter, http_status, &headers, &broken, Place::Body);
+        let answer = exchange.answer(&answer).map_err(told)?;
         streaming.ready = answer.blocks.iter().cloned().filter_map(Delta::of).collect();
         streaming.usage = Some(answer.usage);
         streaming.state = State::Read(answer);
@@ -164,19 +168,16 @@ impl Streaming {
     }
 
     fn failure(&self, broken: &Broken) -> Failure {
-        match broken {
-            Broken::Malformed(malformed) => self.malformed(malformed),
-            Broken::Told { body, .. } => {
-                let kind = broken.kind(self.adapter);
-                let failure = Failure::without_response(kind, message::sentence_in_stream(kind, body));
-                Failure { http_status: self.http_status, ..failure }
-            }
-        }
+        let none = HeaderMap::new();
+        let headers = match &self.state {
+            State::Reading(reading) => reading.response.headers(),
+            State::Read(_) | State::Over => &none,
+        };
+        told::failure(self.adapter, self.http_status, headers, broken, Place::Stream)
     }
 
     fn malformed(&self, malformed: &Malformed) -> Failure {
-        let failure = Failure::without_response(malformed.kind(), malformed.to_string());
-        Failure { http_status: self.http_status, ..failure }
+        told::malformed(self.http_status, malformed)
     }
 }
 

@@ -69,8 +69,10 @@ impl Call {
 impl Reader for Message {
     fn hear(&mut self, event: &Event) -> Result<Heard, Broken> {
         let body = event.json()?;
+        if let Some(status) = told(&body) {
+            return Err(Broken::Told { status, body });
+        }
         match text(&body, "type")? {
-            "error" => return Err(Broken::Told { status: status(&body), body }),
             "message_start" => self.begin(part(&body, "message")?)?,
             "content_block_start" => return Ok(self.open(&body)?),
             "content_block_delta" => return Ok(self.go_on(&body)?),
@@ -220,6 +222,12 @@ fn part<'v>(body: &'v Value, field: &str) -> Result<&'v Value, Malformed> {
 fn index(body: &Value) -> Result<u64, Malformed> {
     let index = body.get("index").and_then(Value::as_u64);
     index.ok_or_else(|| Malformed::new("an event of the stream has no `index`"))
+}
+
+/// See [`crate::provider::Adapter::told`].
+pub(super) fn told(body: &Value) -> Option<u16> {
+    let is_error = body.get("type").and_then(Value::as_str) == Some("error");
+    is_error.then(|| status(body))
 }
 
 /// The status that goes with an error's type (<https://docs.anthropic.com/en/api/errors>). What is not listed there is

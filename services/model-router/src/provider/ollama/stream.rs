@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Said, counted, read_stop_reason};
+use super::{Said, counted, read_stop_reason, told};
 use crate::chat::{Answer, Delta, Prompt, StopReason, Usage};
 use crate::provider::draft::Draft;
 use crate::provider::sse::Event;
@@ -31,9 +31,8 @@ struct End {
 impl Reader for Lines {
     fn hear(&mut self, event: &Event) -> Result<Heard, Broken> {
         let body = event.json()?;
-        if body.get("error").is_some_and(|error| !error.is_null()) {
-            // The format tells an error in a stream by words alone.
-            return Err(Broken::Told { status: 500, body });
+        if let Some(status) = told(&body) {
+            return Err(Broken::Told { status, body });
         }
         Ok(self.line(&body)?)
     }

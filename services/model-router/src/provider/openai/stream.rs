@@ -52,8 +52,8 @@ impl Reader for Completion {
             return Ok(Heard::End);
         }
         let body = event.json()?;
-        if is_error(&body) {
-            return Err(Broken::Told { status: status(&body), body });
+        if let Some(status) = told(&body) {
+            return Err(Broken::Told { status, body });
         }
         Ok(self.chunk(&body)?)
     }
@@ -185,6 +185,11 @@ impl Completion {
         });
         Ok(())
     }
+}
+
+/// See [`crate::provider::Adapter::told`].
+pub(super) fn told(body: &Value) -> Option<u16> {
+    is_error(body).then(|| status(body))
 }
 
 /// An error instead of a chunk; some servers leave out the `error` around it, as in their answers.

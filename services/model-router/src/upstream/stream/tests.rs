@@ -337,6 +337,66 @@ async fn an_answer_that_comes_whole_is_an_answer() {
 }
 
 #[tokio::test]
+async fn an_error_with_the_status_of_a_success_is_the_error_that_it_is() {
+    let limited = json!({ "error": { "code": "rate_limit_exceeded", "message": "Ada, try again in 7s." } });
+    let busy = json!({ "object": "error", "message": "busy", "code": 503 });
+    let in_stream = |error: &serde_json::Value| say("Half") + &chunk(&format!("data: {error}\n\n"));
+    let as_body = |error: &serde_json::Value| chunk(&error.to_string()) + "0\r\n\r\n";
+    let cases = [
+        ("a body", "", "application/json", as_body(&limited), Kind::RateLimited, Some(7)),
+        ("a body, a header", "retry-after: 3", "application/json", as_body(&busy), Kind::Overloaded, Some(3)),
+        ("a body alone", "", "application/json", as_body(&busy), Kind::Overloaded, None),
+        ("an event", "", EVENT_STREAM, in_stream(&limited), Kind::RateLimited, Some(7)),
+        (
+            "an event, a header",
+            "retry-after: 3",
+            EVENT_STREAM,
+            in_stream(&limited),
+            Kind::RateLimited,
+            Some(3),
+        ),
+    ];
+    for (what, header, content_type, bytes, kind, delay) in cases {
+        let place = place("openai-compatible", PATIENT).await;
+        let head = head(content_type);
+        let (status, rest) = head.split_once("\r\n").expect("a head");
+        let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+        let bytes = format!("{status}\r\n{header}{rest}{bytes}");
+        let (opened, ()) = tokio::join!(place.open(), place.answer(&bytes));
+        let failure = match opened {
+            Ok(mut streaming) => drain(&mut streaming).await.1.expect_err(what),
+            Err(failure) => failure,
+        };
+        assert_eq!((failure.kind, failure.http_status), (kind, 200), "{what}");
+        assert_eq!(failure.server_delay, delay.map(Duration::from_secs), "{what}");
+        assert!(!failure.message.contains("Ada"), "{what}: {}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_answer_that_is_an_error_is_one_too() {
+    let limited = json!({ "error": { "code": "rate_limit_exceeded", "message": "Ada, try again in 7s." } });
+    let limited = chunk(&limited.to_string()) + "0\r\n\r\n";
+    let other = chunk("{}") + "0\r\n\r\n";
+    let refused = head("application/json").replace("200 OK", "429 Too Many Requests");
+    let cases = [
+        ("with the status of a success", head("application/json"), &limited, Kind::RateLimited, 200, Some(7)),
+        ("with its own", refused, &limited, Kind::RateLimited, 429, Some(7)),
+        ("no error and no answer", head("application/json"), &other, Kind::Malformed, 200, None),
+    ];
+    let request = clear(conversation(), &[Sensitivity::Health]);
+    for (what, head, body, kind, http_status, delay) in cases {
+        let place = place("openai", PATIENT).await;
+        let bytes = head + body;
+        let (called, ()) = tokio::join!(place.upstream.call(&request, brief(PATIENCE)), place.answer(&bytes));
+        let failure = called.expect("cleared").expect_err(what);
+        assert_eq!((failure.kind, failure.http_status), (kind, http_status), "{what}");
+        assert_eq!(failure.server_delay, delay.map(Duration::from_secs), "{what}");
+        assert!(!failure.message.contains("Ada"), "{what}: {}", failure.message);
+    }
+}
+
+#[tokio::test]
 async fn a_cloud_model_is_sent_nothing_that_must_stay_local() {
     let place = place("openai", PATIENT).await;
     let target = place.upstream.target().clone();
