@@ -245,6 +245,13 @@ async fn silence_is_bounded_at_every_moment() {
             "nothing came",
         ),
         ("no end", [PATIENCE, PATIENCE, SHORT], head(EVENT_STREAM) + &say("Half"), 200, "no complete answer"),
+        (
+            "no token of a whole answer",
+            [SHORT, PATIENCE, PATIENCE],
+            head("application/json") + &chunk("{"),
+            200,
+            "no token came",
+        ),
         ("no whole answer", [PATIENCE, PATIENCE, SHORT], head("application/json"), 200, "no complete answer"),
     ];
     let cases = cases.map(|(what, spans, bytes, http_status, said)| async move {
