@@ -2,6 +2,7 @@
 //!
 //! Adding a provider is one file and one row of [`ADAPTERS`].
 
+mod abilities;
 mod anthropic;
 mod draft;
 mod lines;
@@ -27,6 +28,7 @@ use stream::{Framing, Reader};
 
 pub(crate) use anthropic::REDACTED;
 
+pub use abilities::Abilities;
 pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.
@@ -70,6 +72,8 @@ pub(crate) struct Parameters<'a> {
     pub(crate) max_output_tokens: u32,
     /// Unique to the attempt; for providers that give their tool calls no ids.
     pub(crate) attempt_id: &'a str,
+    /// What the model is said to be able to do.
+    pub(crate) abilities: Abilities,
 }
 
 /// Why an answer cannot be used. The text never quotes the answer.

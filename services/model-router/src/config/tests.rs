@@ -72,6 +72,18 @@ fn a_good_configuration_is_read() {
 }
 
 #[test]
+fn what_a_model_can_do_is_said_in_the_words_of_its_provider() {
+    let with = |model: &str, key: &str| {
+        let name = format!("name = \"{model}\"");
+        read(&GOOD.replace(&name, &format!("{name}\n{key}")))
+    };
+    let config = with("primary", "structured_outputs = true").expect("reads");
+    assert!(config.models[0].target.abilities.structured_outputs);
+    let mistakes = with("local", "structured_outputs = true").expect_err("Ollama has no such thing");
+    assert!(mistakes.contains("belongs to models with provider = \"anthropic\""), "{mistakes}");
+}
+
+#[test]
 fn a_proxys_password_is_never_shown() {
     let with = |line: &str| GOOD.replace(r#"data = "data""#, &format!("data = \"data\"\n{line}"));
     let text = with(r#"cloud_proxy = "http://ada:hunter2@proxy.example:3128""#);

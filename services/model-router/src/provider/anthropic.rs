@@ -1,5 +1,6 @@
 //! Anthropic Messages, version 2023-06-01 (<https://docs.anthropic.com/en/api/messages>).
 
+mod schema;
 mod stream;
 mod write;
 

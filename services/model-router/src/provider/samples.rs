@@ -1,7 +1,7 @@
 //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
 use super::stream::{Heard, Listener};
-use super::{Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
+use super::{Abilities, Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
 use crate::chat::{Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append};
 use serde_json::json;
 
@@ -73,8 +73,12 @@ pub(crate) fn a_schema() -> ResponseFormat {
     ResponseFormat::JsonSchema { name: "count".into(), schema }
 }
 
-pub(crate) const PARAMETERS: Parameters<'_> =
-    Parameters { provider_model: "model-x", max_output_tokens: 100, attempt_id: "a1" };
+pub(crate) const PARAMETERS: Parameters<'_> = Parameters {
+    provider_model: "model-x",
+    max_output_tokens: 100,
+    attempt_id: "a1",
+    abilities: Abilities { structured_outputs: false },
+};
 
 /// What became of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -86,6 +86,7 @@ impl Exchange<'_> {
             provider_model: &self.target.provider_model,
             max_output_tokens: self.prompt.max_output_tokens.unwrap_or(self.target.max_output_tokens_default),
             attempt_id: &self.brief.attempt_id,
+            abilities: self.target.abilities,
         }
     }
 

@@ -113,6 +113,40 @@ async fn json_comes_out_whole_however_the_model_wrapped_it() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_held_to_a_schema_is_given_it_and_its_answer_is_validated_all_the_same() {
+    let bench = bench(Plan { cloud_model: "structured_outputs = true", ..Plan::default() }).await;
+    let with = |schema: &str| {
+        let mut asked = counted();
+        asked.response_format.as_mut().expect("a format").schema_json = schema.into();
+        asked
+    };
+    let closed = r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}"#;
+    for answer in [
+        bench.generate(with(closed)).await.expect("answers"),
+        bench.stream(with(closed)).await.answer().clone(),
+    ] {
+        assert_eq!((answer.structured_json.as_str(), answer.attempts.len()), (r#"{"n":0}"#, 1));
+    }
+    for received in bench.received("primary").await {
+        let format = &received.body["output_config"]["format"];
+        assert_eq!(format["schema"], serde_json::from_str::<serde_json::Value>(closed).expect("JSON"));
+        assert!(received.body.get("system").is_none(), "its provider tells it");
+    }
+
+    bench.script("primary", Script::once([Step::text("{\"n\":"), Step::text("{\"n\":1}")])).await;
+    let answer = bench.generate(with(closed)).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "MALFORMED", 200), ("primary", "", 200)]);
+
+    bench.always("primary", Step::text("{\"n\":2}")).await;
+    let bounded = closed.replace("\"integer\"", "\"integer\",\"minimum\":0");
+    let answer = bench.generate(with(&bounded)).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "", 200)]);
+    let body = bench.received("primary").await.pop().expect("a request").body;
+    assert!(body.get("output_config").is_none(), "the provider would refuse it");
+    assert!(body["system"].to_string().contains("minimum"), "{}", body["system"]);
+}
+
+#[tokio::test]
 async fn a_wrong_answer_is_asked_for_again_with_what_is_wrong_and_then_of_the_next_model() {
     let bench = bench(Plan::default()).await;
     let steps = [Step::text("{\"n\":\"one\"}"), Step::text("none"), Step::text("[]")];

@@ -1,5 +1,8 @@
 use super::*;
-use crate::chat::{Block, CallFault, Role, Thinking, ToolChoice, ToolChoiceMode, ToolUse, Turn};
+use crate::chat::{
+    Block, CallFault, ResponseFormat, Role, Thinking, ToolChoice, ToolChoiceMode, ToolUse, Turn,
+};
+use crate::provider::Abilities;
 use crate::provider::samples::{self, PARAMETERS};
 use serde_json::json;
 
@@ -250,6 +253,32 @@ fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
         assert_eq!(faults, [fault], "{pointer} {value}");
         assert!(!answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_))), "{pointer} {value}");
     }
+}
+
+#[test]
+fn a_schema_goes_to_the_provider_itself_where_the_model_and_the_schema_are_said_to_be_fit() {
+    let schema = |schema: Value| Prompt {
+        response_format: ResponseFormat::JsonSchema { name: "n".into(), schema: samples::object(schema) },
+        ..samples::conversation()
+    };
+    let closed = json!({ "type": "object", "properties": {}, "additionalProperties": false });
+    let able = Parameters { abilities: Abilities { structured_outputs: true }, ..PARAMETERS };
+    let open = json!({ "type": "object" });
+    for (prompt, parameters, expected) in [
+        (
+            schema(closed.clone()),
+            able,
+            Some(json!({ "format": { "type": "json_schema", "schema": closed } })),
+        ),
+        (schema(closed), PARAMETERS, None),
+        (schema(open), able, None),
+        (Prompt { response_format: ResponseFormat::JsonObject, ..samples::conversation() }, able, None),
+    ] {
+        let body = request(&prompt, &parameters);
+        let in_words = body["system"].as_str().is_some_and(|system| system.contains("JSON"));
+        assert_eq!((body.get("output_config"), in_words), (expected.as_ref(), expected.is_none()));
+    }
+    assert!(request(&samples::conversation(), &able).get("output_config").is_none());
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::REDACTED;
-use crate::chat::{Block, Media, Prompt, Role, Thinking, Tool, ToolChoice, ToolChoiceMode, ToolResult, Turn};
+use super::{REDACTED, schema};
+use crate::chat::{
+    Block, Media, Prompt, ResponseFormat, Role, Thinking, Tool, ToolChoice, ToolChoiceMode, ToolResult, Turn,
+};
 use crate::provider::names::ToolNames;
 use crate::provider::{Parameters, ask_for_json, base64, instructions};
 
@@ -14,9 +16,14 @@ pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         "max_tokens": parameters.max_output_tokens,
         "messages": prompt.turns.iter().filter_map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
     });
-    // The format has no JSON mode that all of its models know.
-    if let Some(system) = instructions(prompt, ask_for_json(&prompt.response_format)) {
+    // Not all models know structured outputs, which take no schema whatever, and there is no JSON mode.
+    let format = format_of(&prompt.response_format, parameters);
+    let words = if format.is_some() { None } else { ask_for_json(&prompt.response_format) };
+    if let Some(system) = instructions(prompt, words) {
         body["system"] = json!(system);
+    }
+    if let Some(format) = format {
+        body["output_config"] = json!({ "format": format });
     }
     if let Some(temperature) = prompt.temperature {
         body["temperature"] = json!(temperature);
@@ -39,6 +46,16 @@ pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         }
     }
     body
+}
+
+/// A schema that the provider itself holds the model to.
+fn format_of(format: &ResponseFormat, parameters: &Parameters<'_>) -> Option<Value> {
+    match format {
+        ResponseFormat::JsonSchema { schema, .. } if parameters.abilities.structured_outputs => {
+            schema::is_taken(schema).then(|| json!({ "type": "json_schema", "schema": schema }))
+        }
+        ResponseFormat::Text | ResponseFormat::JsonObject | ResponseFormat::JsonSchema { .. } => None,
+    }
 }
 
 /// None: what the provider does by itself.

@@ -9,8 +9,8 @@ use crate::chat::Block;
 use crate::clearance::{Clearance, Sensitivity, clear};
 use crate::limit::quota::Told;
 use crate::network::LocalNetworks;
-use crate::provider::ADAPTERS;
 use crate::provider::samples::conversation;
+use crate::provider::{ADAPTERS, Abilities};
 use crate::upstream::{LocalModel, Upstream};
 
 /// Longer than any test needs; a test that waits for it has failed.
@@ -42,6 +42,7 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
         base_url: format!("http://{address}").parse().expect("a URL"),
         provider_model: "model-x".into(),
         key: None,
+        abilities: Abilities::default(),
         max_output_tokens_default: 100,
         connect_timeout: PATIENCE,
         first_token_timeout,
