@@ -14,7 +14,16 @@ impl Abilities {
              where it is one that they take; any other in words. Off: models before Claude Opus 4.5 and Sonnet 4.5 refuse them.",
         );
         belongs_to(table, adapter, "structured_outputs", "anthropic");
-        Self { structured_outputs }
+        let ends_at_finish_reason = table.choice_or(
+            "stream_end",
+            ("done", false),
+            [("finish_reason", true)],
+            "OpenAI-compatible only: what says that a stream is over, `[DONE]`, or a finish reason before a connection that \
+             ends well, for servers that send no `[DONE]`. The last word: without it a cut may look like an end, and \
+             the counts, which come between the two, may be lost.",
+        );
+        belongs_to(table, adapter, "stream_end", "openai-compatible");
+        Self { structured_outputs, ends_at_finish_reason: ends_at_finish_reason.unwrap_or_default() }
     }
 }
 

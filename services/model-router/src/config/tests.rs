@@ -81,6 +81,9 @@ fn what_a_model_can_do_is_said_in_the_words_of_its_provider() {
     assert!(config.models[0].target.abilities.structured_outputs);
     let mistakes = with("local", "structured_outputs = true").expect_err("Ollama has no such thing");
     assert!(mistakes.contains("belongs to models with provider = \"anthropic\""), "{mistakes}");
+    let mistakes = with("primary", "stream_end = \"finish_reason\"").expect_err("it has a last word");
+    assert!(mistakes.contains("belongs to models with provider = \"openai-compatible\""), "{mistakes}");
+    assert!(!config.models[0].target.abilities.ends_at_finish_reason);
 }
 
 #[test]

@@ -5,4 +5,6 @@
 pub struct Abilities {
     /// Its provider holds it to a schema (Anthropic).
     pub structured_outputs: bool,
+    /// Its server ends streams without a last word, once it gave a reason to stop (OpenAI-compatible).
+    pub ends_at_finish_reason: bool,
 }

@@ -1,6 +1,6 @@
 //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
-use super::stream::{Heard, Listener};
+use super::stream::{Ended, Heard, Listener};
 use super::{Abilities, Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
 use crate::chat::{Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append};
 use serde_json::json;
@@ -77,7 +77,7 @@ pub(crate) const PARAMETERS: Parameters<'_> = Parameters {
     provider_model: "model-x",
     max_output_tokens: 100,
     attempt_id: "a1",
-    abilities: Abilities { structured_outputs: false },
+    abilities: Abilities { structured_outputs: false, ends_at_finish_reason: false },
 };
 
 /// What became of a stream.
@@ -90,7 +90,18 @@ pub(crate) struct Told {
 
 /// Reads a stream that comes in pieces of so many bytes, and holds the answer against its pieces.
 pub(crate) fn listen(adapter: &Adapter, stream: &[u8], piece_bytes: usize) -> Told {
-    let mut listener = Listener::new(adapter, &conversation(), &PARAMETERS);
+    listen_as(adapter, &PARAMETERS, Ended::Told, stream, piece_bytes)
+}
+
+/// The same of a model with other abilities, and with another end.
+pub(crate) fn listen_as(
+    adapter: &Adapter,
+    parameters: &Parameters<'_>,
+    end: Ended,
+    stream: &[u8],
+    piece_bytes: usize,
+) -> Told {
+    let mut listener = Listener::new(adapter, &conversation(), parameters);
     let mut told = Told { deltas: Vec::new(), usage: None, end: Err(Kind::Reset) };
     let mut pieces = stream.chunks(piece_bytes);
     loop {
@@ -100,7 +111,7 @@ pub(crate) fn listen(adapter: &Adapter, stream: &[u8], piece_bytes: usize) -> To
         match heard {
             Ok(None) => match pieces.next() {
                 Some(piece) => listener.push(piece),
-                None => listener.end(),
+                None => listener.end(end),
             },
             Ok(Some(Heard::Nothing | Heard::Content)) => {}
             Ok(Some(Heard::End)) => break,

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -17,7 +17,7 @@ use super::wire::{Exchange, read_body, transport};
 use super::{Brief, Target};
 use crate::chat::{Answer, Delta, Prompt, Usage};
 use crate::failure::{Failure, Kind};
-use crate::provider::stream::{Broken, Framing, Heard, Listener};
+use crate::provider::stream::{Broken, Ended, Framing, Heard, Listener};
 use crate::provider::{Adapter, Malformed};
 
 /// What comes next of a stream.
@@ -95,6 +95,14 @@ fn is_whole(adapter: &Adapter, response: &Response) -> bool {
     adapter.framing == Framing::Sse && response.headers().get(CONTENT_TYPE).is_some_and(json)
 }
 
+/// Without a length or chunks (RFC 9112, section 6.3) the body ends with the connection, for whatever reason that ends.
+fn ended(response: &Response) -> Ended {
+    let is_told = response.version() > Version::HTTP_11
+        || response.headers().contains_key(CONTENT_LENGTH)
+        || response.headers().contains_key(TRANSFER_ENCODING);
+    if is_told { Ended::Told } else { Ended::Closed }
+}
+
 impl Streaming {
     /// The next piece; the last one is the answer. Nothing is lost when the future is dropped before it is ready.
     ///
@@ -145,7 +153,7 @@ impl Streaming {
         let bytes = self.clock.within(http_status, reading.response.chunk()).await?;
         match bytes.map_err(|error| Failure { http_status, ..transport(&error) })? {
             Some(bytes) => reading.listener.push(&bytes),
-            None => reading.listener.end(),
+            None => reading.listener.end(ended(&reading.response)),
         }
         Ok(())
     }

@@ -232,6 +232,23 @@ async fn a_model_that_says_nothing_loses_the_request_to_the_next() {
 }
 
 #[tokio::test]
+async fn a_finish_reason_ends_a_stream_only_where_the_model_is_said_to_have_no_other_end() {
+    for (cloud_model, expected) in [("", "RESET"), ("stream_end = \"finish_reason\"", "")] {
+        let cloud_provider = "openai-compatible";
+        let bench = bench(Plan { cloud_provider, cloud_model, model: MODEL, ..Plan::default() }).await;
+        bench.always("primary", broken(StreamBreak::Unterminated)).await;
+        bench.always("fallback", Step::text("Another.")).await;
+        let heard = bench.stream(request()).await;
+        assert_eq!(heard.answer().attempts[0].error_kind, expected, "{cloud_model}");
+        assert_eq!(heard.text, if expected.is_empty() { "Once upon a time" } else { "Another." });
+        for how in [StreamBreak::Ended, StreamBreak::Cut] {
+            bench.always("primary", broken(how)).await;
+            assert_eq!(bench.stream(request()).await.answer().attempts[0].error_kind, "RESET", "{how:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_an_answer_and_nobody_else_is_asked() {
     for (provider, stop) in [
         ("anthropic", StopReason::Refusal),

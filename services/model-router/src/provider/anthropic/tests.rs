@@ -262,7 +262,10 @@ fn a_schema_goes_to_the_provider_itself_where_the_model_and_the_schema_are_said_
         ..samples::conversation()
     };
     let closed = json!({ "type": "object", "properties": {}, "additionalProperties": false });
-    let able = Parameters { abilities: Abilities { structured_outputs: true }, ..PARAMETERS };
+    let able = Parameters {
+        abilities: Abilities { structured_outputs: true, ..Abilities::default() },
+        ..PARAMETERS
+    };
     let open = json!({ "type": "object" });
     for (prompt, parameters, expected) in [
         (

@@ -21,6 +21,7 @@ pub(super) fn reader(prompt: &Prompt, parameters: &Parameters<'_>) -> Box<dyn Re
         calls: Vec::new(),
         has_refused: false,
         stop_reason: None,
+        ends_at_finish_reason: parameters.abilities.ends_at_finish_reason,
         is_over: false,
     })
 }
@@ -34,6 +35,7 @@ struct Completion {
     calls: Vec<Call>,
     has_refused: bool,
     stop_reason: Option<StopReason>,
+    ends_at_finish_reason: bool,
     is_over: bool,
 }
 
@@ -56,6 +58,11 @@ impl Reader for Completion {
             return Err(Broken::Told { status, body });
         }
         Ok(self.chunk(&body)?)
+    }
+
+    fn is_over_at_end(&mut self) -> bool {
+        self.is_over = self.ends_at_finish_reason && self.stop_reason.is_some();
+        self.is_over
     }
 
     fn take(&mut self) -> Vec<Delta> {

@@ -33,7 +33,15 @@ struct Place {
     total: Duration,
 }
 
-async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans) -> Place {
+async fn place(provider: &str, spans: Spans) -> Place {
+    able_place(provider, spans, Abilities::default()).await
+}
+
+async fn able_place(
+    provider: &str,
+    [first_token_timeout, idle_timeout, total]: Spans,
+    abilities: Abilities,
+) -> Place {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("an address");
     let adapter = ADAPTERS.into_iter().find(|adapter| adapter.name == provider).expect("a provider");
@@ -42,7 +50,7 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
         base_url: format!("http://{address}").parse().expect("a URL"),
         provider_model: "model-x".into(),
         key: None,
-        abilities: Abilities::default(),
+        abilities,
         max_output_tokens_default: 100,
         connect_timeout: PATIENCE,
         first_token_timeout,
@@ -229,6 +237,33 @@ async fn whatever_ends_before_the_last_word_is_a_failure() {
         assert_eq!((failure.kind, failure.http_status, pieces), (kind, 200, vec![text("Half")]), "{what}");
         assert!(!failure.message.contains("Ada"), "{what}: {}", failure.message);
         assert_eq!(streaming.usage_so_far(), None, "{what}: nothing was counted");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_a_cut_could_be_is_no_last_word_either() {
+    let finish = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+    let finished = say("Half") + &chunk(&format!("data: {finish}\n\n"));
+    let said =
+        json!({ "model": "m-1", "choices": [{ "delta": { "content": "Half" }, "finish_reason": "stop" }] });
+    let said = format!("data: {said}\n\n");
+    let bare = format!("HTTP/1.1 200 OK\r\ncontent-type: {EVENT_STREAM}\r\n");
+    let cases = [
+        ("the last chunk", head(EVENT_STREAM) + &finished + "0\r\n\r\n", true),
+        ("no last chunk", head(EVENT_STREAM) + &finished, false),
+        ("a length", format!("{bare}content-length: {}\r\n\r\n{said}", said.len()), true),
+        ("a length that was not reached", format!("{bare}content-length: 9999\r\n\r\n{said}"), false),
+        ("a connection that closes", format!("{bare}\r\n{said}"), false),
+    ];
+    for (what, bytes, is_answer) in cases {
+        let abilities = Abilities { ends_at_finish_reason: true, ..Abilities::default() };
+        let place = able_place("openai-compatible", PATIENT, abilities).await;
+        let (opened, ()) = tokio::join!(place.open(), place.answer(&bytes));
+        let mut streaming = opened.expect("opens");
+        let (pieces, end) = drain(&mut streaming).await;
+        let told = end.map(drop).map_err(|failure| failure.kind);
+        assert_eq!(told, if is_answer { Ok(()) } else { Err(Kind::Reset) }, "{what}");
+        assert_eq!(pieces, [text("Half")], "{what}");
     }
 }
 

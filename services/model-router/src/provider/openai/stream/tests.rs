@@ -1,8 +1,10 @@
 use super::*;
 use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
-use crate::provider::openai::OPENAI;
-use crate::provider::samples::{object, told};
+use crate::provider::Abilities;
+use crate::provider::openai::{COMPATIBLE, OPENAI};
+use crate::provider::samples::{PARAMETERS, listen_as, object, told};
+use crate::provider::stream::Ended;
 use serde_json::json;
 
 fn stream(chunks: impl IntoIterator<Item = Value>) -> String {
@@ -249,6 +251,31 @@ fn a_call_that_the_limit_cut_off_is_left_out() {
     let both = [calls(0, &["{\"path\": \"b.md\"}"]), calls(1, &["{"])].concat();
     let answer = told(&OPENAI, &whole(both, "length")).end.expect("an answer");
     assert_eq!(answer.blocks, [Block::ToolUse(wanted("call_0", json!({ "path": "b.md" })))]);
+}
+
+#[test]
+fn a_finish_reason_is_a_last_word_where_the_model_is_said_to_have_no_other() {
+    let abilities = Abilities { ends_at_finish_reason: true, ..Abilities::default() };
+    let able = Parameters { abilities, ..PARAMETERS };
+    let said = stream([role(), say("Half"), say(" done")]);
+    let finished = said.clone() + &stream([finish("stop")]);
+    let counted = finished.clone() + &stream([usage()]);
+    let cases = [
+        ("a finish reason", finished.clone(), able, Ended::Told, true),
+        ("the counts too", counted.clone(), able, Ended::Told, true),
+        ("no finish reason", said, able, Ended::Told, false),
+        ("a connection that closed", finished.clone(), able, Ended::Closed, false),
+        ("counts that are cut", counted[..counted.len() - 9].to_owned(), able, Ended::Told, false),
+        ("an event without its end", counted.trim_end().to_owned() + "\n", able, Ended::Told, false),
+        ("a model that has a last word", finished, PARAMETERS, Ended::Told, false),
+    ];
+    for (what, bytes, parameters, end, is_answer) in cases {
+        for piece_bytes in [1, 7, bytes.len()] {
+            let told = listen_as(&COMPATIBLE, &parameters, end, bytes.as_bytes(), piece_bytes);
+            assert_eq!(told.end.is_ok(), is_answer, "{what}");
+            assert!(is_answer || told.end == Err(Kind::Reset), "{what}");
+        }
+    }
 }
 
 #[test]
