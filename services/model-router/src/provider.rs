@@ -28,7 +28,7 @@ use stream::{Framing, Reader};
 
 pub(crate) use anthropic::REDACTED;
 
-pub use abilities::Abilities;
+pub use abilities::{Abilities, ThinkingSwitch};
 pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.
@@ -42,8 +42,9 @@ pub struct Adapter {
     pub(crate) path: &'static str,
     /// Headers, the key among them.
     pub(crate) headers: fn(Option<&Secret>) -> HeaderMap,
-    /// The fields of a request that the format has no words for. A request that sets one is not sent there.
-    pub(crate) inexpressible: fn(&Prompt) -> Vec<&'static str>,
+    /// The fields of a request that the format has no words for, or none that the model understands. A request that sets one
+    /// is not sent there.
+    pub(crate) inexpressible: fn(&Prompt, Abilities) -> Vec<&'static str>,
     /// The body of a request.
     pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
     /// Reads the body of a success.

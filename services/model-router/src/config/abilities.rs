@@ -2,7 +2,7 @@
 
 use bulkhead_edge::settings::Table;
 
-use crate::provider::{Abilities, Adapter};
+use crate::provider::{Abilities, Adapter, ThinkingSwitch};
 
 impl Abilities {
     /// Reads the keys of a model's table.
@@ -23,7 +23,20 @@ impl Abilities {
              the counts, which come between the two, may be lost.",
         );
         belongs_to(table, adapter, "stream_end", "openai-compatible");
-        Self { structured_outputs, ends_at_finish_reason: ends_at_finish_reason.unwrap_or_default() }
+        let thinking = table.choice_or(
+            "thinking",
+            ("none", ThinkingSwitch::None),
+            [("on-off", ThinkingSwitch::OnOff), ("level", ThinkingSwitch::Level)],
+            "Ollama only: how the model is told to think, where a request lets it: not, by a switch, or in a word that follows \
+             thinking_tokens_max (low, medium, high). Not, and such a request is not sent to it: a model that cannot think \
+             refuses to be told.",
+        );
+        belongs_to(table, adapter, "thinking", "ollama");
+        Self {
+            structured_outputs,
+            ends_at_finish_reason: ends_at_finish_reason.unwrap_or_default(),
+            thinking: thinking.unwrap_or_default(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::ledger::period::Period;
 use crate::limit::concurrency::Bounds;
 use crate::limit::rate::Rate;
 use crate::listener::Recovery;
+use crate::provider::ThinkingSwitch;
 use crate::spend::Caps;
 
 const GOOD: &str = r#"
@@ -84,6 +85,10 @@ fn what_a_model_can_do_is_said_in_the_words_of_its_provider() {
     let mistakes = with("primary", "stream_end = \"finish_reason\"").expect_err("it has a last word");
     assert!(mistakes.contains("belongs to models with provider = \"openai-compatible\""), "{mistakes}");
     assert!(!config.models[0].target.abilities.ends_at_finish_reason);
+    let config = with("local", "thinking = \"level\"").expect("reads");
+    assert_eq!(config.models[1].target.abilities.thinking, ThinkingSwitch::Level);
+    let mistakes = with("primary", "thinking = \"level\"").expect_err("it is told in tokens");
+    assert!(mistakes.contains("belongs to models with provider = \"ollama\""), "{mistakes}");
 }
 
 #[test]

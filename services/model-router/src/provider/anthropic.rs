@@ -11,7 +11,7 @@ use write::{ask_for_stream, request};
 
 use super::draft::{Draft, Input};
 use super::stream::Framing;
-use super::{Adapter, COUNT_MAX, Malformed, Parameters, count, field, named, text};
+use super::{Abilities, Adapter, COUNT_MAX, Malformed, Parameters, count, field, named, text};
 use crate::chat::{Answer, Prompt, StopReason, ToolChoiceMode, Usage};
 use crate::failure::Kind;
 
@@ -58,7 +58,7 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
 /// The provider takes no stop sequence of white space alone, repeats no answer, and its temperatures end earlier. A model that thinks, thinks so much at
 /// least, chooses its tools itself, and samples as it likes
 /// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
-fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
+fn inexpressible(prompt: &Prompt, _abilities: Abilities) -> Vec<&'static str> {
     let blank = prompt.stop_sequences.iter().any(|sequence| sequence.trim().is_empty());
     let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));

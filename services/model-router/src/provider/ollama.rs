@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::draft::{Draft, Input};
 use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, base64, count, field, has_media_in_results, has_pdf,
-    instructions, list, named, plain_text, result_text, text,
+    Abilities, Adapter, Malformed, Parameters, ThinkingSwitch, ask_for_json, base64, count, field,
+    has_media_in_results, has_pdf, instructions, list, named, plain_text, result_text, text,
 };
 use crate::chat::{
     Answer, Block, Media, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
@@ -45,15 +45,21 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// Tools are offered or they are not; that is all the format can say of them. Thinking is on or off, without a measure.
-fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
+/// Tokens of thinking that are still a little, and still no more than more than that.
+const LITTLE_THINKING_TOKENS: u32 = 2_048;
+const MORE_THINKING_TOKENS: u32 = 8_192;
+
+/// Tools are offered or they are not; that is all the format can say of them. A model that cannot think refuses a request
+/// that asks for it.
+fn inexpressible(prompt: &Prompt, abilities: Abilities) -> Vec<&'static str> {
+    let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
     named([
         (forced, field::TOOL_CHOICE_MODE),
         (prompt.tool_choice.single_call, field::TOOL_CHOICE_SINGLE_CALL),
         (has_pdf(prompt), field::DOCUMENT),
         (has_media_in_results(prompt), field::RESULT_PARTS),
-        (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
+        (thinks && abilities.thinking == ThinkingSwitch::None, field::THINKING_TOKENS_MAX),
     ])
 }
 
@@ -65,8 +71,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let mut body = json!({
         "model": parameters.provider_model,
         "stream": false,
-        // Models that can think do so unless they are told.
-        "think": false,
+        "think": thinking_of(prompt, parameters.abilities),
         "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
         "options": { "num_predict": parameters.max_output_tokens },
     });
@@ -91,6 +96,18 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         body["tools"] = prompt.tools.iter().map(tool_of).collect();
     }
     body
+}
+
+/// Models that can think do so unless they are told. There is no measure but a word, and the limit of the answer's tokens,
+/// which thinking is part of.
+fn thinking_of(prompt: &Prompt, abilities: Abilities) -> Value {
+    match (prompt.thinking_tokens_max, abilities.thinking) {
+        (None, _) | (Some(_), ThinkingSwitch::None) => json!(false),
+        (Some(_), ThinkingSwitch::OnOff) => json!(true),
+        (Some(tokens), ThinkingSwitch::Level) if tokens <= LITTLE_THINKING_TOKENS => json!("low"),
+        (Some(tokens), ThinkingSwitch::Level) if tokens <= MORE_THINKING_TOKENS => json!("medium"),
+        (Some(_), ThinkingSwitch::Level) => json!("high"),
+    }
 }
 
 fn ask_for_stream(body: &mut Value) {

@@ -1,7 +1,7 @@
 //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
 use super::stream::{Ended, Heard, Listener};
-use super::{Abilities, Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
+use super::{Abilities, Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, ThinkingSwitch, Value};
 use crate::chat::{Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append};
 use serde_json::json;
 
@@ -77,7 +77,11 @@ pub(crate) const PARAMETERS: Parameters<'_> = Parameters {
     provider_model: "model-x",
     max_output_tokens: 100,
     attempt_id: "a1",
-    abilities: Abilities { structured_outputs: false, ends_at_finish_reason: false },
+    abilities: Abilities {
+        structured_outputs: false,
+        ends_at_finish_reason: false,
+        thinking: ThinkingSwitch::None,
+    },
 };
 
 /// What became of a stream.

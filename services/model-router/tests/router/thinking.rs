@@ -54,6 +54,40 @@ async fn thinking_comes_with_the_answer_and_goes_back_as_it_came() {
 }
 
 #[tokio::test]
+async fn a_model_that_thinks_without_a_measure_is_told_to_in_its_own_words() {
+    for (cloud_model, tokens, told) in [
+        ("thinking = \"on-off\"", 2_000, json!(true)),
+        ("thinking = \"level\"", 2_000, json!("low")),
+        ("thinking = \"level\"", 20_000, json!("high")),
+    ] {
+        let bench = bench(Plan { cloud_provider: "ollama", cloud_model, ..Plan::default() }).await;
+        let asked = || pb::GenerateRequest {
+            thinking_tokens_max: tokens,
+            max_output_tokens: 2 * tokens,
+            ..thoughtful()
+        };
+        let answer = bench.generate(asked()).await.expect("answers");
+        let heard = bench.stream(asked()).await;
+        let streamed = heard.answer().clone();
+        for message in [answer.message, streamed.message] {
+            let message = message.expect("a message");
+            let Some(Block::Thinking(thinking)) = &message.content[0].block else { panic!("{message:?}") };
+            assert_eq!(thinking.text, "Simulated thinking.", "{cloud_model}");
+        }
+        assert_eq!(heard.thinking, "Simulated thinking.", "{cloud_model}: piece by piece");
+        for received in bench.received("primary").await {
+            assert_eq!(
+                (&received.body["think"], &received.body["options"]["num_predict"]),
+                (&told, &json!(2 * tokens))
+            );
+        }
+        let quiet = pb::GenerateRequest { thinking_tokens_max: 0, ..asked() };
+        bench.generate(quiet).await.expect("answers");
+        assert_eq!(bench.received("primary").await[2].body["think"], json!(false), "{cloud_model}");
+    }
+}
+
+#[tokio::test]
 async fn who_cannot_be_told_how_much_to_think_is_not_asked() {
     let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
     let status = bench.generate(thoughtful()).await.expect_err("nobody can be told");

@@ -53,7 +53,7 @@ fn nothing_is_sent_that_was_not_asked_for() {
 #[test]
 fn pictures_and_documents_travel_as_the_provider_wants_them() {
     let prompt = samples::illustrated();
-    assert_eq!(inexpressible(&prompt), [""; 0]);
+    assert_eq!(inexpressible(&prompt, Abilities::default()), [""; 0]);
     let body = request(&prompt, &PARAMETERS);
     let source = |kind: &str, data: &str| json!({ "type": "base64", "media_type": kind, "data": data });
     let image = json!({ "type": "image", "source": source("image/png", "UE5H") });
@@ -87,11 +87,11 @@ fn choices_are_written_and_what_has_no_words_is_told() {
     let (_, schema) = system.split_once("nothing else: ").expect("a schema");
     let schema: Value = serde_json::from_str(schema).expect("JSON");
     assert_eq!(schema, json!({ "type": "object", "required": ["n"] }));
-    assert_eq!(inexpressible(&prompt), ["seed"]);
+    assert_eq!(inexpressible(&prompt, Abilities::default()), ["seed"]);
     let blank = Prompt { stop_sequences: vec!["\n".into()], ..samples::conversation() };
-    assert_eq!(inexpressible(&blank), ["stop_sequences"]);
+    assert_eq!(inexpressible(&blank, Abilities::default()), ["stop_sequences"]);
     let hot = Prompt { temperature: Some(1.1), ..samples::conversation() };
-    assert_eq!(inexpressible(&hot), ["temperature"]);
+    assert_eq!(inexpressible(&hot, Abilities::default()), ["temperature"]);
     let modes = [
         (ToolChoiceMode::Auto, json!("auto")),
         (ToolChoiceMode::Never, json!("none")),
@@ -117,7 +117,7 @@ fn thinking_is_asked_for_within_what_the_provider_takes() {
         assert_eq!(body["thinking"], json!({ "type": "enabled", "budget_tokens": budget }));
     }
     assert!(request(&samples::conversation(), &PARAMETERS).get("thinking").is_none());
-    assert_eq!(inexpressible(&prompt), [""; 0]);
+    assert_eq!(inexpressible(&prompt, Abilities::default()), [""; 0]);
     let narrow = Prompt {
         thinking_tokens_max: Some(1_023),
         temperature: Some(0.5),
@@ -126,7 +126,7 @@ fn thinking_is_asked_for_within_what_the_provider_takes() {
         ..prompt
     };
     let lacking = ["thinking_tokens_max", "temperature", "top_p", "tool_choice.mode"];
-    assert_eq!(inexpressible(&narrow), lacking);
+    assert_eq!(inexpressible(&narrow, Abilities::default()), lacking);
 }
 
 #[test]

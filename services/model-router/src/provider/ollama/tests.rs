@@ -1,12 +1,13 @@
 use super::*;
 use crate::chat::{CallFault, Thinking, ToolChoice, ToolUse};
+use crate::provider::Abilities;
 use crate::provider::samples::{self, PARAMETERS};
 
 #[test]
 fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
     let mut prompt = samples::illustrated();
     let both = ["messages.content.document", "messages.content.tool_result.parts"];
-    assert_eq!(inexpressible(&prompt), both);
+    assert_eq!(inexpressible(&prompt, Abilities::default()), both);
     prompt.turns[2].blocks.remove(2);
     let messages = &request(&prompt, &PARAMETERS)["messages"];
     let expected = json!({ "role": "user", "content": "Notes\n\nOne.", "images": ["UE5H"] });
@@ -23,10 +24,10 @@ fn choices_are_written_and_what_has_no_words_is_told() {
         (&json!(0.5), &json!(7), &json!(["END", "STOP"]))
     );
     assert_eq!(body["format"], json!({ "type": "object", "required": ["n"] }));
-    assert_eq!(inexpressible(&prompt), ["tool_choice.mode", "tool_choice.single_call"]);
+    assert_eq!(inexpressible(&prompt, Abilities::default()), ["tool_choice.mode", "tool_choice.single_call"]);
     let tool_choice = ToolChoice { mode: ToolChoiceMode::Never, single_call: false };
     let none = Prompt { tool_choice, ..samples::conversation() };
-    assert_eq!(inexpressible(&none), [""; 0]);
+    assert_eq!(inexpressible(&none, Abilities::default()), [""; 0]);
     assert!(request(&none, &PARAMETERS).get("tools").is_none());
 }
 
@@ -95,7 +96,30 @@ fn thinking_is_read_and_goes_back_to_whom_it_came_from() {
     let body = request(&prompt, &PARAMETERS);
     assert_eq!(body["messages"][2]["thinking"], "Hm.");
     let measured = Prompt { thinking_tokens_max: Some(9), ..samples::conversation() };
-    assert_eq!(inexpressible(&measured), ["thinking_tokens_max"]);
+    assert_eq!(inexpressible(&measured, Abilities::default()), ["thinking_tokens_max"]);
+}
+
+#[test]
+fn a_model_is_told_to_think_in_the_words_that_it_understands() {
+    use ThinkingSwitch as T;
+    let cases = [
+        (T::None, None, json!(false), true),
+        (T::None, Some(2_000), json!(false), false),
+        (T::OnOff, None, json!(false), true),
+        (T::OnOff, Some(1), json!(true), true),
+        (T::Level, None, json!(false), true),
+        (T::Level, Some(2_048), json!("low"), true),
+        (T::Level, Some(2_049), json!("medium"), true),
+        (T::Level, Some(8_193), json!("high"), true),
+    ];
+    for (thinking, thinking_tokens_max, told, is_sent) in cases {
+        let abilities = Abilities { thinking, ..Abilities::default() };
+        let prompt = Prompt { thinking_tokens_max, ..samples::conversation() };
+        let what = format!("{thinking:?} {thinking_tokens_max:?}");
+        assert_eq!(inexpressible(&prompt, abilities).is_empty(), is_sent, "{what}");
+        let body = request(&prompt, &Parameters { abilities, ..PARAMETERS });
+        assert_eq!(body["think"], told, "{what}");
+    }
 }
 
 #[test]
