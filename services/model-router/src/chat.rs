@@ -48,6 +48,16 @@ pub struct Turn {
     pub role: Role,
     /// What, in order.
     pub blocks: Vec<Block>,
+    /// Places of the blocks up to which a provider may keep the prompt in its cache: hints.
+    pub breakpoints: Vec<usize>,
+}
+
+impl Turn {
+    /// One without hints.
+    #[must_use]
+    pub fn new(role: Role, blocks: Vec<Block>) -> Self {
+        Self { role, blocks, breakpoints: Vec::new() }
+    }
 }
 
 /// Who speaks.

@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn speakers_take_turns() {
-        let say = |role, text: &str| Turn { role, blocks: vec![Block::Text(text.into())] };
+        let say = |role, text: &str| Turn::new(role, vec![Block::Text(text.into())]);
         let cleared = clear(samples::conversation(), &[]);
         let told = |turns: Vec<Turn>| {
             let longer = cleared.with(turns);

@@ -224,9 +224,9 @@ impl Flaw {
         };
         let mut turns = Vec::new();
         if !said.is_empty() {
-            turns.push(Turn { role: Role::Assistant, blocks: said });
+            turns.push(Turn::new(Role::Assistant, said));
         }
-        turns.push(Turn { role: Role::User, blocks: answer });
+        turns.push(Turn::new(Role::User, answer));
         turns
     }
 

@@ -146,7 +146,7 @@ fn a_call_that_no_format_carries_back_is_told_in_words() {
 fn all_that_is_wrong_with_the_calls_of_an_answer_is_told_at_once() {
     let wrong = miscalled(&[(CallFault::NotOffered, "{}")], calls(&[("t2", json!({}))]).blocks);
     let turns = rules(ResponseFormat::Text).check(&wrong).expect_err("a flaw").repair();
-    let [Turn { role: Role::User, blocks }] = turns.as_slice() else { panic!("{} turns", turns.len()) };
+    let [Turn { role: Role::User, blocks, .. }] = turns.as_slice() else { panic!("{} turns", turns.len()) };
     let [Block::Text(told)] = blocks.as_slice() else { panic!("words") };
     assert!(told.contains("not on offer") && told.contains("\"path\" is a required property"), "{told}");
 }

@@ -16,9 +16,9 @@ pub(crate) fn conversation() -> Prompt {
     Prompt {
         system: "Be brief.".into(),
         turns: vec![
-            Turn { role: Role::User, blocks: vec![Block::Text("Read a.md".into())] },
-            Turn { role: Role::Assistant, blocks: vec![Block::Text("I look.".into()), Block::ToolUse(call)] },
-            Turn { role: Role::User, blocks: vec![Block::ToolResult(result)] },
+            Turn::new(Role::User, vec![Block::Text("Read a.md".into())]),
+            Turn::new(Role::Assistant, vec![Block::Text("I look.".into()), Block::ToolUse(call)]),
+            Turn::new(Role::User, vec![Block::ToolResult(result)]),
         ],
         tools: vec![Tool {
             name: "fs.read".into(),

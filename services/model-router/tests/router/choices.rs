@@ -56,6 +56,25 @@ async fn what_a_provider_has_no_words_for_is_left_to_one_that_has() {
 }
 
 #[tokio::test]
+async fn a_hint_for_the_cache_reaches_who_waits_for_one_and_nobody_refuses_it() {
+    for provider in ["anthropic", "openai", "openai-compatible", "ollama"] {
+        let bench = bench(Plan { cloud_provider: provider, ..Plan::default() }).await;
+        let mut asked = on("cloud");
+        let content = &mut asked.messages[0].content;
+        content[0].cache_breakpoint = true;
+        content.extend(vec![content[0].clone(); 5]);
+        bench.generate(asked.clone()).await.expect("answers");
+        let body = sent(&bench, "primary", 0).await.to_string();
+        let expected = if provider == "anthropic" { 4 } else { 0 };
+        assert_eq!(body.matches("cache_control").count(), expected, "{provider}: {body}");
+        let untrusted = pb::ContentBlock { untrusted: true, ..asked.messages[0].content[0].clone() };
+        asked.messages[0].content.push(untrusted);
+        let refused = pb::GenerateRequest { request_id: request().request_id, ..asked };
+        assert_eq!(bench.generate(refused).await.expect_err("refused").code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
 async fn where_nobody_can_be_told_the_fields_are_named_and_nothing_is_sent() {
     let bench = bench(Plan::default()).await;
     let status =

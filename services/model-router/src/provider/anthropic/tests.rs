@@ -135,7 +135,7 @@ fn thinking_goes_back_as_it_came_and_only_to_whom_it_came_from() {
         Block::Thinking(Thinking { text: text.into(), signature: signature.into() })
     };
     let mut prompt = samples::conversation();
-    let others = Turn { role: Role::Assistant, blocks: vec![thinking("theirs", "")] };
+    let others = Turn::new(Role::Assistant, vec![thinking("theirs", "")]);
     prompt.turns[1]
         .blocks
         .splice(0..0, [thinking("Hm.", "EqQB=="), thinking("", &redacted("EmwK==")), thinking("theirs", "")]);
@@ -282,6 +282,27 @@ fn a_schema_goes_to_the_provider_itself_where_the_model_and_the_schema_are_said_
         assert_eq!((body.get("output_config"), in_words), (expected.as_ref(), expected.is_none()));
     }
     assert!(request(&samples::conversation(), &able).get("output_config").is_none());
+}
+
+#[test]
+fn the_last_marks_for_the_cache_are_passed_on_where_the_provider_takes_them() {
+    let mut prompt = samples::illustrated();
+    prompt.turns[1]
+        .blocks
+        .insert(0, Block::Thinking(Thinking { text: "Hm.".into(), signature: "EqQB==".into() }));
+    prompt.turns[0].breakpoints = vec![0];
+    prompt.turns[1].breakpoints = vec![0, 1, 2];
+    prompt.turns[2].breakpoints = vec![0, 3];
+    let body = request(&prompt, &PARAMETERS);
+    let marked = |message: &Value| {
+        let blocks = message["content"].as_array().into_iter().flatten().enumerate();
+        let marked = blocks.filter(|(_, block)| block.get("cache_control").is_some());
+        marked.map(|(place, _)| place).collect::<Vec<_>>()
+    };
+    let messages = body["messages"].as_array().expect("messages");
+    let places: Vec<Vec<usize>> = messages.iter().map(marked).collect();
+    assert_eq!(places, [vec![], vec![1, 2], vec![0, 3]], "four at most, and none on thinking");
+    assert_eq!(messages[2]["content"][0]["cache_control"], json!({ "type": "ephemeral" }));
 }
 
 #[test]

@@ -9,12 +9,19 @@ use crate::chat::{
 use crate::provider::names::ToolNames;
 use crate::provider::{Parameters, ask_for_json, base64, instructions};
 
+/// Marks for the cache that the provider takes in one request.
+const BREAKPOINTS_MAX: usize = 4;
+
 pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let names = ToolNames::of(prompt);
+    let cached = cached(&prompt.turns);
+    let turns = prompt.turns.iter().enumerate();
+    let messages =
+        turns.filter_map(|(at, turn)| message_of(turn, &names, |place| cached.contains(&(at, place))));
     let mut body = json!({
         "model": parameters.provider_model,
         "max_tokens": parameters.max_output_tokens,
-        "messages": prompt.turns.iter().filter_map(|turn| message_of(turn, &names)).collect::<Vec<_>>(),
+        "messages": messages.collect::<Vec<_>>(),
     });
     // Not all models know structured outputs, which take no schema whatever, and there is no JSON mode.
     let format = format_of(&prompt.response_format, parameters);
@@ -78,13 +85,37 @@ pub(super) fn ask_for_stream(body: &mut Value) {
 }
 
 /// None: nothing of the turn can be read by this provider.
-fn message_of(turn: &Turn, names: &ToolNames) -> Option<Value> {
+fn message_of(turn: &Turn, names: &ToolNames, is_cached: impl Fn(usize) -> bool) -> Option<Value> {
     let role = match turn.role {
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    let content: Vec<Value> = turn.blocks.iter().filter_map(|block| block_of(block, names)).collect();
+    let blocks = turn.blocks.iter().enumerate().filter_map(|(place, block)| {
+        let mut block = block_of(block, names)?;
+        if is_cached(place) {
+            block["cache_control"] = json!({ "type": "ephemeral" });
+        }
+        Some(block)
+    });
+    let content: Vec<Value> = blocks.collect();
     (!content.is_empty()).then(|| json!({ "role": role, "content": content }))
+}
+
+/// The blocks up to which the provider is to keep the prompt, by turn and place: the last of those that are marked. It takes
+/// no mark on what was thought.
+fn cached(turns: &[Turn]) -> Vec<(usize, usize)> {
+    let marked = turns.iter().enumerate().rev().flat_map(|(at, turn)| {
+        let places = turn.breakpoints.iter().rev();
+        places.filter(move |place| can_be_marked(turn.blocks.get(**place))).map(move |place| (at, *place))
+    });
+    marked.take(BREAKPOINTS_MAX).collect()
+}
+
+fn can_be_marked(block: Option<&Block>) -> bool {
+    match block {
+        Some(Block::Text(_) | Block::ToolUse(_) | Block::ToolResult(_) | Block::Media(_)) => true,
+        Some(Block::Thinking(_)) | None => false,
+    }
 }
 
 fn block_of(block: &Block, names: &ToolNames) -> Option<Value> {

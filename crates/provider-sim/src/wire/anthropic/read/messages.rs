@@ -6,6 +6,9 @@ use super::{blocks, invalid};
 use crate::wire::question::Refused;
 use crate::wire::text;
 
+/// Blocks of a request that may be marked for the cache.
+const CACHED_MAX: usize = 4;
+
 /// Checks each message, and that each call of a tool has its result in the message after it.
 pub(super) fn check(messages: &[Value]) -> Result<(), Refused> {
     let Some(first) = messages.first() else {
@@ -17,7 +20,20 @@ pub(super) fn check(messages: &[Value]) -> Result<(), Refused> {
     for (at, message) in messages.iter().enumerate() {
         check_message(at, message, at + 1 == messages.len())?;
     }
+    check_cached(messages)?;
     answered_calls(messages)
+}
+
+/// Marks for the cache: so many in a request.
+fn check_cached(messages: &[Value]) -> Result<(), Refused> {
+    let blocks = messages.iter().flat_map(blocks::of);
+    let marks = blocks.filter(|block| block.get("cache_control").is_some_and(|mark| !mark.is_null())).count();
+    if marks > CACHED_MAX {
+        let right =
+            format!("A maximum of {CACHED_MAX} blocks with cache_control may be provided. Found {marks}.");
+        return Err(invalid(right));
+    }
+    Ok(())
 }
 
 fn check_message(at: usize, message: &Value, is_last: bool) -> Result<(), Refused> {
@@ -150,6 +166,15 @@ mod tests {
         ] {
             let messages = [hi.clone(), message("assistant", &content), hi.clone()];
             assert_eq!(check(&messages).is_ok(), is_taken, "{content}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_four_blocks_are_marked_for_the_cache() {
+        let mark = json!({ "type": "ephemeral" });
+        let say = json!({ "type": "text", "text": "so", "cache_control": mark });
+        for (count, is_taken) in [(4, true), (5, false)] {
+            assert_eq!(check(&[message("user", &json!(vec![say.clone(); count]))]).is_ok(), is_taken);
         }
     }
 
