@@ -2,7 +2,7 @@
 //! sent back, which the simulator refuses where the provider would.
 
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Action, Script, Step, ToolCall, ToolFault};
+use bulkhead_provider_sim::{Action, Reply, Script, Step, ToolCall, ToolFault, Usage};
 use serde_json::json;
 use tonic::Code;
 
@@ -106,6 +106,32 @@ async fn calls_that_stay_wrong_go_to_the_next_model_and_are_an_error_that_carrie
                 serde_json::from_str(&metadata(&status, "raw_text")).expect("calls as JSON");
             assert_eq!(raw[0]["name"], name, "{provider} {fault:?} {raw}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_repair_takes_of_a_models_minute_is_its_own_size() {
+    let bench = bench(Plan { cloud_model: "tokens_per_minute_max = 5000", ..Plan::default() }).await;
+    let format = pb::ResponseFormat {
+        kind: pb::ResponseFormatKind::JsonObject.into(),
+        ..pb::ResponseFormat::default()
+    };
+    bench.always("fallback", Step::text("{}")).await;
+    let malformed = ("primary", "MALFORMED", 200);
+    for (words, expected) in
+        [(10, [malformed, ("primary", "", 200)]), (8_000, [malformed, ("fallback", "", 200)])]
+    {
+        // What it says that it took is little, so that only what goes back to it is much.
+        let usage = Some(Usage { input_tokens: 10, output_tokens: 10, ..Usage::default() });
+        let wrong = Reply { text: Some("word ".repeat(words)), usage, ..Reply::default() };
+        bench.script("primary", Script::once([wrong.into(), Step::text("{}")])).await;
+        let asked = pb::GenerateRequest {
+            response_format: Some(format.clone()),
+            max_output_tokens: 500,
+            ..on("cloud")
+        };
+        let answer = bench.generate(asked).await.expect("answers");
+        assert_eq!(story(&answer.attempts), expected, "{words} words");
     }
 }
 
