@@ -148,14 +148,13 @@ mod tests {
         use pb::content_block::Block;
         let hello = || block(Block::Text("hello".into()));
         let marked = || pb::ContentBlock { untrusted: true, ..hello() };
-        let cached = pb::ContentBlock { cache_breakpoint: true, ..hello() };
         let parts = vec![hello(), marked()];
         let result =
             block(Block::ToolResult(pb::ToolResultBlock { parts, ..pb::ToolResultBlock::default() }));
         let request = pb::GenerateRequest {
             request_id: "1".into(),
             messages: vec![
-                pb::Message { role: 1, content: vec![hello(), cached] },
+                pb::Message { role: 1, content: vec![hello(), marked()] },
                 pb::Message { role: 2, content: vec![marked(), result] },
             ],
             ..pb::GenerateRequest::default()
@@ -163,7 +162,7 @@ mod tests {
         let mut found = set_fields(REQUEST, &request.encode_to_vec());
         found.sort();
         let expected = [
-            "messages[0].content[1].cache_breakpoint",
+            "messages[0].content[1].untrusted",
             "messages[1].content[0].untrusted",
             "messages[1].content[1].tool_result.parts[1].untrusted",
         ];
@@ -176,15 +175,18 @@ mod tests {
             request_id: "1".into(),
             messages: vec![pb::Message {
                 role: 1,
-                content: vec![block(pb::content_block::Block::Text("hello".into()))],
+                content: vec![pb::ContentBlock {
+                    cache_breakpoint: true,
+                    ..block(pb::content_block::Block::Text("hello".into()))
+                }],
             }],
             tools: vec![pb::ToolDefinition::default()],
             temperature: Some(0.5),
             ..pb::GenerateRequest::default()
         };
         assert!(set_fields(REQUEST, &request.encode_to_vec()).is_empty());
-        // `messages: { content: { cache_breakpoint: false } }`, written out.
-        assert!(set_fields(REQUEST, &[4 << 3 | 2, 4, 2 << 3 | 2, 2, 7 << 3, 0]).is_empty());
+        // `messages: { content: { untrusted: false } }`, written out.
+        assert!(set_fields(REQUEST, &[4 << 3 | 2, 4, 2 << 3 | 2, 2, 8 << 3, 0]).is_empty());
     }
 
     #[test]

@@ -85,17 +85,19 @@ pub(super) const REASONS: &[Reason] = &[
         codes: &[Code::Unavailable],
         happened: Happened::No,
         retry: Retry::AfterWaiting,
-        meaning: "each model of the route failed or was left out; `attempts` and `excluded` say how and why",
+        meaning: "each model of the route failed or was left out; `attempts` and `excluded` say how and why; where one \
+                  answered, and not what was asked for, `flaw` and `raw_text` say what, as in OUTPUT_INVALID",
         advice: "send the same request after the delay, or another route",
-        metadata: &["route", "local_only", "attempts", "excluded"],
+        metadata: &["route", "local_only", "attempts", "excluded", "flaw", "raw_text", "raw_text_bytes"],
     },
     Reason {
         name: "OUTPUT_INVALID",
         codes: &[Code::FailedPrecondition],
         happened: Happened::No,
         retry: Retry::AfterChange,
-        meaning: "models answered, and no answer was what was asked for, also after they were told what was wrong; \
-                  `raw_text` is what the last one wrote, its first 2,048 bytes",
+        meaning: "models answered, and no answer was what was asked for, also after they were told what was wrong, and no \
+                  other model will answer later (else NO_MODEL_ANSWERED); `raw_text` is what the last one wrote: its \
+                  text, or its calls as JSON, the first 2,048 bytes",
         advice: "read `raw_text`; ask for less, simplify the schema, or name a route with a more able model",
         metadata: &["route", "local_only", "attempts", "flaw", "raw_text", "raw_text_bytes"],
     },

@@ -154,8 +154,9 @@ impl Catalog {
         let state: ModelState = self.health.state(index, now);
         let (name, local) = (entry.name.clone(), entry.local);
         let (attempts_max, weight) = (entry.attempts_max, entry.weight);
-        let adapter = entry.upstream.target().adapter;
-        let inexpressible = needs.prompt.map(adapter.inexpressible).unwrap_or_default();
+        let target = entry.upstream.target();
+        let inexpressible = |prompt| (target.adapter.inexpressible)(prompt, target.abilities);
+        let inexpressible = needs.prompt.map(inexpressible).unwrap_or_default();
         let window = entry.terms.context_window_tokens;
         let overlong = window.filter(|window| needs.size.tokens_min() > *window);
         let overlong = overlong.map(|window_tokens| Overlong { size: needs.size, window_tokens });

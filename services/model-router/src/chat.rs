@@ -48,6 +48,16 @@ pub struct Turn {
     pub role: Role,
     /// What, in order.
     pub blocks: Vec<Block>,
+    /// Places of the blocks up to which a provider may keep the prompt in its cache: hints.
+    pub breakpoints: Vec<usize>,
+}
+
+impl Turn {
+    /// One without hints.
+    #[must_use]
+    pub fn new(role: Role, blocks: Vec<Block>) -> Self {
+        Self { role, blocks, breakpoints: Vec::new() }
+    }
 }
 
 /// Who speaks.
@@ -175,6 +185,28 @@ pub struct ToolUse {
     pub input: Object,
 }
 
+/// A call that nobody can run, as the model wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miscall {
+    /// What the model called.
+    pub name: String,
+    /// What with, as text.
+    pub arguments: String,
+    /// What is wrong with it.
+    pub fault: CallFault,
+}
+
+/// Why a call cannot be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallFault {
+    /// The tool is not on offer.
+    NotOffered,
+    /// The arguments are no JSON object.
+    NoObject,
+    /// Another call of the answer has its id.
+    SameId,
+}
+
 /// The answer to a [`ToolUse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolResult {
@@ -244,6 +276,8 @@ pub enum ResponseFormat {
 pub struct Answer {
     /// Text, thinking and tool calls, in order.
     pub blocks: Vec<Block>,
+    /// Calls that nobody can run, which are in none of the blocks. An answer that has one will not do.
+    pub miscalls: Vec<Miscall>,
     /// Why it stopped.
     pub stop_reason: StopReason,
     /// As the provider counted.

@@ -108,7 +108,13 @@ impl<S> Cleared<S> {
 
     fn with(&self, turns: Vec<Turn>) -> Self {
         let mut prompt = self.prompt.clone();
-        prompt.turns.extend(turns);
+        for turn in turns {
+            match prompt.turns.last_mut().filter(|last| last.role == turn.role) {
+                // Some servers refuse two turns of one speaker in a row.
+                Some(last) => last.blocks.extend(turn.blocks),
+                None => prompt.turns.push(turn),
+            }
+        }
         Self::new(prompt)
     }
 
@@ -193,6 +199,8 @@ impl Clearance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::{Block, Role};
+    use crate::provider::samples;
 
     #[test]
     fn any_category_keeps_a_request_local_and_none_does_not() {
@@ -203,5 +211,19 @@ mod tests {
             assert!(decision.reasons[0].contains(category.as_str()));
         }
         assert!(!decide(&[]).local_only);
+    }
+
+    #[test]
+    fn speakers_take_turns() {
+        let say = |role, text: &str| Turn::new(role, vec![Block::Text(text.into())]);
+        let cleared = clear(samples::conversation(), &[]);
+        let told = |turns: Vec<Turn>| {
+            let longer = cleared.with(turns);
+            let turns = &longer.needs().prompt.expect("a prompt").turns;
+            turns[2..].iter().map(|turn| (turn.role, turn.blocks.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(vec![say(Role::User, "a")]), [(Role::User, 2)]);
+        let both = vec![say(Role::Assistant, "a"), say(Role::User, "b")];
+        assert_eq!(told(both), [(Role::User, 1), (Role::Assistant, 1), (Role::User, 1)]);
     }
 }

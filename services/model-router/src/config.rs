@@ -1,5 +1,6 @@
 //! The table `[model-router]` of the configuration.
 
+mod abilities;
 mod budgets;
 mod limits;
 mod model;

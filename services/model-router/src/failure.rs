@@ -173,6 +173,12 @@ impl Kind {
         }
     }
 
+    /// Whether the same request may be answered later. What a prompt led the model to write, it leads it to again.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        self != Self::Unfit && self.persistence() != Persistence::Permanent
+    }
+
     /// The circuit of the model that it counts towards. A rate limit is no sign of ill health, a bad request is not the
     /// model's fault, and an unfit answer may be the prompt's, which shall not take the model from all others.
     #[must_use]

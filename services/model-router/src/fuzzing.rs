@@ -195,7 +195,8 @@ fn check(answer: &Answer) {
             None => unreachable!("a block that is no part of answers"),
         }
     }
-    assert!(answer.stop_reason != StopReason::ToolUse || !ids.is_empty(), "stopped for tools, called none");
+    let calls = ids.len() + answer.miscalls.len();
+    assert!(answer.stop_reason != StopReason::ToolUse || calls > 0, "stopped for tools, called none");
     let most = (1 << 53) - 1;
     for count in [answer.usage.input_tokens, answer.usage.output_tokens] {
         assert!(count <= most, "a count that no audit event can hold");

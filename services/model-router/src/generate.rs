@@ -6,6 +6,7 @@ mod telling;
 
 use std::time::{Duration, Instant};
 
+use crate::attempt::Attempt;
 use crate::balance::Draw;
 use crate::catalog::Catalog;
 use crate::chat::Answer;
@@ -43,7 +44,7 @@ pub(crate) enum Unanswered {
     NotExpressible { excluded: Vec<Excluded> },
     /// A model failed after something of its answer was given, and nothing may follow.
     Broken(Failure),
-    /// Models answered, and never what was asked for; what was wrong with the last answer.
+    /// Models answered, and never what was asked for; what was wrong with the last answer. No other will do it later.
     OutputInvalid(Flaw),
     /// It does not fit into any model that may see it; nothing was sent.
     TooLong { excluded: Vec<Excluded> },
@@ -51,8 +52,8 @@ pub(crate) enum Unanswered {
     Denied(Denied),
     /// The request itself is wrong, or too long for every model.
     Rejected,
-    /// Every model was tried or left out.
-    Exhausted { excluded: Vec<Excluded>, retry_after: Duration },
+    /// Every model was tried or left out; what was wrong with the last answer, where one answered and another may later.
+    Exhausted { excluded: Vec<Excluded>, retry_after: Duration, flaw: Option<Flaw> },
     /// The caller's time is over.
     Deadline,
 }
@@ -148,7 +149,22 @@ fn is_too_long(excluded: &[Excluded]) -> bool {
 }
 
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {
-    Unanswered::Exhausted { excluded, retry_after: retry_after.unwrap_or_default().max(RETRY_DELAY) }
+    let retry_after = retry_after.unwrap_or_default().max(RETRY_DELAY);
+    Unanswered::Exhausted { excluded, retry_after, flaw: None }
+}
+
+/// When the first model may answer that was not heard: because it failed last in a way that may pass, or is left out for a
+/// time. None: those that answered wrong are all there are, or the request's own caps kept the others from being asked.
+fn heard_later(attempts: &[Attempt], plan: &Plan, now: Instant) -> Option<Duration> {
+    let failure = |name: &str| {
+        let last = attempts.iter().rfind(|attempt| attempt.model == name);
+        last.map(|attempt| attempt.failure.as_ref().is_some_and(|failure| failure.kind.may_pass()))
+    };
+    let planned = plan.planned.iter().filter(|planned| failure(&planned.name) == Some(true));
+    let excluded = plan.excluded.iter().filter(|excluded| failure(&excluded.name) != Some(false));
+    let rests = excluded.filter_map(|excluded| excluded.until);
+    let rests = rests.map(|until| until.saturating_duration_since(now));
+    planned.map(|planned| planned.wait).chain(rests).min()
 }
 
 /// When the first of the excluded models may be tried again.
@@ -163,6 +179,7 @@ fn earliest(excluded: &[Excluded], now: Instant) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Kind;
     use crate::plan::Planned;
 
     #[test]
@@ -194,5 +211,60 @@ mod tests {
         assert!(is_first_choice_too_small(&plan(&[1], &[0])));
         assert!(is_first_choice_too_small(&plan(&[], &[0])));
         assert!(!is_first_choice_too_small(&plan(&[0, 1], &[])));
+    }
+
+    #[test]
+    fn waiting_helps_where_a_model_was_not_heard_that_may_be_heard_later() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let attempt = |model: &str, kind| Attempt {
+            model: model.into(),
+            failure: Some(Failure::without_response(kind, "")),
+            ..Attempt::default()
+        };
+        let planned = |name: &str, wait| Planned {
+            rank: 0,
+            index: 0,
+            name: name.into(),
+            local: false,
+            attempts_max: 1,
+            wait: seconds(wait),
+        };
+        let excluded = |name: &str, until: Option<u64>| Excluded {
+            rank: 0,
+            name: name.into(),
+            reason: Reason::MarkedUnusable,
+            until: until.map(|until| now + seconds(until)),
+            detail: String::new(),
+        };
+        let both = || vec![planned("a", 0), planned("b", 7)];
+        let wrong = || attempt("a", Kind::Unfit);
+        let cases = [
+            ("all were wrong", vec![wrong(), attempt("b", Kind::Unfit)], both(), vec![], None),
+            ("one failed", vec![wrong(), attempt("b", Kind::Overloaded)], both(), vec![], Some(7)),
+            ("one was silent", vec![wrong(), attempt("b", Kind::Silence)], both(), vec![], Some(7)),
+            ("one has a wrong key", vec![wrong(), attempt("b", Kind::Unauthenticated)], both(), vec![], None),
+            (
+                "it failed while it was to mend",
+                vec![wrong(), attempt("a", Kind::Reset)],
+                both(),
+                vec![],
+                Some(0),
+            ),
+            (
+                "it was wrong after it failed",
+                vec![attempt("a", Kind::Reset), wrong()],
+                vec![planned("a", 0)],
+                vec![],
+                None,
+            ),
+            ("one rests", vec![wrong()], vec![planned("a", 0)], vec![excluded("b", Some(9))], Some(9)),
+            ("one was not asked", vec![wrong()], both(), vec![], None),
+            ("one will never do", vec![wrong()], vec![planned("a", 0)], vec![excluded("b", None)], None),
+        ];
+        for (what, attempts, planned, excluded, wait) in cases {
+            let told = heard_later(&attempts, &Plan { planned, excluded }, now);
+            assert_eq!(told, wait.map(seconds), "{what}");
+        }
     }
 }

@@ -215,8 +215,8 @@ fn sequel(recovery: Recovery, given: &[Block], is_whole: bool) -> Sequel {
 /// What a model is given to go on from a text.
 pub(crate) fn go_on(text: String) -> Vec<Turn> {
     vec![
-        Turn { role: Role::Assistant, blocks: vec![Block::Text(text)] },
-        Turn { role: Role::User, blocks: vec![Block::Text(GO_ON.to_owned())] },
+        Turn::new(Role::Assistant, vec![Block::Text(text)]),
+        Turn::new(Role::User, vec![Block::Text(GO_ON.to_owned())]),
     ]
 }
 

@@ -1,22 +1,25 @@
 //! Whether an answer is what the request asked for, and how to ask again when it is not. Pure.
 //!
 //! Promises that a structured answer is given only when it is JSON that the schema accepts, and a tool call only when
-//! its input is what the tool's schema accepts; that the tool is on offer and the id unique is the adapters' promise. What a model wrote is quoted to the
-//! model alone: nothing here that is logged or recorded holds a piece of it.
+//! its tool is on offer, its id unique, and its input what the tool's schema accepts. What a model wrote is quoted to the
+//! model alone, and to whoever asked it: nothing here that is logged or recorded holds a piece of it.
 
 mod lenient;
 
 use std::fmt;
 
 use jsonschema::Validator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::{
-    Answer, Block, Object, Prompt, ResponseFormat, Role, StopReason, ToolResult, ToolUse, Turn,
+    Answer, Block, CallFault, Miscall, Object, Prompt, ResponseFormat, Role, StopReason, ToolResult, ToolUse,
+    Turn,
 };
 
 /// Faults that one message to a model names.
 const FAULTS_NAMED_MAX: usize = 5;
+/// Bytes of a tool's name that are quoted to the model that made it up: as many as a name may have.
+const NAME_BYTES_MAX: usize = 64;
 
 /// What an answer has to keep.
 pub struct Rules {
@@ -54,10 +57,22 @@ pub struct Flaw {
 struct Quoted {
     /// For the model: what is wrong, where.
     problem: String,
-    /// The ids of the calls that are wrong; none when the text is.
-    calls: Vec<String>,
+    place: Place,
     /// What the model wrote.
     written: Vec<Block>,
+    /// And the calls of it that are no blocks.
+    miscalls: Vec<Miscall>,
+}
+
+/// Where an answer is wrong, which decides how the model is told.
+#[derive(Clone, PartialEq)]
+enum Place {
+    /// In its text.
+    Text,
+    /// In the inputs of the calls with these ids: each is a call that failed.
+    Inputs(Vec<String>),
+    /// In a call that no format can carry back: the whole turn is told in words.
+    Calls,
 }
 
 impl fmt::Debug for Flaw {
@@ -113,17 +128,17 @@ impl Rules {
     /// # Errors
     /// What is wrong.
     pub fn check(&self, answer: &Answer) -> Result<String, Flaw> {
-        self.check_calls(&answer.blocks)?;
+        self.check_calls(answer)?;
         let has_calls = answer.blocks.iter().any(|block| call(block).is_some());
         if has_calls || answer.stop_reason == StopReason::Refusal {
             return Ok(String::new());
         }
-        self.check_text(&answer.blocks)
+        self.check_text(answer)
     }
 
-    fn check_calls(&self, blocks: &[Block]) -> Result<(), Flaw> {
+    fn check_calls(&self, answer: &Answer) -> Result<(), Flaw> {
         let mut wrong = Vec::new();
-        for call in blocks.iter().filter_map(call) {
+        for call in answer.blocks.iter().filter_map(call) {
             let input = Value::Object(call.input.clone());
             let known = self.tools.iter().find(|(name, _)| *name == call.name);
             let faults = known.map(|(_, validator)| faults(validator, &input)).unwrap_or_default();
@@ -131,17 +146,32 @@ impl Rules {
                 wrong.push((call.id.clone(), format!("the input of {} is wrong: {faults}", call.name)));
             }
         }
-        if wrong.is_empty() {
+        let (calls, problems): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
+        if let Some(first) = answer.miscalls.first() {
+            let miscalls = answer.miscalls.iter().map(problem_of);
+            let problems: Vec<String> = miscalls.chain(problems).take(FAULTS_NAMED_MAX).collect();
+            let problem = format!("{}; {}", problems.join("; "), self.offer());
+            return Err(Flaw::new(told(first.fault), problem, Place::Calls, answer));
+        }
+        if calls.is_empty() {
             return Ok(());
         }
-        let (calls, problems): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
         let told = "the model called a tool with an input that its schema does not accept";
-        Err(Flaw::new(told, problems.join("; "), calls, blocks))
+        Err(Flaw::new(told, problems.join("; "), Place::Inputs(calls), answer))
     }
 
-    fn check_text(&self, blocks: &[Block]) -> Result<String, Flaw> {
-        let flaw = |told, problem: String| Flaw::new(told, problem, Vec::new(), blocks);
-        let text = text_of(blocks);
+    /// What may be called, for the model.
+    fn offer(&self) -> String {
+        if self.tools.is_empty() {
+            return "no tool is on offer".to_owned();
+        }
+        let names: Vec<&str> = self.tools.iter().map(|(name, _)| name.as_str()).collect();
+        format!("on offer: {}", names.join(", "))
+    }
+
+    fn check_text(&self, answer: &Answer) -> Result<String, Flaw> {
+        let flaw = |told, problem: String| Flaw::new(told, problem, Place::Text, answer);
+        let text = text_of(&answer.blocks);
         let validator = match &self.text {
             TextRule::Anything => return Ok(String::new()),
             TextRule::Object => None,
@@ -166,44 +196,86 @@ impl Rules {
 }
 
 impl Flaw {
-    fn new(told: &'static str, problem: String, calls: Vec<String>, written: &[Block]) -> Self {
-        Self { told, quoted: Box::new(Quoted { problem, calls, written: written.to_vec() }) }
+    fn new(told: &'static str, problem: String, place: Place, answer: &Answer) -> Self {
+        let (written, miscalls) = (answer.blocks.clone(), answer.miscalls.clone());
+        Self { told, quoted: Box::new(Quoted { problem, place, written, miscalls }) }
     }
 
-    /// What to add to the conversation, so that the model may do it right.
+    /// What to add to the conversation, so that the model may do it right. What the model said is given back as far as its
+    /// provider takes it: calls only where all of them can be, as each has to be answered, and thinking only where what it
+    /// led to follows.
     #[must_use]
     pub fn repair(&self) -> Vec<Turn> {
-        let said: Vec<Block> =
-            self.quoted.written.iter().filter(|block| is_sayable(block)).cloned().collect();
-        let answer: Vec<Block> = if self.quoted.calls.is_empty() {
-            vec![Block::Text(format!(
-                "This answer is not what was asked for: {}. Answer again, with the corrected JSON and nothing else.",
-                self.quoted.problem
-            ))]
-        } else {
-            said.iter().filter_map(call).map(|call| self.refused(call)).collect()
+        let Quoted { problem, place, written, .. } = &*self.quoted;
+        let mut said: Vec<Block> = written.iter().filter(|block| is_sayable(block, place)).cloned().collect();
+        if let Some(Block::Thinking(_)) = said.last() {
+            said.retain(|block| !matches!(block, Block::Thinking(_)));
+        }
+        let answer: Vec<Block> = match place {
+            Place::Text => vec![Block::Text(format!(
+                "Your last answer is not what was asked for: {problem}. Answer again, with the corrected JSON and nothing else."
+            ))],
+            Place::Inputs(wrong) => {
+                said.iter().filter_map(call).map(|call| refused(call, wrong, problem)).collect()
+            }
+            Place::Calls => vec![Block::Text(format!(
+                "No call of your last answer was run: {problem}. Answer again, with what is right."
+            ))],
         };
         let mut turns = Vec::new();
         if !said.is_empty() {
-            turns.push(Turn { role: Role::Assistant, blocks: said });
+            turns.push(Turn::new(Role::Assistant, said));
         }
-        turns.push(Turn { role: Role::User, blocks: answer });
+        turns.push(Turn::new(Role::User, answer));
         turns
     }
 
-    /// What the model wrote, for whoever asked.
+    /// What the model wrote where it is wrong, for whoever asked: its text, or its calls as JSON.
     #[must_use]
-    pub fn written(&self) -> &[Block] {
-        &self.quoted.written
+    pub fn written(&self) -> String {
+        let Quoted { place, written, miscalls, .. } = &*self.quoted;
+        match place {
+            Place::Text => text_of(written),
+            Place::Inputs(_) | Place::Calls => {
+                let calls = written.iter().filter_map(call);
+                let calls = calls.map(|call| json!({ "name": call.name, "input": call.input }));
+                let miscalls =
+                    miscalls.iter().map(|call| json!({ "name": call.name, "input": call.arguments }));
+                Value::Array(calls.chain(miscalls).collect()).to_string()
+            }
+        }
     }
+}
 
-    fn refused(&self, call: &ToolUse) -> Block {
-        let content = if self.quoted.calls.contains(&call.id) {
-            format!("Not run: {}. Call again with what is right.", self.quoted.problem)
-        } else {
-            "Not run: another call of the same turn is wrong. Call again.".to_owned()
-        };
-        Block::ToolResult(ToolResult { id: call.id.clone(), content, is_error: true, parts: Vec::new() })
+/// A call that was not run, because its input, or that of another one, is wrong.
+fn refused(call: &ToolUse, wrong: &[String], problem: &str) -> Block {
+    let content = if wrong.contains(&call.id) {
+        format!("Not run: {problem}. Call again with what is right.")
+    } else {
+        "Not run: another call of the same turn is wrong. Call again.".to_owned()
+    };
+    Block::ToolResult(ToolResult { id: call.id.clone(), content, is_error: true, parts: Vec::new() })
+}
+
+/// What is wrong with a call that cannot be run, for the model.
+fn problem_of(miscall: &Miscall) -> String {
+    let name = &miscall.name[..miscall.name.floor_char_boundary(NAME_BYTES_MAX)];
+    match miscall.fault {
+        CallFault::NotOffered => format!("you called {name}, which is not on offer"),
+        CallFault::NoObject => match serde_json::from_str::<Value>(&miscall.arguments) {
+            Ok(_) => format!("the input of {name} is JSON, but not an object"),
+            Err(error) => format!("the input of {name} is not JSON: {error}"),
+        },
+        CallFault::SameId => format!("two calls, the later one of {name}, have the same id"),
+    }
+}
+
+/// A fault without a piece of the answer.
+fn told(fault: CallFault) -> &'static str {
+    match fault {
+        CallFault::NotOffered => "the model called a tool that was not offered",
+        CallFault::NoObject => "the model called a tool with an input that is no JSON object",
+        CallFault::SameId => "the model gave two tool calls the same id",
     }
 }
 
@@ -218,11 +290,11 @@ pub fn text_of(blocks: &[Block]) -> String {
 }
 
 /// What may stand in an assistant's turn of the next request.
-fn is_sayable(block: &Block) -> bool {
+fn is_sayable(block: &Block, place: &Place) -> bool {
     match block {
         Block::Text(text) => !text.trim().is_empty(),
-        // Thinking that leads to a call has to go back with it.
-        Block::ToolUse(_) | Block::Thinking(_) => true,
+        // Thinking that leads to a call has to go back with it, and with no part of it alone.
+        Block::ToolUse(_) | Block::Thinking(_) => *place != Place::Calls,
         Block::ToolResult(_) | Block::Media(_) => false,
     }
 }
@@ -244,139 +316,4 @@ fn faults(validator: &Validator, value: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chat::Usage;
-    use crate::provider::samples;
-    use serde_json::json;
-
-    fn rules(format: ResponseFormat) -> Rules {
-        let mut prompt = Prompt { response_format: format, ..samples::conversation() };
-        prompt.tools[0].input_schema = samples::object(
-            json!({ "type": "object", "properties": { "path": { "type": "string" } }, "required": ["path"] }),
-        );
-        Rules::of(&prompt, 2).expect("schemas")
-    }
-
-    fn counted() -> ResponseFormat {
-        let schema =
-            json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
-        ResponseFormat::JsonSchema { name: "count".into(), schema: samples::object(schema) }
-    }
-
-    fn answer(blocks: Vec<Block>, stop_reason: StopReason) -> Answer {
-        Answer { blocks, stop_reason, usage: Usage::default(), provider_model: "m".into() }
-    }
-
-    fn said(text: &str) -> Answer {
-        answer(vec![Block::Text(text.into())], StopReason::EndTurn)
-    }
-
-    fn calls(calls: &[(&str, Value)]) -> Answer {
-        let call = |(id, input): &(&str, Value)| {
-            Block::ToolUse(ToolUse {
-                id: (*id).into(),
-                name: "fs.read".into(),
-                input: samples::object(input.clone()),
-            })
-        };
-        answer(calls.iter().map(call).collect(), StopReason::ToolUse)
-    }
-
-    #[test]
-    fn json_is_given_when_the_schema_accepts_it_however_it_was_wrapped() {
-        let cases = [
-            (r#"{"n":1}"#, Some(r#"{"n":1}"#)),
-            ("Here you are:\n```json\n{\"n\": 2,}\n```\nDone.", Some(r#"{"n": 2}"#)),
-            (r#"As in [1], it is {"n":3}."#, Some(r#"{"n":3}"#)),
-            (r#"{"n":"one"}"#, None),
-            ("[1]", None),
-            ("none", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            let given = rules(counted()).check(&said(text)).ok();
-            assert_eq!(given.as_deref(), expected, "{text}");
-        }
-        let object = rules(ResponseFormat::JsonObject);
-        assert_eq!(object.check(&said("{}")).as_deref(), Ok("{}"));
-        assert_eq!(object.check(&said("[]")).expect_err("a list").told, "the answer is JSON and no object");
-        assert_eq!(rules(ResponseFormat::Text).check(&said("none")).as_deref(), Ok(""));
-    }
-
-    #[test]
-    fn a_refusal_and_a_call_for_tools_are_no_structured_answers() {
-        let refusal = answer(vec![Block::Text("No.".into())], StopReason::Refusal);
-        let call = calls(&[("t2", json!({ "path": "b.md" }))]);
-        for answer in [refusal, call] {
-            assert_eq!(rules(counted()).check(&answer).as_deref(), Ok(""));
-        }
-        let cut = answer(vec![Block::Text(r#"{"n":"#.into())], StopReason::MaxTokens);
-        assert!(rules(counted()).check(&cut).is_err(), "cut JSON is no JSON");
-    }
-
-    #[test]
-    fn each_call_is_checked_against_its_schema() {
-        let rules = rules(ResponseFormat::Text);
-        let right = json!({ "path": "b.md" });
-        assert!(rules.check(&calls(&[("t2", right.clone()), ("t3", right.clone())])).is_ok());
-        for wrong in [
-            calls(&[("t2", json!({}))]),
-            calls(&[("t2", json!({ "path": 7 }))]),
-            calls(&[("t2", right), ("t3", json!({ "path": null }))]),
-        ] {
-            assert!(rules.check(&wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_repair_tells_the_model_what_was_wrong_where_it_was_wrong() {
-        let flaw = rules(counted()).check(&said("{\"n\":true}")).expect_err("a flaw");
-        let turns = flaw.repair();
-        assert_eq!(turns[0].blocks, [Block::Text("{\"n\":true}".into())]);
-        let Block::Text(told) = &turns[1].blocks[0] else { panic!("text") };
-        assert!(told.contains("/n: true is not of type \"integer\""), "{told}");
-        assert!(!format!("{flaw:?}").contains("true"), "debug output quotes nothing");
-
-        let wrong = calls(&[("t2", json!({ "path": "b.md" })), ("t3", json!({}))]);
-        let turns = rules(ResponseFormat::Text).check(&wrong).expect_err("a flaw").repair();
-        assert_eq!((turns[0].role, turns[0].blocks.len()), (Role::Assistant, 2));
-        let results: Vec<(&str, bool)> = turns[1]
-            .blocks
-            .iter()
-            .map(|block| {
-                let Block::ToolResult(result) = block else { panic!("a result") };
-                (result.id.as_str(), result.content.contains("\"path\" is a required property"))
-            })
-            .collect();
-        assert_eq!(results, [("t2", false), ("t3", true)]);
-    }
-
-    #[test]
-    fn an_answer_without_a_word_is_asked_for_again_without_repeating_it() {
-        let flaw = rules(counted()).check(&said(" ")).expect_err("a flaw");
-        let turns = flaw.repair();
-        assert_eq!((turns.len(), turns[0].role), (1, Role::User));
-    }
-
-    #[test]
-    fn a_schema_that_is_none_is_told_by_its_field() {
-        let mut prompt = Prompt { response_format: samples::a_schema(), ..samples::conversation() };
-        let none = samples::object(json!({ "type": "no such type" }));
-        prompt.tools[0].input_schema = none.clone();
-        prompt.response_format = ResponseFormat::JsonSchema { name: "x".into(), schema: none };
-        let wrong = Rules::of(&prompt, 2).expect_err("no schemas");
-        let fields: Vec<&str> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
-        assert_eq!(fields, ["tools[0].input_schema_json", "response_format.schema_json"]);
-    }
-
-    #[test]
-    fn no_schema_is_fetched_from_anywhere() {
-        for address in ["http://127.0.0.1:1/schema.json", "file:///etc/hostname"] {
-            let schema = samples::object(json!({ "$ref": address }));
-            let response_format = ResponseFormat::JsonSchema { name: "x".into(), schema };
-            let prompt = Prompt { response_format, ..samples::conversation() };
-            assert!(Rules::of(&prompt, 2).is_err(), "{address}");
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Adding a provider is one file and one row of [`ADAPTERS`].
 
+mod abilities;
 mod anthropic;
 mod draft;
 mod lines;
@@ -9,6 +10,8 @@ mod names;
 pub mod ndjson;
 mod ollama;
 mod openai;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod samples;
 pub mod sse;
 pub(crate) mod stream;
 #[cfg(test)]
@@ -26,6 +29,7 @@ use stream::{Framing, Reader};
 
 pub(crate) use anthropic::REDACTED;
 
+pub use abilities::{Abilities, ThinkingSwitch};
 pub use lines::{DecodeError, Limits};
 
 /// One provider's wire format.
@@ -39,8 +43,9 @@ pub struct Adapter {
     pub(crate) path: &'static str,
     /// Headers, the key among them.
     pub(crate) headers: fn(Option<&Secret>) -> HeaderMap,
-    /// The fields of a request that the format has no words for. A request that sets one is not sent there.
-    pub(crate) inexpressible: fn(&Prompt) -> Vec<&'static str>,
+    /// The fields of a request that the format has no words for, or none that the model understands. A request that sets one
+    /// is not sent there.
+    pub(crate) inexpressible: fn(&Prompt, Abilities) -> Vec<&'static str>,
     /// The body of a request.
     pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
     /// Reads the body of a success.
@@ -53,6 +58,8 @@ pub struct Adapter {
     pub(crate) reader: fn(&Prompt, &Parameters<'_>) -> Box<dyn Reader>,
     /// Refines what a status means by the body of the failure.
     pub(crate) failure: fn(Kind, &str) -> Kind,
+    /// The status of an error that stands where an answer, or an event of one, should; none where none does.
+    pub(crate) told: fn(&Value) -> Option<u16>,
     /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
     /// prompt and are never passed on.
     pub(crate) message: fn(&Value) -> Option<&str>,
@@ -77,6 +84,8 @@ pub(crate) struct Parameters<'a> {
     pub(crate) max_output_tokens: u32,
     /// Unique to the attempt; for providers that give their tool calls no ids.
     pub(crate) attempt_id: &'a str,
+    /// What the model is said to be able to do.
+    pub(crate) abilities: Abilities,
 }
 
 /// Why an answer cannot be used. The text never quotes the answer.
@@ -202,14 +211,6 @@ fn ask_for_json(format: &ResponseFormat) -> Option<String> {
     }
 }
 
-/// The input of a tool call, which must be an object.
-fn object(input: Option<&Value>) -> Result<crate::chat::Object, Malformed> {
-    let object = input.and_then(Value::as_object);
-    object
-        .cloned()
-        .ok_or_else(|| Malformed::unfit("the model called a tool with an input that is no JSON object"))
-}
-
 /// A field that must be text.
 fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
     let text = value.get(field).and_then(Value::as_str);
@@ -267,151 +268,5 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(count(&body, "n").ok(), expected, "{body}");
         }
-    }
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod samples {
-    //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
-
-    use super::stream::{Heard, Listener};
-    use super::{Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, Value};
-    use crate::chat::{
-        Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append,
-    };
-    use serde_json::json;
-
-    pub(crate) fn object(value: Value) -> Object {
-        value.as_object().cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn conversation() -> Prompt {
-        let call =
-            ToolUse { id: "t1".into(), name: "fs.read".into(), input: object(json!({ "path": "a.md" })) };
-        let result = ToolResult {
-            id: "t1".into(),
-            content: "File not found: a.md".into(),
-            is_error: true,
-            parts: vec![],
-        };
-        Prompt {
-            system: "Be brief.".into(),
-            turns: vec![
-                Turn { role: Role::User, blocks: vec![Block::Text("Read a.md".into())] },
-                Turn {
-                    role: Role::Assistant,
-                    blocks: vec![Block::Text("I look.".into()), Block::ToolUse(call)],
-                },
-                Turn { role: Role::User, blocks: vec![Block::ToolResult(result)] },
-            ],
-            tools: vec![Tool {
-                name: "fs.read".into(),
-                description: "Reads a file.".into(),
-                input_schema: object(json!({ "type": "object" })),
-            }],
-            max_output_tokens: Some(100),
-            temperature: Some(0.5),
-            top_p: None,
-            seed: None,
-            stop_sequences: vec![],
-            tool_choice: ToolChoice::default(),
-            response_format: ResponseFormat::Text,
-            thinking_tokens_max: None,
-        }
-    }
-
-    /// The same with every choice that a request can make.
-    #[cfg(test)]
-    pub(crate) fn particular() -> Prompt {
-        use crate::chat::ToolChoiceMode;
-        Prompt {
-            top_p: Some(0.5),
-            seed: Some(7),
-            stop_sequences: vec!["END".into(), "STOP".into()],
-            tool_choice: ToolChoice { mode: ToolChoiceMode::Named("fs.read".into()), single_call: true },
-            ..conversation()
-        }
-    }
-
-    /// A picture, both kinds of document, and a tool's answer with a text and a picture in it.
-    #[cfg(test)]
-    pub(crate) fn illustrated() -> Prompt {
-        use crate::chat::Media;
-        let image = || Block::Media(Media::Image { media_type: "image/png", content: "PNG".into() });
-        let mut prompt = conversation();
-        let blocks = &mut prompt.turns[2].blocks;
-        if let Some(Block::ToolResult(result)) = blocks.first_mut() {
-            result.parts = vec![Block::Text("See:".into()), image()];
-        }
-        blocks.extend([
-            image(),
-            Block::Media(Media::Pdf { title: "Minutes".into(), content: "PDF".into() }),
-            Block::Media(Media::PlainText { title: "Notes".into(), text: "One.".into() }),
-        ]);
-        prompt
-    }
-
-    #[cfg(test)]
-    pub(crate) fn a_schema() -> ResponseFormat {
-        let schema = object(json!({ "type": "object", "required": ["n"] }));
-        ResponseFormat::JsonSchema { name: "count".into(), schema }
-    }
-
-    pub(crate) const PARAMETERS: Parameters<'_> =
-        Parameters { provider_model: "model-x", max_output_tokens: 100, attempt_id: "a1" };
-
-    /// What became of a stream.
-    #[derive(Debug, Clone, PartialEq)]
-    pub(crate) struct Told {
-        pub(crate) deltas: Vec<Delta>,
-        pub(crate) usage: Option<Usage>,
-        pub(crate) end: Result<Answer, Kind>,
-    }
-
-    /// Reads a stream that comes in pieces of so many bytes, and holds the answer against its pieces.
-    pub(crate) fn listen(adapter: &Adapter, stream: &[u8], piece_bytes: usize) -> Told {
-        let mut listener = Listener::new(adapter, &conversation(), &PARAMETERS);
-        let mut told = Told { deltas: Vec::new(), usage: None, end: Err(Kind::Reset) };
-        let mut pieces = stream.chunks(piece_bytes);
-        loop {
-            let heard = listener.hear();
-            told.deltas.extend(listener.take());
-            told.usage = listener.usage_so_far();
-            match heard {
-                Ok(None) => match pieces.next() {
-                    Some(piece) => listener.push(piece),
-                    None => listener.end(),
-                },
-                Ok(Some(Heard::Nothing | Heard::Content)) => {}
-                Ok(Some(Heard::End)) => break,
-                Err(broken) => {
-                    told.end = Err(broken.kind(adapter));
-                    return told;
-                }
-            }
-        }
-        told.end = listener.finish().map_err(|malformed| malformed.kind());
-        if let Ok(answer) = &told.end {
-            let mut blocks = Vec::new();
-            for delta in told.deltas.clone() {
-                append(&mut blocks, delta);
-            }
-            assert_eq!(blocks, answer.blocks, "the pieces put together are the answer");
-        }
-        told
-    }
-
-    #[cfg(test)]
-    /// As [`listen`], and the same in whatever pieces it comes.
-    pub(crate) fn told(adapter: &Adapter, stream: &str) -> Told {
-        let told = listen(adapter, stream.as_bytes(), 1);
-        for piece_bytes in [2, 7, 64, stream.len().max(1)] {
-            assert_eq!(
-                listen(adapter, stream.as_bytes(), piece_bytes),
-                told,
-                "pieces of {piece_bytes} bytes"
-            );
-        }
-        told
     }
 }

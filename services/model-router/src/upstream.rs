@@ -6,6 +6,7 @@
 
 mod resolve;
 mod stream;
+mod told;
 mod wire;
 
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::clearance::{Anywhere, Clearance, Cleared};
 use crate::failure::Failure;
 use crate::limit::models::Told;
 use crate::network::LocalNetworks;
-use crate::provider::Adapter;
+use crate::provider::{Abilities, Adapter};
 use crate::proxy::ProxyUrl;
 use resolve::LocalResolver;
 pub(crate) use resolve::literal;
@@ -37,6 +38,8 @@ pub struct Target {
     pub provider_model: String,
     /// The credential, where there is one.
     pub key: Option<Secret>,
+    /// What the model is said to be able to do.
+    pub abilities: Abilities,
     /// For requests that name no limit.
     pub max_output_tokens_default: u32,
     /// How long a connection may take.

@@ -103,7 +103,8 @@ async fn thinking_is_shown_where_it_was_asked_for() {
     // What was thought is taken back as it came, and in no other way.
     let messages = |thought: &Value| {
         let hi = json!({ "role": "user", "content": "hi" });
-        json!([hi, { "role": "assistant", "content": [thought] }, hi])
+        let said = json!({ "type": "text", "text": "so" });
+        json!([hi, { "role": "assistant", "content": [thought, said] }, hi])
     };
     let thought = &body["content"][0];
     answer(&bench, Format::Anthropic, &json!({ "messages": messages(thought) })).await;

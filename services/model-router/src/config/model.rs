@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::{Allowance, ModelConfig, Terms, name};
 use crate::network::LocalNetworks;
-use crate::provider::{ADAPTERS, Adapter};
+use crate::provider::{ADAPTERS, Abilities, Adapter};
 use crate::upstream::{Target, literal};
 
 impl ModelConfig {
@@ -68,6 +68,7 @@ impl ModelConfig {
         );
         let attempts_max =
             table.number("attempts_max", 1..=10, 3, "Attempts of one request. The first, and two retries.");
+        let abilities = Abilities::read(table, adapter);
         let terms = Terms::read(table);
         let weight = table.number("weight", 1..=1_000, 1, "Its share of the requests of a tier. All alike.");
         let allowance = Allowance::read(table);
@@ -84,6 +85,7 @@ impl ModelConfig {
             base_url,
             provider_model: provider_model?,
             key,
+            abilities,
             max_output_tokens_default,
             connect_timeout,
             first_token_timeout,

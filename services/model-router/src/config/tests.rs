@@ -12,6 +12,7 @@ use crate::ledger::period::Period;
 use crate::limit::concurrency::Bounds;
 use crate::limit::rate::Rate;
 use crate::listener::Recovery;
+use crate::provider::ThinkingSwitch;
 use crate::spend::Caps;
 
 const GOOD: &str = r#"
@@ -69,6 +70,25 @@ fn a_good_configuration_is_read() {
     assert_eq!(config.models[0].target.key, Some(Secret::new("sk-ant-secret")));
     assert_eq!(config.retry.patience, Duration::from_secs(10));
     assert!(!format!("{config:?}").contains("sk-ant-secret"));
+}
+
+#[test]
+fn what_a_model_can_do_is_said_in_the_words_of_its_provider() {
+    let with = |model: &str, key: &str| {
+        let name = format!("name = \"{model}\"");
+        read(&GOOD.replace(&name, &format!("{name}\n{key}")))
+    };
+    let config = with("primary", "structured_outputs = true").expect("reads");
+    assert!(config.models[0].target.abilities.structured_outputs);
+    let mistakes = with("local", "structured_outputs = true").expect_err("Ollama has no such thing");
+    assert!(mistakes.contains("belongs to models with provider = \"anthropic\""), "{mistakes}");
+    let mistakes = with("primary", "stream_end = \"finish_reason\"").expect_err("it has a last word");
+    assert!(mistakes.contains("belongs to models with provider = \"openai-compatible\""), "{mistakes}");
+    assert!(!config.models[0].target.abilities.ends_at_finish_reason);
+    let config = with("local", "thinking = \"level\"").expect("reads");
+    assert_eq!(config.models[1].target.abilities.thinking, ThinkingSwitch::Level);
+    let mistakes = with("primary", "thinking = \"level\"").expect_err("it is told in tokens");
+    assert!(mistakes.contains("belongs to models with provider = \"ollama\""), "{mistakes}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use jiff::Timestamp;
+use serde_json::Value;
 
 /// A server's word beyond this is cut: nobody means more than a day, and a hostile one shall not take a
 /// model away for good.
@@ -30,6 +31,36 @@ pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let openai = OPENAI_LIMITS.iter().filter_map(|limit| reset_after(headers, limit));
     let resets = || anthropic.chain(openai).max();
     millis().and_then(span).or_else(|| seconds().and_then(span)).or_else(date).or_else(resets)
+}
+
+/// The delay in the body of a failure: a number that some servers give there, else the span in the sentence that asks to
+/// `try again in` it. None when it says nothing usable.
+#[must_use]
+pub fn said(body: &Value) -> Option<Duration> {
+    let error = body.get("error").unwrap_or(body);
+    let amount = |name| error.get(name).and_then(Value::as_f64).filter(|amount| *amount >= 0.0);
+    let millis = amount("retry_after_ms").map(|millis| millis / 1_000.0);
+    let told = millis.or_else(|| amount("retry_after")).and_then(span);
+    let sentence = || error.get("message").or(Some(error)).and_then(Value::as_str);
+    told.or_else(|| in_words(sentence()?))
+}
+
+/// Before a span in the sentences of providers.
+const ASKS: [&str; 3] = ["try again in ", "retry in ", "retry after "];
+
+/// `Please try again in 7.66s.`, `Please retry after 20 seconds.`
+fn in_words(sentence: &str) -> Option<Duration> {
+    let sentence = sentence.to_ascii_lowercase();
+    let (_, after) = ASKS.iter().find_map(|asks| sentence.split_once(asks))?;
+    let mut words = after.split_ascii_whitespace().map(|word| word.trim_end_matches(['.', ',', ';', '!']));
+    let amount = words.next()?;
+    let of = |unit: f64| number(amount).map(|count| count * unit).and_then(span);
+    match words.next() {
+        Some("second" | "seconds") => of(1.0),
+        Some("millisecond" | "milliseconds" | "ms") => of(0.001),
+        Some("minute" | "minutes") => of(60.0),
+        _ => go_span(amount),
+    }
 }
 
 pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -93,6 +124,7 @@ pub(crate) fn go_span(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn spans_are_read_as_go_writes_them() {
@@ -130,6 +162,33 @@ mod tests {
             (http::HeaderName::from_static(name), value.parse().expect("a header value"))
         });
         read(&pairs.collect(), now)
+    }
+
+    #[test]
+    fn a_delay_is_read_out_of_a_body() {
+        let message = |text: &str| json!({ "error": { "message": text } });
+        let cases = [
+            (message("Rate limit reached. Please try again in 7.66s. Visit https://x"), Some(7_660)),
+            (message("Please try again in 6m0s."), Some(360_000)),
+            (message("Try again in 120ms"), Some(120)),
+            (message("Please retry after 20 seconds."), Some(20_000)),
+            (message("please retry in 2 minutes"), Some(120_000)),
+            (message("try again in a while"), None),
+            (message("try again in -5s"), None),
+            (message("try again in "), None),
+            (message("retry after 5"), None),
+            (json!({ "error": { "retry_after": 1.5, "message": "try again in 9s" } }), Some(1_500)),
+            (json!({ "error": { "retry_after_ms": 250, "retry_after": 9 } }), Some(250)),
+            (json!({ "error": { "retry_after": -3 } }), None),
+            (json!({ "object": "error", "message": "retry in 3s" }), Some(3_000)),
+            (json!({ "error": "server busy, try again in 2s" }), Some(2_000)),
+            (message("try again in 99999999999999999999h"), Some(86_400_000)),
+            (json!({ "error": { "retry_after": 1e300 } }), Some(86_400_000)),
+            (Value::Null, None),
+        ];
+        for (body, millis) in cases {
+            assert_eq!(said(&body), millis.map(Duration::from_millis), "{body}");
+        }
     }
 
     #[test]

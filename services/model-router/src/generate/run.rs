@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::asking::{Attempting, Checked, Failed};
-use super::{Answered, Unanswered, earliest, exhausted, plan};
+use super::{Answered, RETRY_DELAY, Unanswered, earliest, exhausted, heard_later, plan};
 use crate::balance::Draw;
 use crate::catalog::Catalog;
 use crate::chat::Block;
@@ -16,7 +16,7 @@ use crate::health::{Begun, Start, Turn};
 use crate::listener::{self, Listener, Sequel};
 use crate::meter::Entry;
 use crate::output::{Flaw, Rules};
-use crate::plan::Planned;
+use crate::plan::{Plan, Planned};
 use crate::record::CallRecord;
 use crate::schedule::{GiveUp, Next, Repairs, Situation};
 
@@ -39,7 +39,7 @@ pub(crate) struct Run<'a> {
     deadline: Instant,
     /// What the next model is given: the request, or that with what of its answer is there already.
     base: Cow<'a, Clearance>,
-    /// Of the last answer that was not what was asked for.
+    /// What was wrong with the last answer that was not what was asked for.
     flaw: Option<Flaw>,
     /// The last refusal after which another model was asked.
     refusal: Option<Answered>,
@@ -150,6 +150,7 @@ impl<'a> Run<'a> {
             warn(planned, &tally, &failed.failure, &next);
             let sequel = self.sequel(is_whole);
             let Failed { failure, flaw, .. } = failed;
+            self.flaw = flaw.clone().or_else(|| self.flaw.take());
             if sequel == Sequel::Nothing {
                 let why = match flaw {
                     Some(flaw) => Unanswered::OutputInvalid(flaw),
@@ -168,10 +169,7 @@ impl<'a> Run<'a> {
                     asked = Cow::Owned(asked.with(flaw.iter().flat_map(Flaw::repair).collect()));
                     self.record.meter().asks(asked.needs().size);
                 }
-                Next::NextModel => {
-                    self.flaw = flaw.or_else(|| self.flaw.take());
-                    break;
-                }
+                Next::NextModel => break,
                 Next::GiveUp(GiveUp::Rejected) => return ControlFlow::Break(Err(Unanswered::Rejected)),
                 Next::GiveUp(GiveUp::Deadline) => return ControlFlow::Break(Err(Unanswered::Deadline)),
             }
@@ -289,19 +287,33 @@ impl<'a> Run<'a> {
         if failures.peek().is_some() && failures.all(|failure| failure.kind == Kind::ContextLength) {
             return Unanswered::Rejected;
         }
+        let denied = self.record.meter().denied();
+        let flaw = self.flaw.take();
         // What was said, wrong as it is, tells more than why nobody was asked to say it better.
-        if let Some(flaw) = self.flaw.take() {
-            return Unanswered::OutputInvalid(flaw);
-        }
-        if let Some(denied) = self.record.meter().denied() {
+        if let (Some(denied), None) = (denied, &flaw) {
             return Unanswered::Denied(denied);
         }
         let now = Instant::now();
         let draw = Draw::new(self.session);
         let plan = self.catalog.plan(self.route, self.clearance.needs(), draw, now);
+        if let Some(flaw) = flaw {
+            return self.wrong(flaw, plan, now);
+        }
         let soonest = plan.planned.iter().map(|planned| planned.wait).min();
         let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));
         exhausted(plan.excluded, retry_after)
+    }
+
+    /// Answers were wrong. Whether that is the last word depends on the models that were not heard.
+    fn wrong(&self, flaw: Flaw, plan: Plan, now: Instant) -> Unanswered {
+        match heard_later(self.record.attempts(), &plan, now) {
+            Some(wait) => Unanswered::Exhausted {
+                excluded: plan.excluded,
+                retry_after: wait.max(RETRY_DELAY),
+                flaw: Some(flaw),
+            },
+            None => Unanswered::OutputInvalid(flaw),
+        }
     }
 }
 

@@ -66,15 +66,6 @@ pub(crate) fn planned_response(plan: &Plan) -> pb::GenerateResponse {
     }
 }
 
-/// The calls of an answer as JSON, for an error about them.
-pub(crate) fn calls_json(blocks: &[Block]) -> String {
-    let calls = blocks.iter().filter_map(|block| match block {
-        Block::ToolUse(call) => Some(serde_json::json!({ "name": call.name, "input": call.input })),
-        Block::Text(_) | Block::ToolResult(_) | Block::Thinking(_) | Block::Media(_) => None,
-    });
-    serde_json::Value::Array(calls.collect()).to_string()
-}
-
 fn block(block: Block) -> pb::ContentBlock {
     use pb::content_block::Block as Wire;
     let block = match block {

@@ -8,10 +8,9 @@ use tonic::{Code, Status};
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
 use crate::generate::Unanswered;
-use crate::grpc::convert;
 use crate::ledger::Exhausted;
 use crate::meter::Denied;
-use crate::output::{self, Flaw};
+use crate::output::Flaw;
 use crate::plan::{Excluded, Reason};
 use crate::record::RecordError;
 use crate::service::GenerateError;
@@ -109,28 +108,35 @@ fn unanswered(why: Unanswered, attempts: &[Attempt], local_only: bool) -> Fault 
                 .saying(format!("the model's provider refused the request itself: {said}"))
                 .violation("messages", said)
         }
-        Unanswered::Exhausted { excluded, retry_after } => {
+        Unanswered::Exhausted { excluded, retry_after, flaw } => {
             let which = if local_only { "no local model of the route" } else { "no model of the route" };
-            Fault::new(Code::Unavailable, "NO_MODEL_ANSWERED")
-                .saying(format!("{which} answered: {}", summary(attempts)))
+            let fault = Fault::new(Code::Unavailable, "NO_MODEL_ANSWERED")
                 .with("excluded", left_out(&excluded))
-                .retry_after(retry_after)
+                .retry_after(retry_after);
+            match flaw {
+                Some(flaw) => with_flaw(fault, &flaw).saying(format!(
+                    "{which} answered what was asked for, and another may later: {}",
+                    summary(attempts)
+                )),
+                None => fault.saying(format!("{which} answered: {}", summary(attempts))),
+            }
         }
         Unanswered::Deadline => Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             .saying(format!("no model answered within the caller's time: {}", summary(attempts))),
     }
 }
 
-/// With what the model wrote, as much of it as fits into the trailers beside the rest.
 fn output_invalid(flaw: &Flaw) -> Fault {
-    let written = flaw.written();
-    let mut raw = output::text_of(written);
-    if raw.is_empty() {
-        raw = convert::calls_json(written);
-    }
+    let fault = Fault::new(Code::FailedPrecondition, "OUTPUT_INVALID")
+        .saying(format!("no answer was what was asked for; the last: {}", flaw.told));
+    with_flaw(fault, flaw)
+}
+
+/// With what a model wrote, as much of it as fits into the trailers beside the rest.
+fn with_flaw(fault: Fault, flaw: &Flaw) -> Fault {
+    let raw = flaw.written();
     let shown = raw.floor_char_boundary(RAW_TEXT_BYTES_MAX);
-    Fault::new(Code::FailedPrecondition, "OUTPUT_INVALID")
-        .saying(format!("no answer was what was asked for; the last: {}", flaw.told))
+    fault
         .with("flaw", flaw.told)
         .with("raw_text", raw.get(..shown).unwrap_or_default())
         .with("raw_text_bytes", raw.len())

@@ -3,9 +3,13 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::names::ToolNames;
 use super::{ANSWER_BYTES_MAX, Malformed, Parameters};
-use crate::chat::{Answer, Block, Delta, Object, Prompt, StopReason, Thinking, ToolUse, Usage, append};
+use crate::chat::{
+    Answer, Block, CallFault, Delta, Miscall, Object, Prompt, StopReason, Thinking, ToolUse, Usage, append,
+};
 
 /// Bytes of a tool call's id that the contract takes.
 const ID_BYTES_MAX: usize = 128;
@@ -19,10 +23,36 @@ struct Offer {
     attempt_id: String,
 }
 
+/// What a model calls a tool with.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Input {
+    /// As it has to be.
+    Object(Object),
+    /// Anything else, as text.
+    Other(String),
+}
+
+impl Input {
+    /// Of formats that write it as JSON.
+    pub(super) fn of(value: Option<&Value>) -> Self {
+        match value {
+            Some(Value::Object(object)) => Self::Object(object.clone()),
+            Some(Value::String(text)) => Self::Other(text.clone()),
+            Some(other) => Self::Other(other.to_string()),
+            None => Self::Other(String::new()),
+        }
+    }
+
+    /// Of text that has to hold the JSON.
+    pub(super) fn parse(text: &str) -> Self {
+        serde_json::from_str(text).map_or_else(|_none| Self::Other(text.to_owned()), Self::Object)
+    }
+}
+
 /// An answer as it grows.
 ///
-/// Promises that a tool call in it was offered, is whole, and has an id that is unique in the conversation, and that the
-/// pieces it gives out, put together, are its blocks.
+/// Promises that a tool call in its blocks was offered, is whole, and has an id that is unique in the conversation, that any
+/// other is told beside them, and that the pieces it gives out, put together, are its blocks.
 #[derive(Debug)]
 pub(super) struct Draft {
     offer: Offer,
@@ -31,6 +61,7 @@ pub(super) struct Draft {
     deltas: Vec<Delta>,
     bytes: usize,
     calls: usize,
+    miscalls: Vec<Miscall>,
 }
 
 impl Draft {
@@ -44,7 +75,7 @@ impl Draft {
             ids: calls.collect(),
             attempt_id: parameters.attempt_id.to_owned(),
         };
-        Self { offer, blocks: Vec::new(), deltas: Vec::new(), bytes: 0, calls: 0 }
+        Self { offer, blocks: Vec::new(), deltas: Vec::new(), bytes: 0, calls: 0, miscalls: Vec::new() }
     }
 
     /// The next piece of text; empty ones are passed over.
@@ -64,20 +95,26 @@ impl Draft {
 
     /// A whole call. An id that the conversation cannot use, because it is missing, too long or taken by an earlier
     /// turn, is replaced by one of ours: the provider reads back whatever we send.
-    pub(super) fn call(&mut self, id: Option<&str>, name: &str, input: Object) -> Result<(), Malformed> {
-        let name = self.offer.names.offered(name).map(str::to_owned);
-        let name = name.ok_or_else(|| Malformed::unfit("the model called a tool that was not offered"))?;
+    pub(super) fn call(&mut self, id: Option<&str>, name: &str, input: Input) -> Result<(), Malformed> {
+        let offered = self.offer.names.offered(name).map(str::to_owned);
+        let (name, input) = match (offered, input) {
+            (None, Input::Object(input)) => {
+                return self.miscall(name, written(&input)?, CallFault::NotOffered);
+            }
+            (None, Input::Other(text)) => return self.miscall(name, text, CallFault::NotOffered),
+            (Some(name), Input::Other(text)) => return self.miscall(&name, text, CallFault::NoObject),
+            (Some(name), Input::Object(input)) => (name, input),
+        };
+        let written = written(&input)?;
         let usable = |id: &&str| (1..=ID_BYTES_MAX).contains(&id.len()) && !self.offer.ids.contains(*id);
         let id = id
             .filter(usable)
             .map_or_else(|| format!("call_{}_{}", self.offer.attempt_id, self.calls), str::to_owned);
         let taken = self.blocks.iter().any(|block| matches!(block, Block::ToolUse(call) if call.id == id));
         if taken {
-            return Err(Malformed::unfit("the model gave two tool calls the same id"));
+            return self.miscall(&name, written, CallFault::SameId);
         }
         self.calls += 1;
-        let written =
-            serde_json::to_string(&input).map_err(|_never| Malformed::new("an input is no JSON"))?;
         self.add(Delta::ToolUse(ToolUse { id, name, input }), written.len())
     }
 
@@ -86,9 +123,9 @@ impl Draft {
         std::mem::take(&mut self.deltas)
     }
 
-    /// Whether it holds a tool call.
+    /// Whether the model called a tool, rightly or not.
     pub(super) fn has_calls(&self) -> bool {
-        self.calls > 0
+        self.calls > 0 || !self.miscalls.is_empty()
     }
 
     /// The answer, once the provider said that it is whole.
@@ -98,19 +135,36 @@ impl Draft {
         usage: Usage,
         provider_model: &str,
     ) -> Result<Answer, Malformed> {
-        if stop_reason == StopReason::ToolUse && self.calls == 0 {
+        if stop_reason == StopReason::ToolUse && !self.has_calls() {
             return Err(Malformed::new("the model stopped for tools and called none"));
         }
-        Ok(Answer { blocks: self.blocks, stop_reason, usage, provider_model: provider_model.to_owned() })
+        let provider_model = provider_model.to_owned();
+        Ok(Answer { blocks: self.blocks, miscalls: self.miscalls, stop_reason, usage, provider_model })
+    }
+
+    /// No piece, so that nobody runs it.
+    fn miscall(&mut self, name: &str, arguments: String, fault: CallFault) -> Result<(), Malformed> {
+        self.weigh(name.len() + arguments.len())?;
+        self.miscalls.push(Miscall { name: name.to_owned(), arguments, fault });
+        Ok(())
     }
 
     fn add(&mut self, delta: Delta, bytes: usize) -> Result<(), Malformed> {
-        self.bytes += bytes;
-        if self.bytes > ANSWER_BYTES_MAX {
-            return Err(Malformed::new(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
-        }
+        self.weigh(bytes)?;
         self.deltas.push(delta.clone());
         append(&mut self.blocks, delta);
         Ok(())
     }
+
+    fn weigh(&mut self, bytes: usize) -> Result<(), Malformed> {
+        self.bytes += bytes;
+        if self.bytes > ANSWER_BYTES_MAX {
+            return Err(Malformed::new(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
+        }
+        Ok(())
+    }
+}
+
+fn written(input: &Object) -> Result<String, Malformed> {
+    serde_json::to_string(input).map_err(|_never| Malformed::new("an input is no JSON"))
 }

@@ -85,6 +85,11 @@ impl Lines {
         Ok((!rest.is_empty()).then_some(rest))
     }
 
+    /// Whether nothing came after the last line end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.buffer.len()
+    }
+
     fn complete(&mut self) -> Result<Option<Range<usize>>, DecodeError> {
         self.skip_lf();
         let found = self.buffer[self.searched..].iter().position(|byte| matches!(byte, b'\r' | b'\n'));

@@ -7,11 +7,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::draft::Draft;
+use super::draft::{Draft, Input};
 use super::stream::Framing;
 use super::{
-    Adapter, Malformed, Parameters, ask_for_json, base64, count, field, has_media_in_results, has_pdf,
-    instructions, list, named, object, plain_text, result_text, text,
+    Abilities, Adapter, Malformed, Parameters, ThinkingSwitch, ask_for_json, base64, count, field,
+    has_media_in_results, has_pdf, instructions, list, named, plain_text, result_text, text,
 };
 use crate::chat::{
     Answer, Block, Media, Prompt, ResponseFormat, Role, StopReason, Tool, ToolChoiceMode, Turn, Usage,
@@ -31,6 +31,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     framing: Framing::Ndjson,
     reader: stream::reader,
     failure,
+    told,
     message,
 };
 
@@ -44,15 +45,21 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// Tools are offered or they are not; that is all the format can say of them. Thinking is on or off, without a measure.
-fn inexpressible(prompt: &Prompt) -> Vec<&'static str> {
+/// Tokens of thinking that are still a little, and still no more than more than that.
+const LITTLE_THINKING_TOKENS: u32 = 2_048;
+const MORE_THINKING_TOKENS: u32 = 8_192;
+
+/// Tools are offered or they are not; that is all the format can say of them. A model that cannot think refuses a request
+/// that asks for it.
+fn inexpressible(prompt: &Prompt, abilities: Abilities) -> Vec<&'static str> {
+    let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
     named([
         (forced, field::TOOL_CHOICE_MODE),
         (prompt.tool_choice.single_call, field::TOOL_CHOICE_SINGLE_CALL),
         (has_pdf(prompt), field::DOCUMENT),
         (has_media_in_results(prompt), field::RESULT_PARTS),
-        (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
+        (thinks && abilities.thinking == ThinkingSwitch::None, field::THINKING_TOKENS_MAX),
     ])
 }
 
@@ -64,8 +71,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     let mut body = json!({
         "model": parameters.provider_model,
         "stream": false,
-        // Models that can think do so unless they are told.
-        "think": false,
+        "think": thinking_of(prompt, parameters.abilities),
         "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
         "options": { "num_predict": parameters.max_output_tokens },
     });
@@ -90,6 +96,18 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         body["tools"] = prompt.tools.iter().map(tool_of).collect();
     }
     body
+}
+
+/// Models that can think do so unless they are told. There is no measure but a word, and the limit of the answer's tokens,
+/// which thinking is part of.
+fn thinking_of(prompt: &Prompt, abilities: Abilities) -> Value {
+    match (prompt.thinking_tokens_max, abilities.thinking) {
+        (None, _) | (Some(_), ThinkingSwitch::None) => json!(false),
+        (Some(_), ThinkingSwitch::OnOff) => json!(true),
+        (Some(tokens), ThinkingSwitch::Level) if tokens <= LITTLE_THINKING_TOKENS => json!("low"),
+        (Some(tokens), ThinkingSwitch::Level) if tokens <= MORE_THINKING_TOKENS => json!("medium"),
+        (Some(_), ThinkingSwitch::Level) => json!("high"),
+    }
 }
 
 fn ask_for_stream(body: &mut Value) {
@@ -194,7 +212,7 @@ impl<'b> Said<'b> {
             let function =
                 call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
             // The format gives calls no ids, or some that it does not read.
-            draft.call(None, text(function, "name")?, object(function.get("arguments"))?)?;
+            draft.call(None, text(function, "name")?, Input::of(function.get("arguments")))?;
         }
         Ok(())
     }
@@ -229,163 +247,14 @@ fn failure(kind: Kind, message: &str) -> Kind {
     }
 }
 
+/// The format tells an error in a stream by words alone.
+fn told(body: &Value) -> Option<u16> {
+    body.get("error").is_some_and(|error| !error.is_null()).then_some(500)
+}
+
 fn message(body: &Value) -> Option<&str> {
     body.get("error")?.as_str()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chat::{Thinking, ToolChoice, ToolUse};
-    use crate::provider::samples::{self, PARAMETERS};
-
-    #[test]
-    fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
-        let mut prompt = samples::illustrated();
-        let both = ["messages.content.document", "messages.content.tool_result.parts"];
-        assert_eq!(inexpressible(&prompt), both);
-        prompt.turns[2].blocks.remove(2);
-        let messages = &request(&prompt, &PARAMETERS)["messages"];
-        let expected = json!({ "role": "user", "content": "Notes\n\nOne.", "images": ["UE5H"] });
-        assert_eq!(messages[4], expected);
-    }
-
-    #[test]
-    fn choices_are_written_and_what_has_no_words_is_told() {
-        let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
-        let body = request(&prompt, &PARAMETERS);
-        let options = &body["options"];
-        assert_eq!(
-            (&options["top_p"], &options["seed"], &options["stop"]),
-            (&json!(0.5), &json!(7), &json!(["END", "STOP"]))
-        );
-        assert_eq!(body["format"], json!({ "type": "object", "required": ["n"] }));
-        assert_eq!(inexpressible(&prompt), ["tool_choice.mode", "tool_choice.single_call"]);
-        let tool_choice = ToolChoice { mode: ToolChoiceMode::Never, single_call: false };
-        let none = Prompt { tool_choice, ..samples::conversation() };
-        assert_eq!(inexpressible(&none), [""; 0]);
-        assert!(request(&none, &PARAMETERS).get("tools").is_none());
-    }
-
-    #[test]
-    fn a_conversation_is_written_as_the_provider_wants_it() {
-        let function = json!({
-            "name": "fs.read", "description": "Reads a file.", "parameters": { "type": "object" },
-        });
-        let expected = json!({
-            "model": "model-x",
-            "stream": false,
-            "think": false,
-            "options": { "num_predict": 100, "temperature": 0.5 },
-            "messages": [
-                { "role": "system", "content": "Be brief." },
-                { "role": "user", "content": "Read a.md" },
-                { "role": "assistant", "content": "I look.", "tool_calls": [
-                    { "function": { "name": "fs.read", "arguments": { "path": "a.md" } } },
-                ] },
-                { "role": "tool", "tool_name": "fs.read", "content": "Error: File not found: a.md" },
-            ],
-            "tools": [{ "type": "function", "function": function }],
-        });
-        assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
-    }
-
-    #[test]
-    fn a_stream_is_asked_for_by_one_word() {
-        let mut body = request(&samples::conversation(), &PARAMETERS);
-        let mut expected = body.clone();
-        ask_for_stream(&mut body);
-        expected["stream"] = json!(true);
-        assert_eq!(body, expected);
-    }
-
-    fn body() -> Value {
-        json!({
-            "model": "model-x", "created_at": "2026-05-09T12:00:00Z",
-            "message": { "role": "assistant", "content": "Reading.", "tool_calls": [
-                { "function": { "name": "fs.read", "arguments": { "path": "b.md" } } },
-            ] },
-            "done": true, "done_reason": "stop", "prompt_eval_count": 12, "eval_count": 5,
-        })
-    }
-
-    #[test]
-    fn an_answer_is_read_and_its_calls_get_ids() {
-        let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
-        let input = samples::object(json!({ "path": "b.md" }));
-        let call = ToolUse { id: "call_a1_0".into(), name: "fs.read".into(), input };
-        assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
-        assert_eq!(answer.stop_reason, StopReason::ToolUse);
-        assert_eq!(answer.usage, Usage { input_tokens: 12, output_tokens: 5, ..Usage::default() });
-    }
-
-    #[test]
-    fn thinking_is_read_and_goes_back_to_whom_it_came_from() {
-        let mut thought = body();
-        thought["message"]["thinking"] = json!("Hm.");
-        let answer = answer(&thought, &samples::conversation(), &PARAMETERS).expect("reads");
-        let thinking = Thinking { text: "Hm.".into(), signature: String::new() };
-        assert_eq!(answer.blocks[0], Block::Thinking(thinking.clone()));
-        let mut prompt = samples::conversation();
-        let signed = Thinking { signature: "EqQB==".into(), ..thinking.clone() };
-        prompt.turns[1].blocks.splice(0..0, [Block::Thinking(thinking), Block::Thinking(signed)]);
-        let body = request(&prompt, &PARAMETERS);
-        assert_eq!(body["messages"][2]["thinking"], "Hm.");
-        let measured = Prompt { thinking_tokens_max: Some(9), ..samples::conversation() };
-        assert_eq!(inexpressible(&measured), ["thinking_tokens_max"]);
-    }
-
-    #[test]
-    fn a_plain_answer_ends_the_turn_or_is_cut() {
-        for (reason, expected) in [("stop", StopReason::EndTurn), ("length", StopReason::MaxTokens)] {
-            let mut body = body();
-            body["message"] = json!({ "role": "assistant", "content": "Done." });
-            body["done_reason"] = json!(reason);
-            let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
-            assert_eq!((answer.stop_reason, answer.blocks.len()), (expected, 1));
-        }
-    }
-
-    #[test]
-    fn answers_that_cannot_be_used_are_malformed() {
-        let cases = [
-            ("/done", json!(false)),
-            ("/message", json!(null)),
-            ("/message/content", json!(null)),
-            ("/message/tool_calls", json!("x")),
-            ("/message/tool_calls/0/function/name", json!("rm")),
-            ("/message/tool_calls/0/function/arguments", json!("{}")),
-            ("/done_reason", json!("load")),
-            ("/eval_count", json!("many")),
-        ];
-        for (pointer, value) in cases {
-            let mut body = body();
-            *body.pointer_mut(pointer).expect("a place") = value.clone();
-            assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
-        }
-    }
-
-    #[test]
-    fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
-        let cases = [
-            ("/message/tool_calls/0/function/name", json!("rm"), Kind::Unfit),
-            ("/message/tool_calls/0/function/arguments", json!("{}"), Kind::Unfit),
-            ("/done_reason", json!("load"), Kind::Unfit),
-            ("/done", json!(false), Kind::Malformed),
-            ("/message", json!(null), Kind::Malformed),
-        ];
-        for (pointer, value, kind) in cases {
-            let mut body = body();
-            *body.pointer_mut(pointer).expect("a place") = value.clone();
-            let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
-            assert_eq!(told.kind(), kind, "{pointer} {value}");
-        }
-    }
-
-    #[test]
-    fn a_prompt_that_does_not_fit_is_told_apart() {
-        let message = "input length exceeds the context length";
-        assert_eq!(failure(Kind::InvalidRequest, message), Kind::ContextLength);
-        assert_eq!(failure(Kind::InvalidRequest, "invalid options"), Kind::InvalidRequest);
-    }
-}
+mod tests;

@@ -69,6 +69,12 @@ impl Decoder {
         }
         Ok(None)
     }
+
+    /// Whether the bytes so far end in the middle of an event.
+    #[must_use]
+    pub fn is_within_event(&self) -> bool {
+        self.data.is_some() || !self.lines.is_empty()
+    }
 }
 
 fn add(data: &mut Option<String>, value: &str, max: usize) -> Result<(), DecodeError> {

@@ -35,6 +35,11 @@ pub(crate) trait Reader: Debug + Send {
     /// [`Broken`].
     fn hear(&mut self, event: &Event) -> Result<Heard, Broken>;
 
+    /// The bytes ended as the server had announced, and not within an event. Whether that is a last word too.
+    fn is_over_at_end(&mut self) -> bool {
+        false
+    }
+
     /// The pieces since the last time.
     fn take(&mut self) -> Vec<Delta>;
 
@@ -98,7 +103,16 @@ pub(crate) struct Listener {
     frames: Frames,
     reader: Box<dyn Reader>,
     /// Nothing more will be pushed.
-    is_at_end: bool,
+    end: Option<Ended>,
+}
+
+/// How the bytes of a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With the end that the server had announced, by a length or by chunks.
+    Told,
+    /// The connection was closed, as a cut does too.
+    Closed,
 }
 
 impl Listener {
@@ -107,7 +121,7 @@ impl Listener {
             Framing::Sse => Frames::Sse(sse::Decoder::new(LIMITS)),
             Framing::Ndjson => Frames::Ndjson(ndjson::Decoder::new(LIMITS)),
         };
-        Self { frames, reader: (adapter.reader)(prompt, parameters), is_at_end: false }
+        Self { frames, reader: (adapter.reader)(prompt, parameters), end: None }
     }
 
     /// Takes the next bytes; hear everything before the next.
@@ -116,8 +130,8 @@ impl Listener {
     }
 
     /// Nothing more will come.
-    pub(crate) fn end(&mut self) {
-        self.is_at_end = true;
+    pub(crate) fn end(&mut self, end: Ended) {
+        self.end = Some(end);
     }
 
     /// Hears the next event; none until more is pushed.
@@ -126,13 +140,18 @@ impl Listener {
     /// [`Broken`]; where the bytes ended before the answer did, as a cut.
     pub(crate) fn hear(&mut self) -> Result<Option<Heard>, Broken> {
         let event = match self.frames.event().map_err(Malformed::from)? {
-            None if self.is_at_end => self.frames.rest().map_err(Malformed::from)?,
+            None if self.end.is_some() => self.frames.rest().map_err(Malformed::from)?,
             event => event,
         };
         match event {
             Some(event) => self.reader.hear(&event).map(Some),
-            None if self.is_at_end => Err(Malformed::cut().into()),
-            None => Ok(None),
+            None => match self.end {
+                None => Ok(None),
+                Some(Ended::Told) if !self.frames.is_within_event() && self.reader.is_over_at_end() => {
+                    Ok(Some(Heard::End))
+                }
+                Some(Ended::Told | Ended::Closed) => Err(Malformed::cut().into()),
+            },
         }
     }
 
@@ -184,6 +203,15 @@ impl Frames {
         match self {
             Self::Sse(decoder) => decoder.event(),
             Self::Ndjson(decoder) => Ok(decoder.line()?.map(unnamed)),
+        }
+    }
+
+    /// Whether the bytes so far end in the middle of an event.
+    fn is_within_event(&self) -> bool {
+        match self {
+            Self::Sse(decoder) => decoder.is_within_event(),
+            // A last line needs no end, and was read by now.
+            Self::Ndjson(_) => false,
         }
     }
 

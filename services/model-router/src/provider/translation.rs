@@ -56,7 +56,7 @@ fn prompts(thoughts: Thoughts) -> impl Strategy<Value = Prompt> {
         for (asked, said) in exchanges {
             let mut blocks = std::mem::take(&mut results);
             blocks.push(Block::Text(asked));
-            turns.push(Turn { role: Role::User, blocks });
+            turns.push(Turn::new(Role::User, blocks));
             let thinking = said.thinking.filter(|_| thoughts != Thoughts::None).map(|text| {
                 let signature = if thoughts == Thoughts::Signed { "EqQB==" } else { "" };
                 Block::Thinking(Thinking { text, signature: signature.to_owned() })
@@ -68,10 +68,10 @@ fn prompts(thoughts: Thoughts) -> impl Strategy<Value = Prompt> {
                 blocks.push(Block::ToolUse(ToolUse { id: id.clone(), name: TOOLS[tool].into(), input }));
                 results.push(Block::ToolResult(ToolResult { id, content, is_error, parts: vec![] }));
             }
-            turns.push(Turn { role: Role::Assistant, blocks });
+            turns.push(Turn::new(Role::Assistant, blocks));
         }
         results.push(Block::Text(last));
-        turns.push(Turn { role: Role::User, blocks: results });
+        turns.push(Turn::new(Role::User, results));
         let tool = |name: &str| Tool {
             name: name.into(),
             description: format!("Does {name}."),

@@ -7,15 +7,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::told::{self, Place};
 use super::wire::{Exchange, read_body, transport};
 use super::{Brief, Target};
 use crate::chat::{Answer, Delta, Prompt, Usage};
-use crate::failure::{Failure, Kind, message};
-use crate::provider::stream::{Broken, Framing, Heard, Listener};
+use crate::failure::{Failure, Kind};
+use crate::provider::stream::{Broken, Ended, Framing, Heard, Listener};
 use crate::provider::{Adapter, Malformed};
 
 /// What comes next of a stream.
@@ -71,9 +73,11 @@ pub(super) async fn open(
     let mut streaming =
         Streaming { adapter, http_status, state: State::Over, ready: VecDeque::new(), usage: None, clock };
     if is_whole(adapter, &response) {
+        let headers = response.headers().clone();
         let body = streaming.clock.within(http_status, read_body(response)).await?;
         let answer = body.map_err(|failure| Failure { http_status, ..failure })?;
-        let answer = exchange.answer(&answer).map_err(|malformed| streaming.malformed(&malformed))?;
+        let told = |broken: Broken| told::failure(adapter, http_status, &headers, &broken, Place::Body);
+        let answer = exchange.answer(&answer).map_err(told)?;
         streaming.ready = answer.blocks.iter().cloned().filter_map(Delta::of).collect();
         streaming.usage = Some(answer.usage);
         streaming.state = State::Read(answer);
@@ -89,6 +93,14 @@ pub(super) async fn open(
 fn is_whole(adapter: &Adapter, response: &Response) -> bool {
     let json = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/json");
     adapter.framing == Framing::Sse && response.headers().get(CONTENT_TYPE).is_some_and(json)
+}
+
+/// Without a length or chunks (RFC 9112, section 6.3) the body ends with the connection, for whatever reason that ends.
+fn ended(response: &Response) -> Ended {
+    let is_told = response.version() > Version::HTTP_11
+        || response.headers().contains_key(CONTENT_LENGTH)
+        || response.headers().contains_key(TRANSFER_ENCODING);
+    if is_told { Ended::Told } else { Ended::Closed }
 }
 
 impl Streaming {
@@ -141,7 +153,7 @@ impl Streaming {
         let bytes = self.clock.within(http_status, reading.response.chunk()).await?;
         match bytes.map_err(|error| Failure { http_status, ..transport(&error) })? {
             Some(bytes) => reading.listener.push(&bytes),
-            None => reading.listener.end(),
+            None => reading.listener.end(ended(&reading.response)),
         }
         Ok(())
     }
@@ -164,19 +176,16 @@ impl Streaming {
     }
 
     fn failure(&self, broken: &Broken) -> Failure {
-        match broken {
-            Broken::Malformed(malformed) => self.malformed(malformed),
-            Broken::Told { body, .. } => {
-                let kind = broken.kind(self.adapter);
-                let failure = Failure::without_response(kind, message::sentence_in_stream(kind, body));
-                Failure { http_status: self.http_status, ..failure }
-            }
-        }
+        let none = HeaderMap::new();
+        let headers = match &self.state {
+            State::Reading(reading) => reading.response.headers(),
+            State::Read(_) | State::Over => &none,
+        };
+        told::failure(self.adapter, self.http_status, headers, broken, Place::Stream)
     }
 
     fn malformed(&self, malformed: &Malformed) -> Failure {
-        let failure = Failure::without_response(malformed.kind(), malformed.to_string());
-        Failure { http_status: self.http_status, ..failure }
+        told::malformed(self.http_status, malformed)
     }
 }
 

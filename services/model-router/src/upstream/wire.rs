@@ -8,9 +8,11 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use super::resolve::not_local;
+use super::told::{self, Place};
 use super::{Brief, Target};
 use crate::chat::{Answer, Prompt};
 use crate::failure::{Failure, Kind, delay, message};
+use crate::provider::stream::Broken;
 use crate::provider::{ANSWER_BYTES_MAX, Malformed, Parameters};
 
 /// Sends the prompt and reads the answer, all within the attempt's time.
@@ -44,10 +46,9 @@ impl Exchange<'_> {
             return Err(self.refused(response).await);
         }
         let body = read_body(response).await.map_err(|failure| Failure { http_status: status, ..failure })?;
-        self.answer(&body).map_err(|malformed| Failure {
-            http_status: status,
-            ..Failure::without_response(malformed.kind(), malformed.to_string())
-        })
+        let adapter = self.target.adapter;
+        self.answer(&body)
+            .map_err(|broken| told::failure(adapter, status, &HeaderMap::new(), &broken, Place::Body))
     }
 
     /// Posts the body and waits for the head of an answer.
@@ -84,11 +85,12 @@ impl Exchange<'_> {
             provider_model: &self.target.provider_model,
             max_output_tokens: self.prompt.max_output_tokens.unwrap_or(self.target.max_output_tokens_default),
             attempt_id: &self.brief.attempt_id,
+            abilities: self.target.abilities,
         }
     }
 
-    /// Reads a whole answer.
-    pub(super) fn answer(&self, body: &[u8]) -> Result<Answer, Malformed> {
+    /// Reads a whole answer, or the error that some servers send with the status of one.
+    pub(super) fn answer(&self, body: &[u8]) -> Result<Answer, Broken> {
         let json: Value = serde_json::from_slice(body).map_err(|error| {
             Malformed::new(format!(
                 "the answer is not JSON (line {}, column {})",
@@ -96,7 +98,11 @@ impl Exchange<'_> {
                 error.column()
             ))
         })?;
-        (self.target.adapter.answer)(&json, self.prompt, &self.parameters())
+        let adapter = self.target.adapter;
+        (adapter.answer)(&json, self.prompt, &self.parameters()).map_err(|malformed| {
+            let told = (adapter.told)(&json).map(|status| Broken::Told { status, body: json });
+            told.unwrap_or(Broken::Malformed(malformed))
+        })
     }
 
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
@@ -109,7 +115,7 @@ impl Exchange<'_> {
             kind,
             http_status: status,
             message: message::sentence(kind, status, &json),
-            server_delay: delay::read(headers, bulkhead_edge::now()),
+            server_delay: delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(&json)),
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) settings: &'static str,
     /// More keys of every model.
     pub(crate) model: &'static str,
+    /// More keys of `primary` and `fallback`.
+    pub(crate) cloud_model: &'static str,
     /// Wire format of `primary` and `fallback`.
     pub(crate) cloud_provider: &'static str,
     /// More keys of every route.
@@ -60,6 +62,7 @@ impl Default for Plan {
         Self {
             settings: "retry_base_ms = 10",
             model: "",
+            cloud_model: "",
             cloud_provider: "anthropic",
             route: "",
             role: "agent",
@@ -217,13 +220,13 @@ pub(crate) fn write_config(folder: &Path, simulator: &str, audit: &str, plan: &P
     write("token", "router-token\n");
     write("key", KEY);
     let folder = folder.display();
-    let Plan { settings, model, cloud_provider, route, .. } = plan;
+    let Plan { settings, model, cloud_model, cloud_provider, route, .. } = plan;
     // Where the provider's own base URL ends.
     let version = if cloud_provider.starts_with("openai") { "/v1" } else { "" };
     let cloud = |name: &str, url: &str| {
         format!(
             "[[model-router.model]]\nname = \"{name}\"\nprovider = \"{cloud_provider}\"\nbase_url = \"{url}{version}\"\n\
-         provider_model = \"{name}\"\nlocal = false\napi_key_file = \"{folder}/key\"\n{model}\n"
+         provider_model = \"{name}\"\nlocal = false\napi_key_file = \"{folder}/key\"\n{model}\n{cloud_model}\n"
         )
     };
     let local_url = plan.local_url.as_deref().unwrap_or(simulator);

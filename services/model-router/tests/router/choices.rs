@@ -56,6 +56,25 @@ async fn what_a_provider_has_no_words_for_is_left_to_one_that_has() {
 }
 
 #[tokio::test]
+async fn a_hint_for_the_cache_reaches_who_waits_for_one_and_nobody_refuses_it() {
+    for provider in ["anthropic", "openai", "openai-compatible", "ollama"] {
+        let bench = bench(Plan { cloud_provider: provider, ..Plan::default() }).await;
+        let mut asked = on("cloud");
+        let content = &mut asked.messages[0].content;
+        content[0].cache_breakpoint = true;
+        content.extend(vec![content[0].clone(); 5]);
+        bench.generate(asked.clone()).await.expect("answers");
+        let body = sent(&bench, "primary", 0).await.to_string();
+        let expected = if provider == "anthropic" { 4 } else { 0 };
+        assert_eq!(body.matches("cache_control").count(), expected, "{provider}: {body}");
+        let untrusted = pb::ContentBlock { untrusted: true, ..asked.messages[0].content[0].clone() };
+        asked.messages[0].content.push(untrusted);
+        let refused = pb::GenerateRequest { request_id: request().request_id, ..asked };
+        assert_eq!(bench.generate(refused).await.expect_err("refused").code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
 async fn where_nobody_can_be_told_the_fields_are_named_and_nothing_is_sent() {
     let bench = bench(Plan::default()).await;
     let status =
@@ -113,6 +132,40 @@ async fn json_comes_out_whole_however_the_model_wrapped_it() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_held_to_a_schema_is_given_it_and_its_answer_is_validated_all_the_same() {
+    let bench = bench(Plan { cloud_model: "structured_outputs = true", ..Plan::default() }).await;
+    let with = |schema: &str| {
+        let mut asked = counted();
+        asked.response_format.as_mut().expect("a format").schema_json = schema.into();
+        asked
+    };
+    let closed = r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}"#;
+    for answer in [
+        bench.generate(with(closed)).await.expect("answers"),
+        bench.stream(with(closed)).await.answer().clone(),
+    ] {
+        assert_eq!((answer.structured_json.as_str(), answer.attempts.len()), (r#"{"n":0}"#, 1));
+    }
+    for received in bench.received("primary").await {
+        let format = &received.body["output_config"]["format"];
+        assert_eq!(format["schema"], serde_json::from_str::<serde_json::Value>(closed).expect("JSON"));
+        assert!(received.body.get("system").is_none(), "its provider tells it");
+    }
+
+    bench.script("primary", Script::once([Step::text("{\"n\":"), Step::text("{\"n\":1}")])).await;
+    let answer = bench.generate(with(closed)).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "MALFORMED", 200), ("primary", "", 200)]);
+
+    bench.always("primary", Step::text("{\"n\":2}")).await;
+    let bounded = closed.replace("\"integer\"", "\"integer\",\"minimum\":0");
+    let answer = bench.generate(with(&bounded)).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "", 200)]);
+    let body = bench.received("primary").await.pop().expect("a request").body;
+    assert!(body.get("output_config").is_none(), "the provider would refuse it");
+    assert!(body["system"].to_string().contains("minimum"), "{}", body["system"]);
+}
+
+#[tokio::test]
 async fn a_wrong_answer_is_asked_for_again_with_what_is_wrong_and_then_of_the_next_model() {
     let bench = bench(Plan::default()).await;
     let steps = [Step::text("{\"n\":\"one\"}"), Step::text("none"), Step::text("[]")];
@@ -152,6 +205,37 @@ async fn an_answer_that_stays_wrong_is_an_error_that_carries_it() {
     let event = bench.event(&asked.request_id).await;
     assert_eq!(attributes(&event)["error"], "OUTPUT_INVALID");
     assert!(!event.attributes_json.contains("nonsense"), "the record quotes nothing");
+}
+
+#[tokio::test]
+async fn a_wrong_answer_is_not_the_last_word_where_another_model_may_answer_later() {
+    let bench = bench(Plan { model: "attempts_max = 1", ..Plan::default() }).await;
+    let mut asked = counted();
+    asked.response_format.as_mut().expect("a format").repairs_max = Some(1);
+    let (wrong, down) = (Step::text("nonsense"), Step::status(503));
+    let cases = [
+        ("the next is down", vec![wrong.clone(); 2], down.clone(), "NO_MODEL_ANSWERED", Code::Unavailable),
+        (
+            "it went down itself",
+            vec![wrong.clone(), down],
+            wrong.clone(),
+            "NO_MODEL_ANSWERED",
+            Code::Unavailable,
+        ),
+        ("all were wrong", vec![wrong.clone(); 2], wrong.clone(), "OUTPUT_INVALID", Code::FailedPrecondition),
+        ("no key", vec![wrong; 2], Step::status(401), "OUTPUT_INVALID", Code::FailedPrecondition),
+    ];
+    for (what, primary, fallback, told, code) in cases {
+        bench.script("primary", Script::once(primary)).await;
+        bench.always("fallback", fallback).await;
+        let asked = pb::GenerateRequest { request_id: request().request_id, ..asked.clone() };
+        let status = bench.generate(asked).await.expect_err("no JSON");
+        assert_eq!((reason(&status).as_str(), status.code()), (told, code), "{what}");
+        assert_eq!(metadata(&status, "raw_text"), "nonsense", "{what}: what was said is told in any case");
+        assert_eq!(metadata(&status, "flaw"), "the answer is not the JSON that was asked for", "{what}");
+        let waits = status.get_details_retry_info().is_some();
+        assert_eq!(waits, told == "NO_MODEL_ANSWERED", "{what}");
+    }
 }
 
 #[tokio::test]

@@ -285,7 +285,7 @@ async fn a_call_of_a_tool_that_was_not_offered_is_no_answer() {
     bench.always("primary", unknown).await;
     let answer = bench.generate(request()).await.expect("answers");
     let malformed = ("primary", "MALFORMED", 200);
-    assert_eq!(story(&answer.attempts), [malformed, malformed, ("fallback", "", 200)]);
+    assert_eq!(story(&answer.attempts), [malformed, malformed, malformed, ("fallback", "", 200)]);
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn one_agents_prompts_do_not_take_the_model_from_all() {
     let settings = "retry_base_ms = 1\ncircuit_failures = 2";
     let bench = bench(Plan { settings, ..Plan::default() }).await;
     let unknown = Step::tools([ToolCall { name: "rm".into(), input: json!({}) }]);
-    bench.script("primary", Script::once(vec![unknown; 6])).await;
+    bench.script("primary", Script::once(vec![unknown; 9])).await;
     for _ in 0..3 {
         assert_eq!(bench.generate(request()).await.expect("answers").model, "fallback");
     }

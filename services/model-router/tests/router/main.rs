@@ -14,6 +14,7 @@ mod money;
 mod openai;
 mod recorded;
 mod reload;
+mod repairs;
 mod sharing;
 mod slots;
 mod streams;

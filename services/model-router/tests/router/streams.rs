@@ -10,6 +10,8 @@ use tonic::Code;
 use crate::bench::{Bench, PATIENCE, Plan, attributes, bench, metadata, on, reason, request, story, text_of};
 
 const PROVIDERS: [&str; 4] = ["anthropic", "openai", "openai-compatible", "ollama"];
+/// What fails in one case is asked in the next.
+const PATIENT: &str = "retry_base_ms = 10\ncircuit_failures = 1000";
 /// Long enough for a loaded machine, short enough for a test.
 const MODEL: &str = "attempts_max = 1\nfirst_token_timeout_ms = 3000\nidle_timeout_ms = 400";
 
@@ -19,7 +21,18 @@ async fn with(provider: &'static str, recovery: &'static str) -> Bench {
         "continue" => "stream_recovery = \"continue\"",
         _ => "stream_recovery = \"restart\"",
     };
-    bench(Plan { cloud_provider: provider, model: MODEL, route, ..Plan::default() }).await
+    bench(Plan { cloud_provider: provider, settings: PATIENT, model: MODEL, route, ..Plan::default() }).await
+}
+
+/// Plays a case with each provider, all at once: most of the time is spent waiting for what does not come.
+async fn with_each(case: impl AsyncFn(&'static str)) {
+    futures::future::join_all(PROVIDERS.map(|provider| case(provider))).await;
+}
+
+/// As at the start: nothing is scripted, and nothing was sent.
+async fn afresh(bench: &Bench) {
+    bench.control.clear_scripts(None).await.expect("cleared");
+    bench.control.clear_requests().await.expect("cleared");
 }
 
 fn pieces(chunks: &[&str]) -> Reply {
@@ -56,7 +69,7 @@ fn given(how: StreamBreak) -> &'static str {
 
 #[tokio::test]
 async fn a_whole_stream_is_the_answer_piece_by_piece() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
         let bench = with(provider, "restart").await;
         let call = ToolCall { name: "fs.read".into(), input: json!({ "path": "a.md" }) };
         let reply = Reply { tool_calls: vec![call], ..pieces(&["I ", "lo", "ok é."]) };
@@ -82,19 +95,21 @@ async fn a_whole_stream_is_the_answer_piece_by_piece() {
         assert_eq!(names, [("fs.read", r#"{"path":"a.md"}"#)], "{provider}");
         let event = bench.event(&asked.request_id).await;
         assert_eq!((event.outcome.as_str(), &attributes(&event)["model"]), ("answered", &json!("primary")));
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_failure_before_the_first_token_is_no_business_of_the_callers() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
+        let bench = with(provider, "fail").await;
         for step in [
             Step::status(503),
             Action::Reset.into(),
             Action::StreamFault(StreamFault::new(StreamBreak::Overloaded).after(0)).into(),
             Action::StreamFault(StreamFault::new(StreamBreak::Ended).after(0)).into(),
         ] {
-            let bench = with(provider, "fail").await;
+            afresh(&bench).await;
             bench.always("primary", step.clone()).await;
             bench.always("fallback", Step::text("here")).await;
             let heard = bench.stream(request()).await;
@@ -103,15 +118,17 @@ async fn a_failure_before_the_first_token_is_no_business_of_the_callers() {
             assert!(heard.after[0].is_empty() && !heard.after[1].is_empty(), "{:?}", heard.after);
             assert_eq!(heard.answer().model, "fallback");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn restart_tells_what_to_discard_and_the_next_model_begins_anew() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
+        let bench = with(provider, "restart").await;
         for (how, kind) in FAULTS {
             let kind = kind_of(provider, how, kind);
-            let bench = with(provider, "restart").await;
+            afresh(&bench).await;
             bench.always("primary", broken(how)).await;
             bench.always("fallback", Step::text("The whole story.")).await;
             let heard = bench.stream(request()).await;
@@ -126,15 +143,17 @@ async fn restart_tells_what_to_discard_and_the_next_model_begins_anew() {
             assert_eq!(story(&answer.attempts), [("primary", kind, 200), ("fallback", "", 200)]);
             assert!(!heard.completed.as_ref().is_some_and(|completed| completed.continued));
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn continue_gives_the_next_model_what_there_is() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
+        let bench = with(provider, "continue").await;
         for (how, kind) in FAULTS {
             let kind = kind_of(provider, how, kind);
-            let bench = with(provider, "continue").await;
+            afresh(&bench).await;
             bench.always("primary", broken(how)).await;
             bench.always("fallback", Step::text("there was an end.")).await;
             let heard = bench.stream(request()).await;
@@ -150,15 +169,17 @@ async fn continue_gives_the_next_model_what_there_is() {
             let sent = bench.received("fallback").await[0].body.to_string();
             assert!(sent.contains(given(how)), "{sent}");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn fail_says_so_and_gives_what_was_received() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
+        let bench = with(provider, "fail").await;
         for (how, kind) in FAULTS {
             let kind = kind_of(provider, how, kind);
-            let bench = with(provider, "fail").await;
+            afresh(&bench).await;
             bench.always("primary", broken(how)).await;
             let asked = request();
             let heard = bench.stream(asked.clone()).await;
@@ -176,7 +197,8 @@ async fn fail_says_so_and_gives_what_was_received() {
                 ("failed", &json!("STREAM_BROKEN"))
             );
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -196,7 +218,7 @@ async fn when_every_model_breaks_the_end_is_explicit_under_every_policy() {
 
 #[tokio::test]
 async fn a_model_that_says_nothing_loses_the_request_to_the_next() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
         let model = "first_token_timeout_ms = 300\nidle_timeout_ms = 5000";
         let bench = bench(Plan { cloud_provider: provider, model, ..Plan::default() }).await;
         let late = Reply { first_after_ms: 60_000, ..pieces(&["late"]) };
@@ -205,6 +227,24 @@ async fn a_model_that_says_nothing_loses_the_request_to_the_next() {
         let heard = bench.stream(request()).await;
         assert_eq!(story(&heard.answer().attempts), [("primary", "TIMEOUT", 200), ("fallback", "", 200)]);
         assert_eq!(bench.counts().await, [1, 1, 0], "{provider}: silence is not asked for again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_finish_reason_ends_a_stream_only_where_the_model_is_said_to_have_no_other_end() {
+    for (cloud_model, expected) in [("", "RESET"), ("stream_end = \"finish_reason\"", "")] {
+        let cloud_provider = "openai-compatible";
+        let bench = bench(Plan { cloud_provider, cloud_model, model: MODEL, ..Plan::default() }).await;
+        bench.always("primary", broken(StreamBreak::Unterminated)).await;
+        bench.always("fallback", Step::text("Another.")).await;
+        let heard = bench.stream(request()).await;
+        assert_eq!(heard.answer().attempts[0].error_kind, expected, "{cloud_model}");
+        assert_eq!(heard.text, if expected.is_empty() { "Once upon a time" } else { "Another." });
+        for how in [StreamBreak::Ended, StreamBreak::Cut] {
+            bench.always("primary", broken(how)).await;
+            assert_eq!(bench.stream(request()).await.answer().attempts[0].error_kind, "RESET", "{how:?}");
+        }
     }
 }
 
@@ -232,9 +272,10 @@ async fn no_call_is_given_that_cannot_be_run() {
         input_schema_json: r#"{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}"#
             .into(),
     };
-    for provider in PROVIDERS {
+    with_each(async |provider| {
+        let bench = with(provider, "restart").await;
         for fault in [ToolFault::BadJson, ToolFault::WrongInput, ToolFault::Unoffered] {
-            let bench = with(provider, "restart").await;
+            afresh(&bench).await;
             bench.always("primary", Action::ToolFault(fault).into()).await;
             let right = ToolCall { name: "fs.read".into(), input: json!({ "path": "a.md" }) };
             bench.always("fallback", Step::tools([right])).await;
@@ -245,19 +286,21 @@ async fn no_call_is_given_that_cannot_be_run() {
             assert!(attempts.iter().rev().skip(1).all(|a| a.error_kind == "MALFORMED"), "{attempts:?}");
             assert_eq!(attempts.last().map(|attempt| attempt.model.as_str()), Some("fallback"));
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_prompt_that_does_not_fit_goes_to_a_model_that_it_fits() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
         let bench = with(provider, "fail").await;
         bench.always("primary", Action::ContextLength.into()).await;
         bench.always("fallback", Step::text("fits")).await;
         let heard = bench.stream(request()).await;
         assert_eq!(heard.answer().attempts[0].error_kind, "CONTEXT_LENGTH", "{provider}");
         assert_eq!(heard.text, "fits");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -298,7 +341,7 @@ async fn the_same_id_gets_the_same_stream_and_joins_one_that_is_under_way() {
 
 #[tokio::test]
 async fn a_caller_who_leaves_takes_the_model_call_along() {
-    for provider in PROVIDERS {
+    with_each(async |provider| {
         let bench = with(provider, "restart").await;
         let endless = Reply { pause_ms: 20, chunks: vec!["word ".into(); 2_000], ..Reply::default() };
         bench.always("primary", endless.into()).await;
@@ -315,7 +358,8 @@ async fn a_caller_who_leaves_takes_the_model_call_along() {
         tokio::time::timeout(PATIENCE, abandoned).await.expect("the model stops");
         let event = bench.event(&asked.request_id).await;
         assert_eq!((event.outcome.as_str(), &attributes(&event)["error"]), ("failed", &json!("CALLER_GONE")));
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

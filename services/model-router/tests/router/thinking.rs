@@ -1,13 +1,13 @@
 //! What models think: asked for, counted, and carried back to whom it came from.
 
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Reply, Usage};
+use bulkhead_provider_sim::{Reply, Script, Step, Usage};
 use pb::content_block::Block;
 use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Plan, attributes, bench, on, reason, request};
+use crate::bench::{Plan, attributes, bench, on, reason, request, story};
 
 /// A request that lets the model think, on the models that are not local.
 fn thoughtful() -> pb::GenerateRequest {
@@ -54,11 +54,79 @@ async fn thinking_comes_with_the_answer_and_goes_back_as_it_came() {
 }
 
 #[tokio::test]
+async fn a_model_that_thinks_without_a_measure_is_told_to_in_its_own_words() {
+    for (cloud_model, tokens, told) in [
+        ("thinking = \"on-off\"", 2_000, json!(true)),
+        ("thinking = \"level\"", 2_000, json!("low")),
+        ("thinking = \"level\"", 20_000, json!("high")),
+    ] {
+        let bench = bench(Plan { cloud_provider: "ollama", cloud_model, ..Plan::default() }).await;
+        let asked = || pb::GenerateRequest {
+            thinking_tokens_max: tokens,
+            max_output_tokens: 2 * tokens,
+            ..thoughtful()
+        };
+        let answer = bench.generate(asked()).await.expect("answers");
+        let heard = bench.stream(asked()).await;
+        let streamed = heard.answer().clone();
+        for message in [answer.message, streamed.message] {
+            let message = message.expect("a message");
+            let Some(Block::Thinking(thinking)) = &message.content[0].block else { panic!("{message:?}") };
+            assert_eq!(thinking.text, "Simulated thinking.", "{cloud_model}");
+        }
+        assert_eq!(heard.thinking, "Simulated thinking.", "{cloud_model}: piece by piece");
+        for received in bench.received("primary").await {
+            assert_eq!(
+                (&received.body["think"], &received.body["options"]["num_predict"]),
+                (&told, &json!(2 * tokens))
+            );
+        }
+        let quiet = pb::GenerateRequest { thinking_tokens_max: 0, ..asked() };
+        bench.generate(quiet).await.expect("answers");
+        assert_eq!(bench.received("primary").await[2].body["think"], json!(false), "{cloud_model}");
+    }
+}
+
+#[tokio::test]
 async fn who_cannot_be_told_how_much_to_think_is_not_asked() {
     let bench = bench(Plan { cloud_provider: "openai", ..Plan::default() }).await;
     let status = bench.generate(thoughtful()).await.expect_err("nobody can be told");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "REQUEST_NOT_EXPRESSIBLE"));
     assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_wrong_answer_of_nothing_but_thinking_is_asked_for_again_without_it() {
+    let format = pb::ResponseFormat {
+        kind: pb::ResponseFormatKind::JsonObject.into(),
+        ..pb::ResponseFormat::default()
+    };
+    for provider in ["anthropic", "openai", "openai-compatible", "ollama"] {
+        let bench = bench(Plan { cloud_provider: provider, ..Plan::default() }).await;
+        let asked = || {
+            let asked = if provider == "anthropic" { thoughtful() } else { on("cloud") };
+            pb::GenerateRequest { response_format: Some(format.clone()), ..asked }
+        };
+        for is_streamed in [false, true] {
+            bench.control.clear_requests().await.expect("cleared");
+            let lost_in_thought =
+                Reply { thinking: Some("Hm.".into()), text: Some(String::new()), ..Reply::default() };
+            let steps = [lost_in_thought.into(), Step::text("{\"n\":1}")];
+            bench.script("primary", Script::once(steps)).await;
+            let answer = if is_streamed {
+                bench.stream(asked()).await.answer().clone()
+            } else {
+                bench.generate(asked()).await.expect("answers")
+            };
+            let expected = [("primary", "MALFORMED", 200), ("primary", "", 200)];
+            assert_eq!(story(&answer.attempts), expected, "{provider} streamed: {is_streamed}");
+            let sent = &bench.received("primary").await[1].body;
+            let turns = sent["messages"].as_array().expect("turns").iter();
+            let turns: Vec<&serde_json::Value> = turns.filter(|turn| turn["role"] != "system").collect();
+            assert_eq!(turns.len(), 1, "{provider}: speakers take turns");
+            assert!(turns[0].to_string().contains("is not what was asked for"), "{provider} {}", turns[0]);
+        }
+    }
 }
 
 #[tokio::test]

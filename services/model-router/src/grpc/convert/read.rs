@@ -251,6 +251,8 @@ fn turn(
     };
     let fits = (1..=BLOCKS_MAX).contains(&message.content.len());
     violations.require(fits, &format!("messages[{at}].content"), "must have 1 to 1000 blocks");
+    let marked = message.content.iter().enumerate().filter(|(_, content)| is_breakpoint(content));
+    let breakpoints = marked.map(|(place, _)| place).collect();
     let blocks = message.content.into_iter().take(BLOCKS_MAX).enumerate();
     let blocks: Vec<Option<Block>> = blocks
         .map(|(place, content)| {
@@ -258,7 +260,16 @@ fn turn(
             BlockReader { field, role, calls: &mut *calls, violations: &mut *violations }.read(content)
         })
         .collect();
-    Some(Turn { role: role?, blocks: blocks.into_iter().collect::<Option<_>>()? })
+    Some(Turn { role: role?, blocks: blocks.into_iter().collect::<Option<_>>()?, breakpoints })
+}
+
+/// A mark within a tool's result is one of the result.
+fn is_breakpoint(content: &pb::ContentBlock) -> bool {
+    let within = match &content.block {
+        Some(pb::content_block::Block::ToolResult(result)) => result.parts.as_slice(),
+        Some(_) | None => &[],
+    };
+    content.cache_breakpoint || within.iter().any(|part| part.cache_breakpoint)
 }
 
 /// One block of one turn, with what its checks need.

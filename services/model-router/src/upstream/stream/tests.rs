@@ -9,8 +9,8 @@ use crate::chat::Block;
 use crate::clearance::{Clearance, Sensitivity, clear};
 use crate::limit::models::Told;
 use crate::network::LocalNetworks;
-use crate::provider::ADAPTERS;
 use crate::provider::samples::conversation;
+use crate::provider::{ADAPTERS, Abilities};
 use crate::upstream::{LocalModel, Upstream};
 
 /// Longer than any test needs; a test that waits for it has failed.
@@ -33,7 +33,15 @@ struct Place {
     total: Duration,
 }
 
-async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans) -> Place {
+async fn place(provider: &str, spans: Spans) -> Place {
+    able_place(provider, spans, Abilities::default()).await
+}
+
+async fn able_place(
+    provider: &str,
+    [first_token_timeout, idle_timeout, total]: Spans,
+    abilities: Abilities,
+) -> Place {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("an address");
     let adapter = ADAPTERS.into_iter().find(|adapter| adapter.name == provider).expect("a provider");
@@ -44,6 +52,7 @@ async fn place(provider: &str, [first_token_timeout, idle_timeout, total]: Spans
         base_url,
         provider_model: "model-x".into(),
         key: None,
+        abilities,
         max_output_tokens_default: 100,
         connect_timeout: PATIENCE,
         first_token_timeout,
@@ -234,6 +243,33 @@ async fn whatever_ends_before_the_last_word_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_end_that_a_cut_could_be_is_no_last_word_either() {
+    let finish = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+    let finished = say("Half") + &chunk(&format!("data: {finish}\n\n"));
+    let said =
+        json!({ "model": "m-1", "choices": [{ "delta": { "content": "Half" }, "finish_reason": "stop" }] });
+    let said = format!("data: {said}\n\n");
+    let bare = format!("HTTP/1.1 200 OK\r\ncontent-type: {EVENT_STREAM}\r\n");
+    let cases = [
+        ("the last chunk", head(EVENT_STREAM) + &finished + "0\r\n\r\n", true),
+        ("no last chunk", head(EVENT_STREAM) + &finished, false),
+        ("a length", format!("{bare}content-length: {}\r\n\r\n{said}", said.len()), true),
+        ("a length that was not reached", format!("{bare}content-length: 9999\r\n\r\n{said}"), false),
+        ("a connection that closes", format!("{bare}\r\n{said}"), false),
+    ];
+    for (what, bytes, is_answer) in cases {
+        let abilities = Abilities { ends_at_finish_reason: true, ..Abilities::default() };
+        let place = able_place("openai-compatible", PATIENT, abilities).await;
+        let (opened, ()) = tokio::join!(place.open(), place.answer(&bytes));
+        let mut streaming = opened.expect("opens");
+        let (pieces, end) = drain(&mut streaming).await;
+        let told = end.map(drop).map_err(|failure| failure.kind);
+        assert_eq!(told, if is_answer { Ok(()) } else { Err(Kind::Reset) }, "{what}");
+        assert_eq!(pieces, [text("Half")], "{what}");
+    }
+}
+
+#[tokio::test]
 async fn silence_is_bounded_at_every_moment() {
     let keep_alives = chunk(": keep-alive\n\n").repeat(3);
     let cases = [
@@ -247,6 +283,13 @@ async fn silence_is_bounded_at_every_moment() {
             "nothing came",
         ),
         ("no end", [PATIENCE, PATIENCE, SHORT], head(EVENT_STREAM) + &say("Half"), 200, "no complete answer"),
+        (
+            "no token of a whole answer",
+            [SHORT, PATIENCE, PATIENCE],
+            head("application/json") + &chunk("{"),
+            200,
+            "no token came",
+        ),
         ("no whole answer", [PATIENCE, PATIENCE, SHORT], head("application/json"), 200, "no complete answer"),
     ];
     let cases = cases.map(|(what, spans, bytes, http_status, said)| async move {
@@ -335,6 +378,66 @@ async fn an_answer_that_comes_whole_is_an_answer() {
         let (pieces, answer) = drain(&mut streaming).await;
         let answer = answer.expect(provider);
         assert_eq!((pieces, answer.usage.output_tokens), (vec![text("All")], 5), "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_with_the_status_of_a_success_is_the_error_that_it_is() {
+    let limited = json!({ "error": { "code": "rate_limit_exceeded", "message": "Ada, try again in 7s." } });
+    let busy = json!({ "object": "error", "message": "busy", "code": 503 });
+    let in_stream = |error: &serde_json::Value| say("Half") + &chunk(&format!("data: {error}\n\n"));
+    let as_body = |error: &serde_json::Value| chunk(&error.to_string()) + "0\r\n\r\n";
+    let cases = [
+        ("a body", "", "application/json", as_body(&limited), Kind::RateLimited, Some(7)),
+        ("a body, a header", "retry-after: 3", "application/json", as_body(&busy), Kind::Overloaded, Some(3)),
+        ("a body alone", "", "application/json", as_body(&busy), Kind::Overloaded, None),
+        ("an event", "", EVENT_STREAM, in_stream(&limited), Kind::RateLimited, Some(7)),
+        (
+            "an event, a header",
+            "retry-after: 3",
+            EVENT_STREAM,
+            in_stream(&limited),
+            Kind::RateLimited,
+            Some(3),
+        ),
+    ];
+    for (what, header, content_type, bytes, kind, delay) in cases {
+        let place = place("openai-compatible", PATIENT).await;
+        let head = head(content_type);
+        let (status, rest) = head.split_once("\r\n").expect("a head");
+        let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+        let bytes = format!("{status}\r\n{header}{rest}{bytes}");
+        let (opened, ()) = tokio::join!(place.open(), place.answer(&bytes));
+        let failure = match opened {
+            Ok(mut streaming) => drain(&mut streaming).await.1.expect_err(what),
+            Err(failure) => failure,
+        };
+        assert_eq!((failure.kind, failure.http_status), (kind, 200), "{what}");
+        assert_eq!(failure.server_delay, delay.map(Duration::from_secs), "{what}");
+        assert!(!failure.message.contains("Ada"), "{what}: {}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_answer_that_is_an_error_is_one_too() {
+    let limited = json!({ "error": { "code": "rate_limit_exceeded", "message": "Ada, try again in 7s." } });
+    let limited = chunk(&limited.to_string()) + "0\r\n\r\n";
+    let other = chunk("{}") + "0\r\n\r\n";
+    let refused = head("application/json").replace("200 OK", "429 Too Many Requests");
+    let cases = [
+        ("with the status of a success", head("application/json"), &limited, Kind::RateLimited, 200, Some(7)),
+        ("with its own", refused, &limited, Kind::RateLimited, 429, Some(7)),
+        ("no error and no answer", head("application/json"), &other, Kind::Malformed, 200, None),
+    ];
+    let request = clear(conversation(), &[Sensitivity::Health]);
+    for (what, head, body, kind, http_status, delay) in cases {
+        let place = place("openai", PATIENT).await;
+        let bytes = head + body;
+        let (called, ()) = tokio::join!(place.upstream.call(&request, brief(PATIENCE)), place.answer(&bytes));
+        let failure = called.expect("cleared").expect_err(what);
+        assert_eq!((failure.kind, failure.http_status), (kind, http_status), "{what}");
+        assert_eq!(failure.server_delay, delay.map(Duration::from_secs), "{what}");
+        assert!(!failure.message.contains("Ada"), "{what}: {}", failure.message);
     }
 }
 

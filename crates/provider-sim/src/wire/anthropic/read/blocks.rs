@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::invalid;
 use crate::wire::anthropic::SIGNATURE;
-use crate::wire::check::{is_base64, is_name};
+use crate::wire::check::{given, is_base64, is_name};
 use crate::wire::question::Refused;
 use crate::wire::text;
 
@@ -31,6 +31,7 @@ pub(super) fn said(content: &Value) -> String {
 /// Checks a block that stands at `place` in a message of `role`.
 pub(super) fn check(place: &str, role: &str, block: &Value) -> Result<(), Refused> {
     let kind = text(block, "type").unwrap_or_default();
+    check_mark(place, kind, block)?;
     match (role, kind) {
         (_, "text") => check_text(block),
         ("user", "image") => check_source(place, "image", block, &IMAGES),
@@ -48,6 +49,18 @@ pub(super) fn check(place: &str, role: &str, block: &Value) -> Result<(), Refuse
         ("assistant", "redacted_thinking") => Ok(()),
         _ => Err(invalid(format!("{place}: Input tag '{kind}' does not match any of the expected tags"))),
     }
+}
+
+/// A mark for the cache is of one type, and stands on nothing that was thought.
+fn check_mark(place: &str, kind: &str, block: &Value) -> Result<(), Refused> {
+    let Some(mark) = given(block, "cache_control") else { return Ok(()) };
+    if ["thinking", "redacted_thinking"].contains(&kind) {
+        return Err(invalid(format!("{place}.{kind}.cache_control: Extra inputs are not permitted")));
+    }
+    if text(mark, "type") != Some("ephemeral") {
+        return Err(invalid(format!("{place}.{kind}.cache_control.type: Input should be 'ephemeral'")));
+    }
+    Ok(())
 }
 
 fn check_text(block: &Value) -> Result<(), Refused> {
@@ -162,6 +175,13 @@ mod tests {
             ("assistant", json!({ "type": "thinking", "thinking": "x", "signature": "forged" }), false),
             ("assistant", json!({ "type": "redacted_thinking", "data": "x" }), true),
             ("assistant", json!({ "type": "image" }), false),
+            ("user", json!({ "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } }), true),
+            ("user", json!({ "type": "text", "text": "x", "cache_control": { "type": "for ever" } }), false),
+            (
+                "assistant",
+                json!({ "type": "redacted_thinking", "data": "x", "cache_control": { "type": "ephemeral" } }),
+                false,
+            ),
         ] {
             assert_eq!(is_taken(role, &block), expected, "{role} {block}");
         }

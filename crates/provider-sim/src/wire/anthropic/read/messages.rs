@@ -6,6 +6,9 @@ use super::{blocks, invalid};
 use crate::wire::question::Refused;
 use crate::wire::text;
 
+/// Blocks of a request that may be marked for the cache.
+const CACHED_MAX: usize = 4;
+
 /// Checks each message, and that each call of a tool has its result in the message after it.
 pub(super) fn check(messages: &[Value]) -> Result<(), Refused> {
     let Some(first) = messages.first() else {
@@ -17,7 +20,20 @@ pub(super) fn check(messages: &[Value]) -> Result<(), Refused> {
     for (at, message) in messages.iter().enumerate() {
         check_message(at, message, at + 1 == messages.len())?;
     }
+    check_cached(messages)?;
     answered_calls(messages)
+}
+
+/// Marks for the cache: so many in a request.
+fn check_cached(messages: &[Value]) -> Result<(), Refused> {
+    let blocks = messages.iter().flat_map(blocks::of);
+    let marks = blocks.filter(|block| block.get("cache_control").is_some_and(|mark| !mark.is_null())).count();
+    if marks > CACHED_MAX {
+        let right =
+            format!("A maximum of {CACHED_MAX} blocks with cache_control may be provided. Found {marks}.");
+        return Err(invalid(right));
+    }
+    Ok(())
 }
 
 fn check_message(at: usize, message: &Value, is_last: bool) -> Result<(), Refused> {
@@ -30,6 +46,12 @@ fn check_message(at: usize, message: &Value, is_last: bool) -> Result<(), Refuse
         Some(Value::Array(content)) if !content.is_empty() => {
             for (place, block) in content.iter().enumerate() {
                 blocks::check(&format!("messages.{at}.content.{place}"), role, block)?;
+            }
+            if let Some("thinking" | "redacted_thinking") =
+                content.last().and_then(|block| text(block, "type"))
+            {
+                let wrong = "The final block in an assistant message cannot be `thinking`.";
+                return Err(invalid(format!("messages.{at}: {wrong}")));
             }
             let last = content.last().and_then(|block| text(block, "text"));
             last.is_some_and(|text| text.ends_with(char::is_whitespace))
@@ -94,6 +116,7 @@ fn unanswered(at: usize, id: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::anthropic::SIGNATURE;
     use serde_json::json;
 
     fn message(role: &str, content: &Value) -> Value {
@@ -128,6 +151,31 @@ mod tests {
         assert!(check(&[message("user", &json!([result("t1")]))]).is_err());
         let twice = message("assistant", &json!([call("t1"), call("t1")]));
         assert!(check(&[hi, twice, message("user", &json!([result("t1"), result("t1")]))]).is_err());
+    }
+
+    #[test]
+    fn a_turn_does_not_end_with_what_was_thought() {
+        let hi = message("user", &json!("hi"));
+        let thought = json!({ "type": "thinking", "thinking": "x", "signature": SIGNATURE });
+        let redacted = json!({ "type": "redacted_thinking", "data": "x" });
+        let say = json!({ "type": "text", "text": "so" });
+        for (content, is_taken) in [
+            (json!([thought, redacted, say]), true),
+            (json!([thought]), false),
+            (json!([say, redacted]), false),
+        ] {
+            let messages = [hi.clone(), message("assistant", &content), hi.clone()];
+            assert_eq!(check(&messages).is_ok(), is_taken, "{content}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_four_blocks_are_marked_for_the_cache() {
+        let mark = json!({ "type": "ephemeral" });
+        let say = json!({ "type": "text", "text": "so", "cache_control": mark });
+        for (count, is_taken) in [(4, true), (5, false)] {
+            assert_eq!(check(&[message("user", &json!(vec![say.clone(); count]))]).is_ok(), is_taken);
+        }
     }
 
     #[test]

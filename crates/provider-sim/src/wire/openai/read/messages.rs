@@ -49,7 +49,7 @@ fn check_message(at: usize, message: &Value) -> Result<(), Refused> {
                 check_part(&format!("messages[{at}].content[{place}]"), part, parts)?;
             }
         }
-        None | Some(Value::Null) if role == "assistant" => {}
+        None | Some(Value::Null) if role == "assistant" && !list(message, "tool_calls").is_empty() => {}
         _ => {
             return Err(invalid(format!(
                 "Invalid value for 'messages[{at}].content': expected a string or an array."
