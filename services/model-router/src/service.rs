@@ -32,7 +32,7 @@ use crate::reload::Catalogs;
 use crate::spend::Caps;
 use crate::tokens::Size;
 
-pub(crate) use stream::Messages;
+pub(crate) use stream::{Joinable, Messages};
 
 /// A checked request.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub(crate) struct Service {
     pub(crate) catalogs: Catalogs,
     pub(crate) recorder: Recorder,
     pub(crate) replay: Memory<pb::GenerateResponse>,
-    pub(crate) streams: Memory<pb::StreamCompleted>,
+    pub(crate) streams: Memory<pb::StreamCompleted, Joinable>,
 }
 
 impl Service {
