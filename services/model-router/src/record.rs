@@ -79,6 +79,15 @@ pub(crate) struct Facts {
     pub(crate) route: String,
     pub(crate) local_only: bool,
     pub(crate) sensitivity: Vec<&'static str>,
+    /// When its caller's time is over.
+    pub(crate) deadline: Instant,
+}
+
+impl Facts {
+    /// Why a call ended that nobody waits for any more.
+    fn abandoned(&self) -> &'static str {
+        if Instant::now() >= self.deadline { "DEADLINE_EXCEEDED" } else { "CALLER_GONE" }
+    }
 }
 
 /// How a call ended.
@@ -204,7 +213,7 @@ async fn waiting(store: &Store) -> Result<i64, sqlx::Error> {
 }
 
 /// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller
-/// went away.
+/// went away, or that its time was over.
 #[derive(Debug)]
 pub(crate) struct CallRecord {
     open: Option<Open>,
@@ -270,7 +279,11 @@ impl CallRecord {
 
     fn complete(&self, open: Open, ending: &Ending) -> (EventDraft, OwnedSemaphorePermit) {
         let Open { draft, facts, permit, began } = open;
-        let attempts = self.attempts.iter().map(told).chain(self.running.as_ref().map(told_running));
+        let attempts = self
+            .attempts
+            .iter()
+            .map(told)
+            .chain(self.running.as_ref().map(|running| told_running(running, ending.error)));
         let cost = price::total(self.attempts.iter().map(|attempt| attempt.cost_usd_micros));
         let attributes = json!({
             "route": facts.route,
@@ -295,7 +308,7 @@ impl CallRecord {
 impl Drop for CallRecord {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
+            let ending = Ending { outcome: "failed", error: open.facts.abandoned(), ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
             let (draft, permit) = self.complete(open, &ending);
             drop(self.recorder.write(draft, permit, closing));
@@ -316,13 +329,13 @@ fn told(attempt: &Attempt) -> Value {
     })
 }
 
-/// The caller went away while this one ran; whether the provider did the work is not known.
-fn told_running(running: &Running) -> Value {
+/// The call ended while this one ran; whether the provider did the work is not known.
+fn told_running(running: &Running, why: &str) -> Value {
     json!({
         "model": running.model,
         "outcome": "unknown",
         "http_status": 0,
-        "error_kind": "CALLER_GONE",
+        "error_kind": why,
         "waited_ms": millis(running.waited),
         "latency_ms": millis(running.began.elapsed()),
         "cost_usd_micros": null,

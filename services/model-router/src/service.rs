@@ -182,6 +182,7 @@ impl Service {
             route: command.route.name.clone(),
             local_only: clearance::decide(&command.sensitivity).local_only,
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
+            deadline: call.deadline(),
         };
         Ok(self.recorder.open(draft, facts, meter).await?)
     }
