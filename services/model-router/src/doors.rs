@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 use uuid::Uuid;
 
-use self::stream::{Begun, Events, Teller};
+use self::stream::{Events, KEEP_ALIVE_AFTER, KeepAlive, Teller, Telling};
 use crate::chat::Object;
 use crate::grpc::status;
 use crate::service::{Command, Service};
@@ -56,6 +56,8 @@ struct Dialect {
     answer: fn(&pb::GenerateResponse, &Reply) -> Value,
     /// Writes a stream for a caller who wants its usage or not.
     events: fn(Reply, bool) -> Box<dyn Events>,
+    /// A sign of life in a silent stream, with the blank line after it.
+    keep_alive: &'static str,
     /// Whether it has a place for what models think.
     tells_thinking: bool,
     /// The API's names of the contract's fields; of a name with a dot, the end of a path.
@@ -174,8 +176,9 @@ async fn streamed(
     let is_structured = is_structured(generate.response_format.as_ref());
     let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog())?;
     let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
-    let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
-    let headers = told(&begun.teller.model, begun.teller.attempts, call);
+    let keep_alive = KeepAlive { words: dialect.keep_alive, after: KEEP_ALIVE_AFTER };
+    let begun = Telling::new(service.stream(call, command).await?, teller, keep_alive).begin().await?;
+    let headers = told(&begun.teller().model, begun.teller().attempts, call);
     Ok((headers, EVENT_STREAM, begun.into_body()).into_response())
 }
 

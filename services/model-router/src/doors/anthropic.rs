@@ -20,6 +20,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::message,
     events: stream::events,
+    keep_alive: "event: ping\ndata: {\"type\": \"ping\"}\n\n",
     tells_thinking: true,
     names: &[
         ("route", "model"),
