@@ -14,6 +14,8 @@ mod openai;
 mod request;
 mod stream;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
@@ -35,6 +37,10 @@ use crate::service::{Command, Service};
 const GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/Generate";
 const STREAM_GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/StreamGenerate";
 const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
+
+/// How long the SDKs of both APIs wait for an answer when they are not told otherwise. They do not tell servers, and half a
+/// minute, which is enough for most calls of ours, would end answers that they still wait for.
+const SDK_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which configured model answered.
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
@@ -95,6 +101,7 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
         handler: listing(service.clone()),
         rpc: LIST_MODELS,
         streaming: None,
+        patience: None,
         voice: |headers| speaker(headers).voice,
     };
     vec![
@@ -103,6 +110,7 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             handler: generating(service.clone(), &openai::DIALECT),
             rpc: GENERATE,
             streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            patience: Some(SDK_PATIENCE),
             voice: |_headers| openai::DIALECT.voice,
         },
         HttpApi {
@@ -110,6 +118,7 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             handler: generating(service.clone(), &anthropic::DIALECT),
             rpc: GENERATE,
             streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            patience: Some(SDK_PATIENCE),
             voice: |_headers| anthropic::DIALECT.voice,
         },
         HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
