@@ -38,6 +38,7 @@ const GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/Generate";
 const STREAM_GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/StreamGenerate";
 const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
 
+const COUNT_TOKENS: &str = "/bulkhead.router.v1.ModelRouterService/CountTokens";
 /// How long the SDKs of both APIs wait for an answer when they are not told otherwise. They do not tell servers, and half a
 /// minute, which is enough for most calls of ours, would end answers that they still wait for.
 const SDK_PATIENCE: Duration = Duration::from_secs(600);
@@ -56,8 +57,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// One API: its words for what the contract says.
 struct Dialect {
-    /// Reads a request; every violation is told.
-    read: fn(Object, &mut Violations) -> Option<Asked>,
+    /// Reads a request.
+    read: Read,
     /// Writes an answer.
     answer: fn(&pb::GenerateResponse, &Reply) -> Value,
     /// Writes a stream for a caller who wants its usage or not.
@@ -74,6 +75,15 @@ struct Dialect {
 
 /// A request in the contract's terms.
 #[derive(Debug, Default, PartialEq)]
+/// How an API asks how many tokens a request has.
+struct Counting {
+    read: Read,
+    answer: fn(u64) -> Value,
+}
+
+/// Reads a request; every violation is told.
+type Read = fn(Object, &mut Violations) -> Option<Asked>;
+
 struct Asked {
     /// Without an id and a context, which come as headers.
     generate: pb::GenerateRequest,
@@ -123,6 +133,14 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
         },
         HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
         list,
+        HttpApi {
+            path: "/v1/messages/count_tokens",
+            handler: counting(service.clone(), &anthropic::DIALECT, &anthropic::COUNTING),
+            rpc: COUNT_TOKENS,
+            streaming: None,
+            patience: None,
+            voice: |_headers| anthropic::DIALECT.voice,
+        },
     ]
 }
 
@@ -149,7 +167,7 @@ async fn generate(
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
     let call = Call::within(&parts.extensions)?;
-    let mut asked = request::read(dialect, &parts.headers, &request::bytes(body).await?)?;
+    let mut asked = request::read(dialect.read, &parts.headers, &request::bytes(body).await?)?;
     let origins = std::mem::take(&mut asked.origins);
     let answered = if asked.stream {
         streamed(service, dialect, &call, asked).await
@@ -224,6 +242,27 @@ fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
 
 fn listing(service: Service) -> MethodRouter {
     get(move |headers: HeaderMap| async move {
+fn counting(service: Service, dialect: &'static Dialect, counting: &'static Counting) -> MethodRouter {
+    post(move |request: Request| {
+        let service = service.clone();
+        async move { count(&service, dialect, counting, request).await.unwrap_or_else(Status::into_http) }
+    })
+}
+
+/// By the estimate that plans and limits go by. No model is asked, so nothing is written.
+async fn count(
+    service: &Service,
+    dialect: &Dialect,
+    counting: &Counting,
+    request: Request,
+) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    let asked = request::read(counting.read, &parts.headers, &request::bytes(body).await?)?;
+    let tokens = request::tokens(asked.generate, &service.catalog());
+    let tokens = tokens.map_err(|status| request::renamed(status, dialect.names, &asked.origins))?;
+    Ok(Json((counting.answer)(tokens)).into_response())
+}
+
         let catalog = service.catalog();
         let names = catalog.routes().iter().map(|route| route.name.as_str()).collect();
         Json(models::list(names, speaks_anthropic(&headers)))
@@ -280,7 +319,7 @@ mod tests {
         let message = message_of(&(dialect.answer)(&response, &reply));
         let body = json!({ "model": "default", "max_tokens": 9, "messages": [message] }).to_string();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let asked = request::read(dialect, &headers, body.as_bytes()).expect("it is welcome");
+        let asked = request::read(dialect.read, &headers, body.as_bytes()).expect("it is welcome");
         asked.generate.messages
     }
 

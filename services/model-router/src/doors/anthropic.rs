@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::failure::Failure;
-use super::{Dialect, REQUEST_ID};
+use super::{Counting, Dialect, REQUEST_ID};
 
 pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
@@ -34,6 +34,10 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     voice: Voice { refusal, ending },
 };
+
+/// What a request takes of a model's window, in the API's terms.
+pub(super) static COUNTING: Counting =
+    Counting { read: read::counted, answer: |tokens| json!({ "input_tokens": tokens }) };
 
 fn refusal(status: &Status, request_id: &str) -> Response {
     let failure = Failure::of(status);
