@@ -21,12 +21,12 @@ use crate::chat::Prompt;
 use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
-use crate::grpc::convert;
+use crate::grpc::convert::{self, Question};
 use crate::ledger::{Exhausted, Statement};
 use crate::listener::Recovery;
 use crate::meter::{Caller, Refusal};
 use crate::output::Rules;
-use crate::plan::Needs;
+use crate::plan::{Needs, Plan};
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
 use crate::reload::Catalogs;
 use crate::spend::Caps;
@@ -138,6 +138,23 @@ impl Service {
         let ledger = catalog.meters().ledger();
         let statements = ledger.statements(tenant, session_id, bulkhead_edge::now()).await;
         statements.map_err(GenerateError::Unreadable)
+    }
+
+    /// A plan without the models that a budget or the request's own caps would stand against now.
+    pub(crate) async fn affordable(
+        &self,
+        call: &Call,
+        catalog: &Catalog,
+        question: &Question,
+        plan: Plan,
+        now: Instant,
+    ) -> Result<Plan, GenerateError> {
+        let caller = Caller { principal: call.principal().clone(), session_id: question.session.clone() };
+        let size = question.prompt.as_ref().map(Size::of);
+        let (caps, wall) = (question.caps.within(question.route.caps), bulkhead_edge::now());
+        let look =
+            catalog.meters().look(&caller, size, caps, wall).await.map_err(GenerateError::Unreadable)?;
+        Ok(plan.without(|model| look.denied(model, wall).and_then(|denied| denied.told(now))))
     }
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {

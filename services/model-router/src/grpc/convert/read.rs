@@ -126,9 +126,18 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     let Some(generate) = request.generate else {
         let route = route(&request.route, catalog, &mut violations);
         let context = wire::read_context(request.context, &mut violations);
+    /// What the request may take; what it does not say, its route says.
+    pub(crate) caps: Caps,
         let sensitivity = sensitivity(&context);
         let session = context.session_id;
-        return violations.finish(route.map(|route| Question { route, session, sensitivity, prompt: None }));
+        let caps = Caps::default();
+        return violations.finish(route.map(|route| Question {
+            route,
+            session,
+            sensitivity,
+            prompt: None,
+            caps,
+        }));
     };
     let right = "must be empty where generate is given, whose own counts";
     violations.require(request.route.is_empty(), "route", right);
@@ -136,7 +145,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     let mut inner = Violations::new();
     let parts = parts(generate, catalog, &mut inner);
     violations.add_within("generate", inner);
-    violations.finish(parts.map(|Parts { route, asked, context, caps: _ }| Question {
+    violations.finish(parts.map(|Parts { route, asked, context, caps }| Question {
         route,
         sensitivity: sensitivity(&context),
         session: context.session_id,
@@ -146,6 +155,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
 
 /// A configured route.
 fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
+        caps,
     let name = if name.is_empty() { DEFAULT_ROUTE } else { name };
     let found = catalog.route(name).cloned();
     if found.is_none() {
