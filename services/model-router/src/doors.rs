@@ -7,6 +7,8 @@
 mod anthropic;
 mod failure;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod given;
 mod media;
 mod models;
@@ -36,9 +38,9 @@ use crate::service::{Command, Service};
 
 const GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/Generate";
 const STREAM_GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/StreamGenerate";
+const COUNT_TOKENS: &str = "/bulkhead.router.v1.ModelRouterService/CountTokens";
 const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
 
-const COUNT_TOKENS: &str = "/bulkhead.router.v1.ModelRouterService/CountTokens";
 /// How long the SDKs of both APIs wait for an answer when they are not told otherwise. They do not tell servers, and half a
 /// minute, which is enough for most calls of ours, would end answers that they still wait for.
 const SDK_PATIENCE: Duration = Duration::from_secs(600);
@@ -73,8 +75,6 @@ struct Dialect {
     voice: Voice,
 }
 
-/// A request in the contract's terms.
-#[derive(Debug, Default, PartialEq)]
 /// How an API asks how many tokens a request has.
 struct Counting {
     read: Read,
@@ -84,6 +84,8 @@ struct Counting {
 /// Reads a request; every violation is told.
 type Read = fn(Object, &mut Violations) -> Option<Asked>;
 
+/// A request in the contract's terms.
+#[derive(Debug, Default, PartialEq)]
 struct Asked {
     /// Without an id and a context, which come as headers.
     generate: pb::GenerateRequest,
@@ -131,8 +133,6 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             patience: Some(SDK_PATIENCE),
             voice: |_headers| anthropic::DIALECT.voice,
         },
-        HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
-        list,
         HttpApi {
             path: "/v1/messages/count_tokens",
             handler: counting(service.clone(), &anthropic::DIALECT, &anthropic::COUNTING),
@@ -141,6 +141,8 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             patience: None,
             voice: |_headers| anthropic::DIALECT.voice,
         },
+        HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
+        list,
     ]
 }
 
@@ -240,8 +242,6 @@ fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
     response.message.is_none().then(|| json!({ "dry_run": true, "planned": planned() }))
 }
 
-fn listing(service: Service) -> MethodRouter {
-    get(move |headers: HeaderMap| async move {
 fn counting(service: Service, dialect: &'static Dialect, counting: &'static Counting) -> MethodRouter {
     post(move |request: Request| {
         let service = service.clone();
@@ -263,6 +263,8 @@ async fn count(
     Ok(Json((counting.answer)(tokens)).into_response())
 }
 
+fn listing(service: Service) -> MethodRouter {
+    get(move |headers: HeaderMap| async move {
         let catalog = service.catalog();
         let names = catalog.routes().iter().map(|route| route.name.as_str()).collect();
         Json(models::list(names, speaks_anthropic(&headers)))

@@ -15,6 +15,8 @@ use crate::generate::Answered;
 use crate::plan::Plan;
 use crate::price;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use read::prompt;
 pub(crate) use read::{Question, command, question, stream_command};
 
 /// The answer of a model, with what it took.

@@ -68,6 +68,14 @@ pub(crate) fn stream_command(
         .finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(catalog, request_id, payload)))
 }
 
+/// What a request asks a model, checked, whatever its route.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn prompt(request: pb::GenerateRequest) -> Result<Prompt, Fault> {
+    let mut violations = Violations::new();
+    let asked = asked(request, &mut violations);
+    violations.finish(asked.map(|asked| asked.prompt))
+}
+
 /// A request without its id.
 struct Parts {
     route: RouteConfig,
@@ -118,6 +126,8 @@ pub(crate) struct Question {
     pub(crate) sensitivity: Vec<Sensitivity>,
     /// None where no content was given.
     pub(crate) prompt: Option<Prompt>,
+    /// What the request may take; what it does not say, its route says.
+    pub(crate) caps: Caps,
 }
 
 /// An ExplainRoute request.
@@ -126,8 +136,6 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     let Some(generate) = request.generate else {
         let route = route(&request.route, catalog, &mut violations);
         let context = wire::read_context(request.context, &mut violations);
-    /// What the request may take; what it does not say, its route says.
-    pub(crate) caps: Caps,
         let sensitivity = sensitivity(&context);
         let session = context.session_id;
         let caps = Caps::default();
@@ -147,6 +155,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     violations.add_within("generate", inner);
     violations.finish(parts.map(|Parts { route, asked, context, caps }| Question {
         route,
+        caps,
         sensitivity: sensitivity(&context),
         session: context.session_id,
         prompt: Some(asked.prompt),
@@ -155,7 +164,6 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
 
 /// A configured route.
 fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
-        caps,
     let name = if name.is_empty() { DEFAULT_ROUTE } else { name };
     let found = catalog.route(name).cloned();
     if found.is_none() {
