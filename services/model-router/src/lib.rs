@@ -32,6 +32,7 @@ mod listener;
 mod meter;
 mod metrics;
 pub mod network;
+mod open_calls;
 pub mod output;
 pub mod plan;
 pub mod price;
@@ -64,6 +65,7 @@ pub use config::Config;
 
 use catalog::Catalog;
 use ledger::Ledger;
+use open_calls::OpenCalls;
 use record::{CALLS_MAX, Recorder};
 use reload::{Catalogs, Reload};
 use service::Service;
@@ -105,9 +107,11 @@ pub async fn serve(
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
     tasks.spawn("left-events", slots.deliver_left(audit.clone(), tasks.stopping()));
+    let open_calls = OpenCalls::open(&store).await;
     let outbox = Outbox::start(store.clone(), limit, audit, readiness.clone(), &tasks);
+    let waiting_max = config.outbox_events_max;
     let recorder =
-        Recorder::start(store.clone(), outbox, config.outbox_events_max, readiness.clone(), tasks.clone());
+        Recorder::start(store.clone(), outbox, waiting_max, readiness.clone(), tasks.clone(), open_calls);
     let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };

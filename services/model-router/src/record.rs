@@ -1,7 +1,8 @@
 //! The audit event of a model call, written whatever becomes of the call.
 //!
 //! Promises that no model is called while there is no room for the event, that an answer is only given
-//! once its event is stored, and that a call whose caller went away leaves one too. The event holds
+//! once its event is stored, and that a call whose caller went away leaves one too, as does one whose router was killed
+//! ([`crate::open_calls`]). The event holds
 //! counts, names and times, never a prompt or an answer.
 
 mod upkeep;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_outbox::{EnqueueError, EventDraft, Outbox};
+use bulkhead_proto::audit::v1 as audit;
 use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
 use crate::ledger;
 use crate::meter::{Closing, Meter};
+use crate::open_calls::{Mark, OpenCalls};
 use crate::price;
 use upkeep::Conditions;
 
@@ -71,6 +74,7 @@ pub(crate) struct Recorder {
     waiting_max: i64,
     conditions: Conditions,
     calls: Arc<Semaphore>,
+    open_calls: OpenCalls,
 }
 
 /// What is known of a call before it begins.
@@ -112,23 +116,27 @@ impl Recorder {
         waiting_max: i64,
         readiness: Readiness,
         tasks: Tasks,
+        open_calls: OpenCalls,
     ) -> Self {
         let conditions = Conditions::new(readiness);
         tasks.spawn("upkeep", upkeep::run(store.clone(), conditions.clone(), tasks.stopping()));
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { store, outbox, tasks, waiting_max, conditions, calls }
+        Self { store, outbox, tasks, waiting_max, conditions, calls, open_calls }
     }
 
-    /// Reserves room for a call's event.
+    /// Reserves room for a call's event. `unknown` is the event that would tell of it if nothing else could.
     pub(crate) async fn open(
         &self,
         draft: EventDraft,
+        unknown: audit::Event,
         facts: Facts,
         meter: Meter,
     ) -> Result<CallRecord, RecordError> {
         let permit = self.reserve().await.inspect_err(|error| self.conditions.failed(error))?;
         self.conditions.has_room();
+        let mark = Some(self.open_calls.mark(unknown, &facts));
         Ok(CallRecord {
+            mark,
             open: Some(Open { draft, facts, permit, began: Instant::now() }),
             recorder: self.clone(),
             meter,
@@ -158,6 +166,7 @@ impl Recorder {
         draft: EventDraft,
         permit: OwnedSemaphorePermit,
         closing: Closing,
+        mark: Option<Mark>,
     ) -> oneshot::Receiver<Result<i64, RecordError>> {
         let (reply, written) = oneshot::channel();
         let (store, outbox) = (self.store.clone(), self.outbox.clone());
@@ -166,7 +175,10 @@ impl Recorder {
             let result = store_all(&store, &outbox, draft, closing).await;
             drop(permit);
             match &result {
-                Ok(_) => conditions.written(),
+                Ok(_) => {
+                    mark.into_iter().for_each(Mark::recorded);
+                    conditions.written();
+                }
                 Err(error) => conditions.failed(error),
             }
             if let Err(Err(error)) = reply.send(result) {
@@ -221,6 +233,7 @@ pub(crate) struct CallRecord {
     meter: Meter,
     attempts: Vec<Attempt>,
     running: Option<Running>,
+    mark: Option<Mark>,
 }
 
 #[derive(Debug)]
@@ -244,6 +257,7 @@ impl CallRecord {
     pub(crate) fn begin(&mut self, model: &str, waited: Duration, start: Timestamp) {
         self.running = Some(Running { model: model.to_owned(), waited, start, began: Instant::now() });
         self.meter.sent();
+        self.mark.iter_mut().for_each(|mark| mark.asked(model));
     }
 
     /// When the running attempt began.
@@ -273,7 +287,7 @@ impl CallRecord {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
         let closing = self.meter.close(bulkhead_edge::now());
         let (draft, permit) = self.complete(open, ending);
-        self.recorder.write(draft, permit, closing).await.map_err(RecordError::Lost)??;
+        self.recorder.write(draft, permit, closing, self.mark.take()).await.map_err(RecordError::Lost)??;
         Ok(std::mem::take(&mut self.attempts))
     }
 
@@ -311,7 +325,7 @@ impl Drop for CallRecord {
             let ending = Ending { outcome: "failed", error: open.facts.abandoned(), ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
             let (draft, permit) = self.complete(open, &ending);
-            drop(self.recorder.write(draft, permit, closing));
+            drop(self.recorder.write(draft, permit, closing, self.mark.take()));
         }
     }
 }

@@ -5,10 +5,11 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_edge::Call;
+use bulkhead_edge::{Call, wire};
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_idempotency::{Claim, PayloadDigest, Request};
 use bulkhead_outbox::EventDraft;
+use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use prost::Message as _;
@@ -191,7 +192,8 @@ impl Service {
             .meters()
             .open(caller, size, route.models(), command.caps.within(route.caps))
             .await?;
-        let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
+        let (began, kind) = (bulkhead_edge::now(), "model.call");
+        let draft = EventDraft::new(kind, began, call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())
             .request(call.request_id());
@@ -201,7 +203,21 @@ impl Service {
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
             deadline: call.deadline(),
         };
-        Ok(self.recorder.open(draft, facts, meter).await?)
+        let context = &command.context;
+        let unknown = audit::Event {
+            event_id: Uuid::now_v7().to_string(),
+            time: Some(wire::timestamp(began)),
+            kind: kind.to_owned(),
+            principal: Some(call.principal().into()),
+            session_id: context.session_id.clone(),
+            run_id: context.run_id.clone(),
+            step: context.step,
+            outcome: "unknown".to_owned(),
+            request_id: call.request_id().to_owned(),
+            subject_id: command.request_id.to_string(),
+            ..audit::Event::default()
+        };
+        Ok(self.recorder.open(draft, unknown, facts, meter).await?)
     }
 
     /// The plan and nothing else: no model is called and nothing is written.

@@ -14,7 +14,7 @@ use bulkhead_outbox::{DeliveryError, deliver_left};
 use bulkhead_sqlite::{OpenError, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::{MIGRATIONS, STORE_FILE};
+use crate::{MIGRATIONS, STORE_FILE, open_calls};
 
 /// Between two looks for what others have left: soon enough for a record, and rare beside the cost of opening a store.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -116,6 +116,7 @@ async fn deliver(folder: &Path, audit: &Peer) -> Result<usize, LeftError> {
         return Ok(0);
     }
     let store = open(folder).await?;
+    open_calls::tell_left(&store).await;
     let delivered = deliver_left(&store, audit.clone()).await;
     store.close().await;
     Ok(delivered?)
