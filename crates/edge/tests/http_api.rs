@@ -114,6 +114,7 @@ async fn start(stream_timeout: Duration) -> Fixture {
         handler: post(handle),
         rpc: QUERY,
         streaming: Some(Streaming { rpc: TAIL, wanted: |body| body.starts_with(b"stream") }),
+        patience: None,
         voice: |_headers| Voice { refusal, ending },
     }]);
     let url = format!("http://{}{PATH}", edge.address());

@@ -1,7 +1,8 @@
 //! Answers kept in memory, for requests that change no store and are worth not repeating.
 //!
-//! Promises that of several requests with one name only one acts at a time; the others wait for its answer.
-//! Failures are not remembered, so that the same request may be tried again; a restart forgets all.
+//! Promises that of several requests with one name only one acts at a time; the others wait for its answer, or join
+//! it in what it does, where it lets them. Failures are not remembered, so that the same request may be tried again; a
+//! restart forgets all.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,50 +19,59 @@ const ANSWERS_MAX: usize = 4_096;
 /// Bytes of answers remembered at most.
 const BYTES_MAX: usize = 64 << 20;
 
-/// The memory. Cheap to clone.
+/// The memory of answers `A`, and of what those under way let others join, `L`. Cheap to clone.
 #[derive(Debug)]
-pub struct Memory<A>(Arc<Mutex<Kept<A>>>);
+pub struct Memory<A, L = ()>(Arc<Mutex<Kept<A, L>>>);
+
+/// What is known of a request that came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known<A, J> {
+    /// Its answer.
+    Answered(A),
+    /// It is under way, and this one takes part.
+    Joined(J),
+}
 
 #[derive(Debug)]
-struct Kept<A> {
-    entries: HashMap<Scope, Entry<A>>,
+struct Kept<A, L> {
+    entries: HashMap<Scope, Entry<A, L>>,
     /// Answered ones, oldest first.
     order: VecDeque<(Scope, Instant)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry<A> {
+struct Entry<A, L> {
     payload: PayloadDigest,
-    state: State<A>,
+    state: State<A, L>,
 }
 
 #[derive(Debug)]
-enum State<A> {
-    Running(watch::Receiver<()>),
+enum State<A, L> {
+    Running(watch::Receiver<Option<L>>),
     Answered { answer: A, bytes: usize },
 }
 
-enum Found<A> {
-    Claim(Claim<First<A>, A>),
-    Wait(watch::Receiver<()>),
+enum Found<A, L> {
+    Claim(Claim<First<A, L>, A>),
+    Wait(watch::Receiver<Option<L>>),
 }
 
-impl<A> Clone for Memory<A> {
+impl<A, L> Clone for Memory<A, L> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<A> Default for Memory<A> {
+impl<A, L> Default for Memory<A, L> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Kept { entries: HashMap::new(), order: VecDeque::new(), bytes: 0 })))
     }
 }
 
-impl<A: Clone> Memory<A> {
+impl<A: Clone, L: Clone> Memory<A, L> {
     /// Looks a request up, waiting while another with its name is under way.
-    pub async fn claim(&self, request: &Request) -> Claim<First<A>, A> {
+    pub async fn claim(&self, request: &Request) -> Claim<First<A, L>, A> {
         loop {
             match self.look_up(request, Instant::now()) {
                 Found::Claim(claim) => return claim,
@@ -71,7 +81,32 @@ impl<A: Clone> Memory<A> {
         }
     }
 
-    fn look_up(&self, request: &Request, now: Instant) -> Found<A> {
+    /// The same for one who can also take part in what is under way: as soon as the first shares it, and `join` can.
+    pub async fn claim_or_join<J>(
+        &self,
+        request: &Request,
+        join: impl Fn(L) -> Option<J>,
+    ) -> Claim<First<A, L>, Known<A, J>> {
+        loop {
+            let mut running = match self.look_up(request, Instant::now()) {
+                Found::Claim(Claim::New(first)) => return Claim::New(first),
+                Found::Claim(Claim::Seen(answer)) => return Claim::Seen(Known::Answered(answer)),
+                Found::Claim(Claim::Reused) => return Claim::Reused,
+                Found::Wait(running) => running,
+            };
+            loop {
+                let shared = running.borrow_and_update().clone();
+                if let Some(joined) = shared.and_then(&join) {
+                    return Claim::Seen(Known::Joined(joined));
+                }
+                if running.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn look_up(&self, request: &Request, now: Instant) -> Found<A, L> {
         let Request { scope, payload } = request;
         let mut memory = self.lock();
         memory.forget_old(now);
@@ -82,37 +117,42 @@ impl<A: Clone> Memory<A> {
             }
             Some(Entry { state: State::Running(running), .. }) => Found::Wait(running.clone()),
             None => {
-                let (ended, running) = watch::channel(());
+                let (shared, running) = watch::channel(None);
                 let entry = Entry { payload: payload.clone(), state: State::Running(running) };
                 memory.entries.insert(scope.clone(), entry);
-                Found::Claim(Claim::New(First { memory: self.clone(), scope: scope.clone(), _ended: ended }))
+                Found::Claim(Claim::New(First { memory: self.clone(), scope: scope.clone(), shared }))
             }
         }
     }
 }
 
-impl<A> Memory<A> {
-    fn lock(&self) -> MutexGuard<'_, Kept<A>> {
+impl<A, L> Memory<A, L> {
+    fn lock(&self) -> MutexGuard<'_, Kept<A, L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to act for a request. Dropped without an answer, it frees the name.
 #[derive(Debug)]
-pub struct First<A> {
-    memory: Memory<A>,
+pub struct First<A, L = ()> {
+    memory: Memory<A, L>,
     scope: Scope,
-    _ended: watch::Sender<()>,
+    shared: watch::Sender<Option<L>>,
 }
 
-impl<A> First<A> {
+impl<A, L> First<A, L> {
+    /// Lets those who come while it is under way join it.
+    pub fn shares(&self, live: L) {
+        self.shared.send_replace(Some(live));
+    }
+
     /// Remembers the answer, which has so many bytes.
     pub fn answered(self, answer: A, bytes: usize) {
         self.memory.lock().remember(&self.scope, answer, bytes, Instant::now());
     }
 }
 
-impl<A> Drop for First<A> {
+impl<A, L> Drop for First<A, L> {
     fn drop(&mut self) {
         let mut kept = self.memory.lock();
         if let Some(Entry { state: State::Running(_), .. }) = kept.entries.get(&self.scope) {
@@ -121,7 +161,7 @@ impl<A> Drop for First<A> {
     }
 }
 
-impl<A> Kept<A> {
+impl<A, L> Kept<A, L> {
     fn remember(&mut self, scope: &Scope, answer: A, bytes: usize, now: Instant) {
         let Some(entry) = self.entries.get_mut(scope) else { return };
         entry.state = State::Answered { answer, bytes };
@@ -207,6 +247,33 @@ mod tests {
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         drop(running);
         assert!(matches!(waiting.await, Claim::New(_)));
+    }
+
+    #[tokio::test]
+    async fn what_the_first_shares_is_joined_by_whoever_can_and_waited_for_by_others() {
+        let memory = Memory::<u32, u32>::default();
+        let same = request(1, "a");
+        let Claim::New(running) = memory.claim(&same).await else { panic!("it is new") };
+        let joining = memory.claim_or_join(&same, |live| (live == 2).then_some(live));
+        tokio::pin!(joining);
+        assert!(futures::poll!(joining.as_mut()).is_pending(), "nothing is shared yet");
+        running.shares(1);
+        assert!(futures::poll!(joining.as_mut()).is_pending(), "this cannot be joined");
+        running.shares(2);
+        assert!(matches!(joining.await, Claim::Seen(Known::Joined(2))));
+        let other = memory.claim_or_join(&request(1, "b"), Some).await;
+        assert!(matches!(other, Claim::Reused));
+
+        let late = memory.claim_or_join(&same, |_live| None::<u32>);
+        tokio::pin!(late);
+        assert!(futures::poll!(late.as_mut()).is_pending());
+        running.answered(7, 10);
+        assert!(matches!(late.await, Claim::Seen(Known::Answered(7))));
+        let Claim::New(gone) = memory.claim(&request(2, "a")).await else { panic!("it is new") };
+        gone.shares(2);
+        drop(gone);
+        let next = memory.claim_or_join(&request(2, "a"), Some).await;
+        assert!(matches!(next, Claim::New(_)), "nobody joins what is over");
     }
 
     #[test]

@@ -73,6 +73,32 @@ impl Left {
             .map_err(|source| OpenError { folder: folder.to_owned(), source })
     }
 
+    /// The events that wait.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub async fn events(&self) -> io::Result<Vec<pb::Event>> {
+        let files = Arc::clone(&self.0);
+        spawn_blocking(move || files.events()).await.map_err(lost)?
+    }
+
+    /// Adds events that nobody else could, and brings them to the disk. They are never refused.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub async fn add(&self, events: Vec<pb::Event>) -> io::Result<()> {
+        let files = Arc::clone(&self.0);
+        let added = spawn_blocking(move || {
+            let wanted = events.into_iter().map(|event| files.append(vec![event], Limit(i64::MAX)));
+            match wanted.collect::<Result<Vec<_>, _>>() {
+                Ok(_) => files.sync(),
+                Err(AppendError::File(error)) => Err(error),
+                Err(error @ AppendError::Full { .. }) => Err(io::Error::other(error)),
+            }
+        });
+        added.await.map_err(lost)?
+    }
+
     /// Delivers it, and returns how many events that were.
     ///
     /// # Errors

@@ -7,12 +7,16 @@
 mod anthropic;
 mod failure;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod given;
 mod media;
 mod models;
 mod openai;
 mod request;
 mod stream;
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -27,14 +31,19 @@ use serde_json::{Value, json};
 use tonic::Status;
 use uuid::Uuid;
 
-use self::stream::{Begun, Events, Teller};
+use self::stream::{Events, KEEP_ALIVE_AFTER, KeepAlive, Teller, Telling};
 use crate::chat::Object;
 use crate::grpc::status;
 use crate::service::{Command, Service};
 
 const GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/Generate";
 const STREAM_GENERATE: &str = "/bulkhead.router.v1.ModelRouterService/StreamGenerate";
+const COUNT_TOKENS: &str = "/bulkhead.router.v1.ModelRouterService/CountTokens";
 const LIST_MODELS: &str = "/bulkhead.router.v1.ModelRouterService/ListModels";
+
+/// How long the SDKs of both APIs wait for an answer when they are not told otherwise. They do not tell servers, and half a
+/// minute, which is enough for most calls of ours, would end answers that they still wait for.
+const SDK_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which configured model answered.
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
@@ -50,12 +59,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// One API: its words for what the contract says.
 struct Dialect {
-    /// Reads a request; every violation is told.
-    read: fn(Object, &mut Violations) -> Option<Asked>,
+    /// Reads a request.
+    read: Read,
     /// Writes an answer.
     answer: fn(&pb::GenerateResponse, &Reply) -> Value,
     /// Writes a stream for a caller who wants its usage or not.
     events: fn(Reply, bool) -> Box<dyn Events>,
+    /// A sign of life in a silent stream, with the blank line after it.
+    keep_alive: &'static str,
     /// Whether it has a place for what models think.
     tells_thinking: bool,
     /// The API's names of the contract's fields; of a name with a dot, the end of a path.
@@ -63,6 +74,15 @@ struct Dialect {
     /// Tells failures.
     voice: Voice,
 }
+
+/// How an API asks how many tokens a request has.
+struct Counting {
+    read: Read,
+    answer: fn(u64) -> Value,
+}
+
+/// Reads a request; every violation is told.
+type Read = fn(Object, &mut Violations) -> Option<Asked>;
 
 /// A request in the contract's terms.
 #[derive(Debug, Default, PartialEq)]
@@ -93,6 +113,7 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
         handler: listing(service.clone()),
         rpc: LIST_MODELS,
         streaming: None,
+        patience: None,
         voice: |headers| speaker(headers).voice,
     };
     vec![
@@ -101,6 +122,7 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             handler: generating(service.clone(), &openai::DIALECT),
             rpc: GENERATE,
             streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            patience: Some(SDK_PATIENCE),
             voice: |_headers| openai::DIALECT.voice,
         },
         HttpApi {
@@ -108,6 +130,15 @@ pub(crate) fn apis(service: &Service) -> Vec<HttpApi> {
             handler: generating(service.clone(), &anthropic::DIALECT),
             rpc: GENERATE,
             streaming: Some(Streaming { rpc: STREAM_GENERATE, wanted: request::wants_stream }),
+            patience: Some(SDK_PATIENCE),
+            voice: |_headers| anthropic::DIALECT.voice,
+        },
+        HttpApi {
+            path: "/v1/messages/count_tokens",
+            handler: counting(service.clone(), &anthropic::DIALECT, &anthropic::COUNTING),
+            rpc: COUNT_TOKENS,
+            streaming: None,
+            patience: None,
             voice: |_headers| anthropic::DIALECT.voice,
         },
         HttpApi { path: "/v1/models/{name}", handler: finding(service.clone()), ..list.clone() },
@@ -138,7 +169,7 @@ async fn generate(
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
     let call = Call::within(&parts.extensions)?;
-    let mut asked = request::read(dialect, &parts.headers, &request::bytes(body).await?)?;
+    let mut asked = request::read(dialect.read, &parts.headers, &request::bytes(body).await?)?;
     let origins = std::mem::take(&mut asked.origins);
     let answered = if asked.stream {
         streamed(service, dialect, &call, asked).await
@@ -174,8 +205,9 @@ async fn streamed(
     let is_structured = is_structured(generate.response_format.as_ref());
     let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog())?;
     let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
-    let begun = Begun::begin(service.stream(call, command).await?, teller).await?;
-    let headers = told(&begun.teller.model, begun.teller.attempts, call);
+    let keep_alive = KeepAlive { words: dialect.keep_alive, after: KEEP_ALIVE_AFTER };
+    let begun = Telling::new(service.stream(call, command).await?, teller, keep_alive).begin().await?;
+    let headers = told(&begun.teller().model, begun.teller().attempts, call);
     Ok((headers, EVENT_STREAM, begun.into_body()).into_response())
 }
 
@@ -208,6 +240,27 @@ fn told(model: &str, attempts: usize, call: &Call) -> HeaderMap {
 fn dry_run(response: &pb::GenerateResponse) -> Option<Value> {
     let planned = || response.attempts.iter().map(|attempt| attempt.model.as_str()).collect::<Vec<_>>();
     response.message.is_none().then(|| json!({ "dry_run": true, "planned": planned() }))
+}
+
+fn counting(service: Service, dialect: &'static Dialect, counting: &'static Counting) -> MethodRouter {
+    post(move |request: Request| {
+        let service = service.clone();
+        async move { count(&service, dialect, counting, request).await.unwrap_or_else(Status::into_http) }
+    })
+}
+
+/// By the estimate that plans and limits go by. No model is asked, so nothing is written.
+async fn count(
+    service: &Service,
+    dialect: &Dialect,
+    counting: &Counting,
+    request: Request,
+) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    let asked = request::read(counting.read, &parts.headers, &request::bytes(body).await?)?;
+    let tokens = request::tokens(asked.generate, &service.catalog());
+    let tokens = tokens.map_err(|status| request::renamed(status, dialect.names, &asked.origins))?;
+    Ok(Json((counting.answer)(tokens)).into_response())
 }
 
 fn listing(service: Service) -> MethodRouter {
@@ -268,7 +321,7 @@ mod tests {
         let message = message_of(&(dialect.answer)(&response, &reply));
         let body = json!({ "model": "default", "max_tokens": 9, "messages": [message] }).to_string();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let asked = request::read(dialect, &headers, body.as_bytes()).expect("it is welcome");
+        let asked = request::read(dialect.read, &headers, body.as_bytes()).expect("it is welcome");
         asked.generate.messages
     }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use crate::chat::{Answer, Delta, StopReason};
+use crate::doors::fuzzed;
 use crate::failure::{Kind, delay};
 use crate::provider::samples::{PARAMETERS, Told, conversation, listen};
 use crate::provider::{ADAPTERS, Adapter, DecodeError, Limits, ndjson, sse};
@@ -18,7 +19,7 @@ use crate::provider::{ADAPTERS, Adapter, DecodeError, Limits, ndjson, sse};
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("sse", sse),
     ("ndjson", ndjson),
     ("anthropic_answer", anthropic_answer),
@@ -28,6 +29,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("openai_stream", openai_stream),
     ("ollama_stream", ollama_stream),
     ("retry_after", retry_after),
+    ("openai_request", openai_request),
+    ("anthropic_request", anthropic_request),
 ];
 
 /// Small, so that they are reached.
@@ -219,6 +222,22 @@ pub fn retry_after(bytes: &[u8]) {
     }
     let read = delay::read(&headers, Timestamp::UNIX_EPOCH);
     assert!(read.is_none_or(|delay| delay <= delay::DELAY_MAX), "{read:?}");
+}
+
+/// A request to the door of OpenAI's API.
+///
+/// # Panics
+/// If what is read breaks a promise of the door.
+pub fn openai_request(bytes: &[u8]) {
+    fuzzed::openai(bytes);
+}
+
+/// A request to the door of Anthropic's API.
+///
+/// # Panics
+/// If what is read breaks a promise of the door.
+pub fn anthropic_request(bytes: &[u8]) {
+    fuzzed::anthropic(bytes);
 }
 
 #[cfg(test)]

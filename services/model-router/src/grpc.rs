@@ -66,13 +66,14 @@ impl ModelRouterService for Grpc {
         &self,
         request: Request<pb::ExplainRouteRequest>,
     ) -> Result<Response<pb::ExplainRouteResponse>, Status> {
-        Call::of(&request)?;
+        let call = Call::of(&request)?;
         let catalog = self.service.catalog();
         let question = convert::question(request.into_inner(), &catalog)?;
         let decision = clearance::decide(&question.sensitivity);
         let now = Instant::now();
         let needs = Needs::new(decision.local_only, question.prompt.as_ref());
         let plan = catalog.plan(&question.route, needs, Draw::new(&question.session), now);
+        let plan = self.service.affordable(&call, &catalog, &question, plan, now).await?;
         Ok(Response::new(explain::explanation(decision, plan, needs.size.prompt_tokens, now)))
     }
 

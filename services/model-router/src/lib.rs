@@ -32,6 +32,7 @@ mod listener;
 mod meter;
 mod metrics;
 pub mod network;
+mod open_calls;
 pub mod output;
 pub mod plan;
 pub mod price;
@@ -66,6 +67,7 @@ pub use config::Config;
 
 use catalog::Catalog;
 use ledger::Ledger;
+use open_calls::OpenCalls;
 use record::{CALLS_MAX, Recorder};
 use reload::{Catalogs, Reload};
 use service::Service;
@@ -98,7 +100,7 @@ pub async fn serve(
     let Loaded { config, knobs, file } = loaded;
     let edge = Edge::bind(config.edge.clone()).await?;
     let slots = Slots::new(config.data.clone(), config.data_slots);
-    let Slot { store, left } = slots.claim().await.map_err(Obstacle::from)?;
+    let Slot { folder, store, left } = slots.claim().await.map_err(Obstacle::from)?;
     let ledger = Ledger::open(config.budgets.clone(), store.clone()).await;
     let ledger = ledger.map_err(|error| Obstacle::new(exit_of(&error).unwrap_or(Exit::Unusable), error))?;
     slots.learn(&ledger).await;
@@ -111,6 +113,7 @@ pub async fn serve(
     let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
     let audit = peer::dial(&config.audit)?;
     tasks.spawn("left-events", slots.look_after(audit.clone(), ledger, tasks.stopping()));
+    let open_calls = OpenCalls::open(&folder, &left).await;
     let outbox = FileOutbox::start(left, limit, audit, readiness.clone(), &tasks);
     outbox.adopt(&store).await?;
     let recorder = Recorder::start(
@@ -120,6 +123,7 @@ pub async fn serve(
         catalogs.clone(),
         readiness.clone(),
         tasks.clone(),
+        open_calls,
     );
     let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());

@@ -4,6 +4,8 @@
 //! which was kept back for the call is settled when its [`Meter`] is gone: by usage where the provider counted, by
 //! estimate where it may have worked and did not say, by nothing where nothing was sent or the provider refused it.
 
+mod look;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

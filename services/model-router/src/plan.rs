@@ -116,6 +116,21 @@ pub enum Reason {
     DelayedByServer,
     /// A limit that is set for it here, or that its provider says is used up, has no room within our patience.
     RateLimitedHere,
+    /// A budget does not pay for it.
+    BudgetExhausted,
+    /// It may cost more than the request allows.
+    CostLimitReached,
+}
+
+/// What stands against a model that could be asked otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// When it may be asked after all, if that is known.
+    pub until: Option<Instant>,
+    /// For a person.
+    pub detail: String,
 }
 
 impl Reason {
@@ -129,7 +144,29 @@ impl Reason {
             Self::MarkedUnusable => "MARKED_UNUSABLE",
             Self::DelayedByServer => "DELAYED_BY_SERVER",
             Self::RateLimitedHere => "RATE_LIMITED_HERE",
+            Self::BudgetExhausted => "BUDGET_EXHAUSTED",
+            Self::CostLimitReached => "COST_LIMIT_REACHED",
         }
+    }
+}
+
+impl Plan {
+    /// The same without the models that something stands against. A request finds out on its way, model by model, because
+    /// others spend meanwhile; who only wants to know is told beforehand.
+    #[must_use]
+    pub fn without(self, denied: impl Fn(usize) -> Option<Denial>) -> Self {
+        let mut plan = Self { planned: Vec::new(), excluded: self.excluded };
+        for planned in self.planned {
+            match denied(planned.index) {
+                None => plan.planned.push(planned),
+                Some(Denial { reason, until, detail }) => {
+                    let Planned { rank, name, .. } = planned;
+                    plan.excluded.push(Excluded { rank, name, reason, until, detail });
+                }
+            }
+        }
+        plan.excluded.sort_by_key(|excluded| excluded.rank);
+        plan
     }
 }
 
@@ -327,6 +364,21 @@ mod tests {
         let told =
             "the prompt has some 30000 tokens and the answer may have 500; its context window has 8192";
         assert_eq!((plan.excluded[0].detail.as_str(), plan.excluded[0].until), (told, None));
+    }
+
+    #[test]
+    fn what_money_stands_against_is_left_out_in_its_place() {
+        let now = Instant::now();
+        let mut chain = chain(now);
+        chain[2].inexpressible = vec!["seed"];
+        let too_dear = |index| {
+            let (reason, detail) = (Reason::CostLimitReached, "it may cost too much".to_owned());
+            (index == 0).then_some(Denial { reason, until: None, detail })
+        };
+        let plan = plan(&chain, false, PATIENCE, now).without(too_dear);
+        let excluded = vec![("primary", "COST_LIMIT_REACHED"), ("local", "NOT_EXPRESSIBLE")];
+        assert_eq!(summary(&plan), (vec!["fallback"], excluded));
+        assert_eq!((plan.planned[0].rank, plan.excluded[0].rank), (1, 0));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The audit event of a model call, written whatever becomes of the call.
 //!
 //! Promises that no model is called while there is no room for the event, that an answer is only given
-//! once its event is stored, and that a call whose caller went away leaves one too. The event holds
+//! once its event is stored, and that a call whose caller went away leaves one too, as does one whose router was killed
+//! ([`crate::open_calls`]). The event holds
 //! counts, names and times, never a prompt or an answer.
 
 mod telling;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_outbox::{AppendError, EventDraft, FileOutbox};
+use bulkhead_proto::audit::v1 as audit;
 use bulkhead_sqlite::{Store, WriteError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,6 +24,7 @@ use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
 use crate::ledger;
 use crate::meter::{Closing, Meter};
+use crate::open_calls::{Mark, OpenCalls};
 use crate::price::{self, Charge};
 use crate::reload::Catalogs;
 use upkeep::Conditions;
@@ -74,6 +77,7 @@ pub(crate) struct Recorder {
     waiting_max: i64,
     conditions: Conditions,
     calls: Arc<Semaphore>,
+    open_calls: OpenCalls,
 }
 
 /// What is known of a call before it begins.
@@ -82,6 +86,15 @@ pub(crate) struct Facts {
     pub(crate) route: String,
     pub(crate) local_only: bool,
     pub(crate) sensitivity: Vec<&'static str>,
+    /// When its caller's time is over.
+    pub(crate) deadline: Instant,
+}
+
+impl Facts {
+    /// Why a call ended that nobody waits for any more.
+    fn abandoned(&self) -> &'static str {
+        if Instant::now() >= self.deadline { "DEADLINE_EXCEEDED" } else { "CALLER_GONE" }
+    }
 }
 
 /// How a call ended.
@@ -107,6 +120,7 @@ impl Recorder {
         catalogs: Catalogs,
         readiness: Readiness,
         tasks: Tasks,
+        open_calls: OpenCalls,
     ) -> Self {
         let conditions = Conditions::new(readiness);
         let upkeep =
@@ -117,19 +131,22 @@ impl Recorder {
             upkeep::keep_on_disk(outbox.clone(), conditions.clone(), tasks.stopping()),
         );
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { store, outbox, tasks, waiting_max, conditions, calls }
+        Self { store, outbox, tasks, waiting_max, conditions, calls, open_calls }
     }
 
-    /// Reserves room for a call's event.
+    /// Reserves room for a call's event. `unknown` is the event that would tell of it if nothing else could.
     pub(crate) fn open(
         &self,
         draft: EventDraft,
+        unknown: audit::Event,
         facts: Facts,
         meter: Meter,
     ) -> Result<CallRecord, RecordError> {
         let permit = self.reserve().inspect_err(|error| self.conditions.failed(error))?;
         self.conditions.has_room();
+        let mark = Some(self.open_calls.mark(unknown, &facts));
         Ok(CallRecord {
+            mark,
             open: Some(Open { draft, facts, permit, began: Instant::now() }),
             recorder: self.clone(),
             meter,
@@ -156,16 +173,22 @@ impl Recorder {
 
     /// Writes what a call leaves. With something spent that is done in a task of its own, so that it is finished whoever
     /// stops waiting for it.
-    fn write(&self, draft: EventDraft, permit: OwnedSemaphorePermit, closing: Closing) -> Written {
+    fn write(
+        &self,
+        draft: EventDraft,
+        permit: OwnedSemaphorePermit,
+        closing: Closing,
+        mark: Option<Mark>,
+    ) -> Written {
         if closing.savings.entries().is_empty() {
-            let result = self.append(Some(draft), closing);
+            let result = self.append(Some(draft), closing, mark);
             drop(permit);
             return Written::Now(result);
         }
         let (reply, written) = oneshot::channel();
         let recorder = self.clone();
         self.tasks.spawn("model-call-event", async move {
-            let result = recorder.save(draft, closing).await;
+            let result = recorder.save(draft, closing, mark).await;
             drop(permit);
             // Whoever went away has nobody to tell it to; it is in the log.
             drop(reply.send(result));
@@ -175,14 +198,15 @@ impl Recorder {
 
     /// What was spent first, then the event and what has to be told of budgets. A call that was made has its event even
     /// where the former fails, and says that its answer was held back.
-    async fn save(&self, draft: EventDraft, closing: Closing) -> Result<(), RecordError> {
+    async fn save(&self, draft: EventDraft, closing: Closing, mark: Option<Mark>) -> Result<(), RecordError> {
         if let Err(error) = self.spend(&closing).await {
             let error = self.told(error);
             let withheld = draft.outcome("failed").attribute("error", "ANSWER_WITHHELD");
             self.outbox.append([withheld]).map_err(|error| self.told(error.into()))?;
+            mark.into_iter().for_each(Mark::recorded);
             return Err(error);
         }
-        self.append(Some(draft), closing)
+        self.append(Some(draft), closing, mark)
     }
 
     /// Commits what was spent.
@@ -198,10 +222,16 @@ impl Recorder {
     }
 
     /// Stores the event of a call and what has to be told of budgets, once what was spent is written.
-    fn append(&self, draft: Option<EventDraft>, closing: Closing) -> Result<(), RecordError> {
+    fn append(
+        &self,
+        draft: Option<EventDraft>,
+        closing: Closing,
+        mark: Option<Mark>,
+    ) -> Result<(), RecordError> {
         let Closing { savings, events, .. } = closing;
         self.outbox.append(draft.into_iter().chain(events)).map_err(|error| self.told(error.into()))?;
         savings.saved();
+        mark.into_iter().for_each(Mark::recorded);
         Ok(())
     }
 
@@ -229,7 +259,7 @@ impl Written {
 }
 
 /// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller
-/// went away.
+/// went away, or that its time was over.
 #[derive(Debug)]
 pub(crate) struct CallRecord {
     open: Option<Open>,
@@ -237,6 +267,7 @@ pub(crate) struct CallRecord {
     meter: Meter,
     attempts: Vec<Attempt>,
     running: Option<Running>,
+    mark: Option<Mark>,
 }
 
 #[derive(Debug)]
@@ -260,6 +291,7 @@ impl CallRecord {
     pub(crate) fn begin(&mut self, model: &str, waited: Duration, start: Timestamp) {
         self.running = Some(Running { model: model.to_owned(), waited, start, began: Instant::now() });
         self.meter.sent();
+        self.mark.iter_mut().for_each(|mark| mark.asked(model));
     }
 
     /// When the running attempt began.
@@ -289,7 +321,7 @@ impl CallRecord {
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
         let closing = self.meter.close(bulkhead_edge::now());
         let (draft, permit) = self.complete(open, ending, closing.charge);
-        self.recorder.write(draft, permit, closing).result().await?;
+        self.recorder.write(draft, permit, closing, self.mark.take()).result().await?;
         Ok(std::mem::take(&mut self.attempts))
     }
 
@@ -301,7 +333,7 @@ impl CallRecord {
         charge: Option<Charge>,
     ) -> (EventDraft, OwnedSemaphorePermit) {
         let Open { draft, facts, permit, began } = open;
-        let running = self.running.as_ref().map(|running| told_running(running, charge));
+        let running = self.running.as_ref().map(|running| told_running(running, ending.error, charge));
         let attempts = self.attempts.iter().map(told).chain(running);
         let charges = self.attempts.iter().map(|attempt| attempt.charge).chain([charge]);
         let charge = Charge::sum(&charges.collect::<Vec<_>>());
@@ -331,11 +363,11 @@ impl CallRecord {
 impl Drop for CallRecord {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            let ending = Ending { outcome: "failed", error: "CALLER_GONE", ..Ending::default() };
+            let ending = Ending { outcome: "failed", error: open.facts.abandoned(), ..Ending::default() };
             let closing = self.meter.close(bulkhead_edge::now());
             let (draft, permit) = self.complete(open, &ending, closing.charge);
             // A failure is in the log; nobody else is there to hear of it.
-            drop(self.recorder.write(draft, permit, closing));
+            drop(self.recorder.write(draft, permit, closing, self.mark.take()));
         }
     }
 }
@@ -355,13 +387,13 @@ fn told(attempt: &Attempt) -> Value {
     })
 }
 
-/// The caller went away while this one ran; whether the provider did the work is not known.
-fn told_running(running: &Running, charge: Option<Charge>) -> Value {
+/// The call ended while this one ran; whether the provider did the work is not known.
+fn told_running(running: &Running, why: &str, charge: Option<Charge>) -> Value {
     json!({
         "model": running.model,
         "outcome": "unknown",
         "http_status": 0,
-        "error_kind": "CALLER_GONE",
+        "error_kind": why,
         "waited_ms": millis(running.waited),
         "latency_ms": millis(running.began.elapsed()),
         "cost_usd_micros": null,

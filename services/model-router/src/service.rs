@@ -5,10 +5,11 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_edge::Call;
+use bulkhead_edge::{Call, wire};
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_idempotency::{Claim, PayloadDigest, Request};
 use bulkhead_outbox::EventDraft;
+use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use prost::Message as _;
@@ -21,18 +22,18 @@ use crate::chat::Prompt;
 use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
-use crate::grpc::convert;
+use crate::grpc::convert::{self, Question};
 use crate::ledger::{Exhausted, Statement};
 use crate::listener::Recovery;
 use crate::meter::{Caller, Refusal};
 use crate::output::Rules;
-use crate::plan::Needs;
+use crate::plan::{Needs, Plan};
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
 use crate::reload::Catalogs;
 use crate::spend::Caps;
 use crate::tokens::Size;
 
-pub(crate) use stream::Messages;
+pub(crate) use stream::{Joinable, Messages};
 
 /// A checked request.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ pub(crate) struct Service {
     pub(crate) catalogs: Catalogs,
     pub(crate) recorder: Recorder,
     pub(crate) replay: Memory<pb::GenerateResponse>,
-    pub(crate) streams: Memory<pb::StreamCompleted>,
+    pub(crate) streams: Memory<pb::StreamCompleted, Joinable>,
 }
 
 impl Service {
@@ -140,6 +141,23 @@ impl Service {
         statements.map_err(GenerateError::Unreadable)
     }
 
+    /// A plan without the models that a budget or the request's own caps would stand against now.
+    pub(crate) async fn affordable(
+        &self,
+        call: &Call,
+        catalog: &Catalog,
+        question: &Question,
+        plan: Plan,
+        now: Instant,
+    ) -> Result<Plan, GenerateError> {
+        let caller = Caller { principal: call.principal().clone(), session_id: question.session.clone() };
+        let size = question.prompt.as_ref().map(Size::of);
+        let (caps, wall) = (question.caps.within(question.route.caps), bulkhead_edge::now());
+        let look =
+            catalog.meters().look(&caller, size, caps, wall).await.map_err(GenerateError::Unreadable)?;
+        Ok(plan.without(|model| look.denied(model, wall).and_then(|denied| denied.told(now))))
+    }
+
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
         let (route, rules) = (command.route.clone(), command.rules.clone());
         let catalog = Arc::clone(&command.catalog);
@@ -172,7 +190,8 @@ impl Service {
         let (meters, caps) = (command.catalog.meters(), command.caps.within(route.caps));
         let opened = meters.open(caller, size, route.models(), caps).await;
         let meter = opened.inspect_err(|_refusal| self.recorder.tell(meters))?;
-        let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
+        let (began, kind) = (bulkhead_edge::now(), "model.call");
+        let draft = EventDraft::new(kind, began, call.principal())
             .context(&command.context)
             .subject(command.request_id.to_string())
             .request(call.request_id());
@@ -180,8 +199,23 @@ impl Service {
             route: command.route.name.clone(),
             local_only: clearance::decide(&command.sensitivity).local_only,
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
+            deadline: call.deadline(),
         };
-        Ok(self.recorder.open(draft, facts, meter)?)
+        let context = &command.context;
+        let unknown = audit::Event {
+            event_id: Uuid::now_v7().to_string(),
+            time: Some(wire::timestamp(began)),
+            kind: kind.to_owned(),
+            principal: Some(call.principal().into()),
+            session_id: context.session_id.clone(),
+            run_id: context.run_id.clone(),
+            step: context.step,
+            outcome: "unknown".to_owned(),
+            request_id: call.request_id().to_owned(),
+            subject_id: command.request_id.to_string(),
+            ..audit::Event::default()
+        };
+        Ok(self.recorder.open(draft, unknown, facts, meter)?)
     }
 
     /// The plan and nothing else: no model is called and nothing is written.

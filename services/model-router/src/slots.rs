@@ -18,7 +18,7 @@ use bulkhead_sqlite::{OpenError, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{Ledger, LedgerError};
-use crate::{MIGRATIONS, OUTBOX_FOLDER, STORE_FILE};
+use crate::{MIGRATIONS, OUTBOX_FOLDER, STORE_FILE, open_calls};
 
 /// Between two looks for what others have left: soon enough for a record, and rare beside the cost of opening a store.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -48,6 +48,7 @@ pub(crate) enum SlotError {
 /// What a router has for itself. The store's lock is that of both.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    pub(crate) folder: PathBuf,
     pub(crate) store: Store,
     /// What was in the outbox before.
     pub(crate) left: Left,
@@ -120,7 +121,7 @@ impl Slots {
 async fn open(folder: &Path) -> Result<Slot, SlotError> {
     let store = Store::open(&folder.join(STORE_FILE), &MIGRATIONS).await?;
     let left = Left::open(&folder.join(OUTBOX_FOLDER)).await?;
-    Ok(Slot { store, left })
+    Ok(Slot { folder: folder.to_owned(), store, left })
 }
 
 /// Opens a slot's store to stay there, once nobody only looks into it.
@@ -185,7 +186,8 @@ async fn look(folder: &Path, ledger: &Ledger, audit: Option<&Peer>) {
 
 /// Learns what was spent and delivers what waits. The one does not depend on the other.
 async fn settle(folder: &Path, ledger: &Ledger, audit: Option<&Peer>) -> Result<usize, LeftError> {
-    let Slot { store, left } = open(folder).await?;
+    let Slot { store, left, .. } = open(folder).await?;
+    open_calls::tell_left(folder, &left).await;
     let learnt = ledger.learn(&store, bulkhead_edge::now()).await;
     let delivered = match audit {
         Some(audit) => deliver_both(&store, &left, audit).await,

@@ -181,6 +181,14 @@ def anthropic_calls_tools(world):
     assert client.messages.create(messages=messages, **ask).content[0].text == "It is empty."
 
 
+def anthropic_counts_tokens(world):
+    count = world.anthropic().messages.count_tokens
+    few = count(model="default", messages=HELLO, system="Be brief.").input_tokens
+    more = count(model="default", messages=HELLO, system="Be brief.", tools=[TOOL]).input_tokens
+    assert 0 < few < more < 200, (few, more)
+    raises(anthropic.NotFoundError, lambda: count(model="claude", messages=HELLO))
+
+
 def anthropic_thinks(world):
     world.always({"reply": {"thinking": "Hm.", "text": "So."}})
     ask = {"model": "default", "max_tokens": 4_000, "thinking": {"type": "enabled", "budget_tokens": 2_000}}
@@ -245,6 +253,27 @@ def anthropic_hears_of_a_broken_stream(world):
     assert "STREAM_BROKEN" in error.message, error
 
 
+def silence_disturbs_nobody(world):
+    """Both at once, since each waits for longer than a stream is silent without a sign of life."""
+
+    async def told():
+        chat = openai.AsyncOpenAI(base_url=f"http://{world.router}/v1", api_key=world.token, max_retries=0)
+        messages = anthropic.AsyncAnthropic(base_url=f"http://{world.router}", api_key=world.token, max_retries=0)
+
+        async def of_one():
+            stream = await chat.chat.completions.create(model="default", messages=HELLO, stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        async def of_the_other():
+            async with messages.messages.stream(model="default", max_tokens=99, messages=HELLO) as stream:
+                return "".join([piece async for piece in stream.text_stream])
+
+        return await asyncio.gather(of_one(), of_the_other())
+
+    world.always({"reply": {**STORY["reply"], "first_after_ms": 11_000}})
+    assert asyncio.run(told()) == ["Once upon a time"] * 2
+
+
 def sensitive_requests_stay_local(world):
     world.always(text("From nearby."), model="local")
     headers = {"x-bulkhead-sensitivity": "health", "x-bulkhead-session-id": "s1"}
@@ -297,12 +326,14 @@ CLAIMS = [
     openai_hears_of_a_broken_stream,
     anthropic_answers,
     anthropic_calls_tools,
+    anthropic_counts_tokens,
     anthropic_thinks,
     anthropic_streams,
     anthropic_works_asynchronously,
     anthropic_lists_models,
     anthropic_understands_errors,
     anthropic_hears_of_a_broken_stream,
+    silence_disturbs_nobody,
     sensitive_requests_stay_local,
     dry_runs_ask_nobody,
     delays_are_passed_on,

@@ -24,9 +24,19 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// What the caller asks for, within the service's range for this kind of call.
     pub(super) fn of_call(gate: &Gate, rule: &MethodRule, headers: &HeaderMap) -> Result<Self, Fault> {
+        Self::of_patient_call(gate, rule, headers, None)
+    }
+
+    /// The same of a caller who, without asking for anything, waits for so long. None: as callers of this kind of call do.
+    pub(super) fn of_patient_call(
+        gate: &Gate,
+        rule: &MethodRule,
+        headers: &HeaderMap,
+        patience: Option<Duration>,
+    ) -> Result<Self, Fault> {
         let range = if rule.server_streaming { gate.stream_timeout } else { gate.unary_timeout };
         let asked = asked(headers)?;
-        let timeout = asked.unwrap_or(range.default).min(range.max);
+        let timeout = asked.or(patience).unwrap_or(range.default).min(range.max);
         let by_caller = asked.is_some_and(|asked| asked <= range.max);
         Ok(Self { at: Instant::now() + timeout, timeout, by_caller, mutating: rule.mutating })
     }

@@ -7,6 +7,7 @@
 mod body;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -40,6 +41,10 @@ pub struct HttpApi {
     pub rpc: &'static str,
     /// What a request may turn out to be once its body is read.
     pub streaming: Option<Streaming>,
+    /// How long its clients wait for a plain answer when they do not say; none: as long as the RPC's callers. It counts from
+    /// the whole body on, which has to come within the time of any call, and is never more than the longest that the
+    /// service lets any caller ask for.
+    pub patience: Option<Duration>,
     /// In whose words a request with these headers is refused.
     pub voice: fn(&HeaderMap) -> Voice,
 }
@@ -107,6 +112,8 @@ async fn admitted<'a>(
         rule = admit::authorise(asked.turned_into(rpc, gate), rpc, &identity)?;
         deadline = Deadline::of_call(gate, rule, request.headers())?;
         place = gate.streams.take(&identity, &deadline).await?;
+    } else if api.patience.is_some() {
+        deadline = Deadline::of_patient_call(gate, rule, request.headers(), api.patience)?;
     }
 
     let call = Call::new(identity, RequestId::in_extensions(&request), &deadline);

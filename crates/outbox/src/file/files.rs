@@ -145,6 +145,25 @@ impl Files {
         Ok(())
     }
 
+    /// All events that wait.
+    pub(super) fn events(&self) -> io::Result<Vec<pb::Event>> {
+        let (segments, delivered) = {
+            let state = self.lock();
+            (state.segments.clone(), state.delivered)
+        };
+        let mut all = Vec::new();
+        for Segment { number, end } in segments {
+            let file = File::open(segment_path(&self.folder, number))?;
+            let mut at = if number == delivered.number { delivered.offset } else { 0 };
+            while at < end {
+                let (events, next) = reading::read(&file, at, end)?;
+                all.extend(events);
+                at = next;
+            }
+        }
+        Ok(all)
+    }
+
     /// The oldest events that wait.
     pub(super) fn oldest(&self) -> io::Result<Option<Batch<Place>>> {
         loop {

@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::failure::Failure;
-use super::{Dialect, REQUEST_ID};
+use super::{Counting, Dialect, REQUEST_ID};
 
 pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::message,
     events: stream::events,
+    keep_alive: "event: ping\ndata: {\"type\": \"ping\"}\n\n",
     tells_thinking: true,
     names: &[
         ("route", "model"),
@@ -33,6 +34,10 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     voice: Voice { refusal, ending },
 };
+
+/// What a request takes of a model's window, in the API's terms.
+pub(super) static COUNTING: Counting =
+    Counting { read: read::counted, answer: |tokens| json!({ "input_tokens": tokens }) };
 
 fn refusal(status: &Status, request_id: &str) -> Response {
     let failure = Failure::of(status);

@@ -20,6 +20,8 @@ pub(super) static DIALECT: Dialect = Dialect {
     read: read::request,
     answer: answer::completion,
     events: stream::events,
+    // A comment of the event stream: clients skip it.
+    keep_alive: ": keep-alive\n\n",
     tells_thinking: false,
     names: &[
         ("route", "model"),

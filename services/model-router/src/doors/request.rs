@@ -14,12 +14,13 @@ use serde_json::Value;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use super::{Asked, Dialect, given};
+use super::{Asked, Read, given};
 use crate::catalog::Catalog;
 use crate::chat::Object;
 use crate::grpc::{convert, status};
 use crate::listener::Recovery;
 use crate::service::Command;
+use crate::tokens;
 
 /// Whether a body asks for a stream; one that cannot be read does not, and is refused by whoever reads it all.
 pub(super) fn wants_stream(body: &[u8]) -> bool {
@@ -36,10 +37,10 @@ pub(super) async fn bytes(body: Body) -> Result<Bytes, Fault> {
 }
 
 /// A request in the contract's terms, or everything that is wrong with it in the API's.
-pub(super) fn read(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Asked, Fault> {
+pub(super) fn read(read: Read, headers: &HeaderMap, body: &[u8]) -> Result<Asked, Fault> {
     let mut violations = Violations::new();
     let given = given::read(headers, &mut violations);
-    let asked = object(body, &mut violations).and_then(|object| (dialect.read)(object, &mut violations));
+    let asked = object(body, &mut violations).and_then(|object| read(object, &mut violations));
     let asked = asked.map(|mut asked| {
         asked.generate.request_id = given.request_id;
         asked.generate.context = Some(given.context);
@@ -87,6 +88,14 @@ pub(super) fn stream_command(
     let request = pb::StreamGenerateRequest { generate: Some(generate), request_id };
     let command = convert::stream_command(request, catalog)?;
     Ok(Command { recovery: Some(Recovery::Fail), without_thinking, ..command })
+}
+
+/// How many tokens a model would read of a request, checked the same way, by estimate.
+pub(super) fn tokens(generate: pb::GenerateRequest, catalog: &Catalog) -> Result<u64, Status> {
+    known(&generate, catalog)?;
+    let request = pb::ExplainRouteRequest { generate: Some(generate), ..pb::ExplainRouteRequest::default() };
+    let question = convert::question(request, catalog)?;
+    Ok(question.prompt.as_ref().map_or(0, tokens::of_prompt))
 }
 
 fn known(generate: &pb::GenerateRequest, catalog: &Catalog) -> Result<(), Status> {

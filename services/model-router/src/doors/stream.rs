@@ -1,6 +1,7 @@
 //! Streams of the contract, as server-sent events of an API.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use bulkhead_proto::router::v1 as pb;
@@ -11,10 +12,15 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use pb::content_block::Block;
 use pb::stream_generate_response::Event;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::grpc::status;
 use crate::service::Messages;
+
+/// How long a stream may be silent before a sign of life is sent. Proxies on the way give up after half a minute or a
+/// minute without a byte; ten seconds is well below, and costs nothing.
+pub(super) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
 
 /// The words of an API for what a stream can say. Each gives the events to send, with the blank line after each;
 /// nothing where the API has no word for it.
@@ -124,43 +130,74 @@ fn output(response: &pb::GenerateResponse) -> String {
     texts.collect()
 }
 
-/// A stream whose first events are there, so that whatever failed before was no stream yet.
+/// A sign of life, with the blank line after it, and the silence after which it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeepAlive {
+    pub(super) words: &'static str,
+    pub(super) after: Duration,
+}
+
+/// A stream on its way to its reader.
+pub(super) struct Telling {
+    messages: Messages,
+    teller: Teller,
+    keep_alive: KeepAlive,
+}
+
+impl Telling {
+    pub(super) fn new(messages: Messages, teller: Teller, keep_alive: KeepAlive) -> Self {
+        Self { messages, teller, keep_alive }
+    }
+
+    /// Waits for something to tell, so that whatever fails before is no stream yet; or for so long that its reader has to
+    /// hear that somebody is there.
+    pub(super) async fn begin(mut self) -> Result<Begun, Status> {
+        let first = self.next().await?;
+        Ok(Begun { first, telling: self })
+    }
+
+    /// What is sent next.
+    async fn next(&mut self) -> Result<String, Status> {
+        let due = Instant::now() + self.keep_alive.after;
+        loop {
+            let Ok(message) = timeout_at(due, self.messages.next()).await else {
+                return Ok(self.keep_alive.words.to_owned());
+            };
+            let message = message.unwrap_or_else(|| Err(status::stream_broken().into()))?;
+            let told = self.teller.tell(&message);
+            let told = told.map_err(|Voided| Status::from(status::stream_broken()))?;
+            if !told.is_empty() || self.teller.is_over {
+                return Ok(told);
+            }
+        }
+    }
+}
+
+/// A stream whose first events are there.
 pub(super) struct Begun {
     first: String,
-    messages: Messages,
-    pub(super) teller: Teller,
+    telling: Telling,
 }
 
 impl Begun {
-    /// Waits for something to tell.
-    pub(super) async fn begin(mut messages: Messages, mut teller: Teller) -> Result<Self, Status> {
-        loop {
-            let first = next(&mut messages, &mut teller).await?;
-            if !first.is_empty() {
-                return Ok(Self { first, messages, teller });
-            }
-        }
+    /// What is known of it by now.
+    pub(super) fn teller(&self) -> &Teller {
+        &self.telling.teller
     }
 
     /// The body. It ends with trailers where it fails, which the edge puts into words.
     pub(super) fn into_body(self) -> Body {
-        let Self { first, messages, teller } = self;
-        let rest = stream::unfold(Some((messages, teller)), |state| async {
-            let (mut messages, mut teller) = state.filter(|(_, teller)| !teller.is_over)?;
-            match next(&mut messages, &mut teller).await {
-                Ok(told) => Some((Frame::data(Bytes::from(told)), Some((messages, teller)))),
+        let Self { first, telling } = self;
+        let rest = stream::unfold(Some(telling), |telling| async {
+            let mut telling = telling.filter(|telling| !telling.teller.is_over)?;
+            match telling.next().await {
+                Ok(told) => Some((Frame::data(Bytes::from(told)), Some(telling))),
                 Err(status) => Some((trailers(&status), None)),
             }
         });
         let first = stream::once(async move { Frame::data(Bytes::from(first)) });
         Body::new(StreamBody::new(first.chain(rest).map(Ok::<_, Infallible>)))
     }
-}
-
-/// What is told for the next message, if anything is.
-async fn next(messages: &mut Messages, teller: &mut Teller) -> Result<String, Status> {
-    let message = messages.next().await.unwrap_or_else(|| Err(status::stream_broken().into()))?;
-    teller.tell(&message).map_err(|Voided| status::stream_broken().into())
 }
 
 fn trailers(status: &Status) -> Frame<Bytes> {
@@ -318,6 +355,31 @@ mod tests {
             let all: Result<String, Voided> = stream.iter().map(|message| teller.tell(message)).collect();
             assert_eq!(all.as_deref(), Ok(told));
         }
+    }
+
+    #[tokio::test]
+    async fn a_silent_stream_gives_signs_of_life_and_loses_nothing() {
+        const KEEP_ALIVE: KeepAlive = KeepAlive { words: "~", after: Duration::from_millis(5) };
+        let (say, said) = tokio::sync::mpsc::channel(9);
+        let messages =
+            stream::unfold(said, |mut said| async { Some((Ok(said.recv().await?), said)) }).boxed();
+        let telling = Telling::new(messages, Teller::new(Box::new(Kinds), false), KEEP_ALIVE);
+        say.send(started(1, "primary")).await.expect("heard");
+        let begun = telling.begin().await.expect("begins");
+        assert_eq!((begun.first.as_str(), begun.teller().model.as_str()), ("~", "primary"));
+        let mut body = begun.into_body().into_data_stream();
+        let mut next =
+            async || String::from_utf8_lossy(&body.next().await.expect("more").expect("data")).into_owned();
+        assert_eq!((next().await.as_str(), next().await.as_str()), ("~", "~"));
+        for message in [text("Hi"), started(2, "fallback"), completed(pb::StopReason::EndTurn)] {
+            say.send(message).await.expect("heard");
+        }
+        let mut told = String::new();
+        while !told.ends_with('.') {
+            told += &next().await;
+        }
+        assert_eq!(told.replace('~', ""), "Hi.");
+        assert!(body.next().await.is_none(), "nothing comes after the end");
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::generate::Answered;
 use crate::plan::Plan;
 use crate::price;
 
-pub(crate) use read::{command, question, stream_command};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use read::prompt;
+pub(crate) use read::{Question, command, question, stream_command};
 
 /// The answer of a model, with what it took.
 pub(crate) fn response(answered: Answered, attempts: &[Attempt]) -> pb::GenerateResponse {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::{Account, Passed, Refused};
 use super::period::Bounds;
-use super::{Entry, Exhausted, Key, Ledger, Notice};
+use super::{BudgetConfig, Entry, Exhausted, Key, Ledger, Notice};
 
 /// After which a call that was open may be over.
 const OTHERS_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -44,6 +44,15 @@ impl Purse {
     pub(crate) fn may(&mut self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
         let checked = self.check(&mut self.ledger.lock().accounts, wanted, now);
         checked.map_err(|refusal| self.note(refusal))
+    }
+
+    /// The same for who only asks, which is no refusal that anybody is told of.
+    ///
+    /// # Errors
+    /// [`Exhausted`] for the first that would not.
+    pub(crate) fn would(&self, wanted: u64, now: Timestamp) -> Result<(), Exhausted> {
+        let short = self.short(&mut self.ledger.lock().accounts, wanted, now);
+        short.map_or(Ok(()), |short| Err(exhausted(short.budget, short.refused, short.period, now)))
     }
 
     /// Keeps back what an attempt may cost, of all budgets or of none.
@@ -85,22 +94,41 @@ impl Purse {
         wanted: u64,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        for (place, key) in &self.accounts {
-            let Some(budget) = self.ledger.budgets.get(*place) else { continue };
-            let Some(account) = accounts.get_mut(key) else { continue };
+        let Some(Short { key, budget, refused, period }) = self.short(accounts, wanted, now) else {
+            return Ok(());
+        };
+        let account = accounts.get_mut(key);
+        let first = account.is_some_and(|account| account.is_first_refusal(&refused)).then(|| {
+            let (key, spent, marks) = (key.clone(), refused.spent, budget.marks);
+            Box::new(Notice { key, passed: Passed::Stop, spent, marks, period })
+        });
+        Err(Refusal { exhausted: exhausted(budget, refused, period, now), first })
+    }
+
+    /// The first budget that would not pay.
+    fn short(&self, accounts: &mut HashMap<Key, Account>, wanted: u64, now: Timestamp) -> Option<Short<'_>> {
+        self.accounts.iter().find_map(|(place, key)| {
+            let budget = self.ledger.budgets.get(*place)?;
+            let account = accounts.get_mut(key)?;
             let period = budget.period.at(now);
             account.roll(period.start);
-            let Err(refused) = account.may(wanted, budget.marks) else { continue };
-            let first = account.is_first_refusal(&refused).then(|| {
-                let (key, spent, marks) = (key.clone(), refused.spent, budget.marks);
-                Box::new(Notice { key, passed: Passed::Stop, spent, marks, period })
-            });
-            let retry_after = retry_after(&refused, period, now);
-            let exhausted = Exhausted { budget: budget.name.clone(), refused, retry_after };
-            return Err(Refusal { exhausted, first });
-        }
-        Ok(())
+            let refused = account.may(wanted, budget.marks).err()?;
+            Some(Short { key, budget, refused, period })
+        })
     }
+}
+
+/// A budget that would not pay.
+struct Short<'p> {
+    key: &'p Key,
+    budget: &'p BudgetConfig,
+    refused: Refused,
+    period: Bounds,
+}
+
+fn exhausted(budget: &BudgetConfig, refused: Refused, period: Bounds, now: Timestamp) -> Exhausted {
+    let retry_after = retry_after(&refused, period, now);
+    Exhausted { budget: budget.name.clone(), refused, retry_after }
 }
 
 /// A budget that does not pay.

@@ -23,6 +23,6 @@ impl Recorder {
 
     async fn store_alone(&self, closing: Closing) -> Result<(), RecordError> {
         self.spend(&closing).await?;
-        self.append(None, closing)
+        self.append(None, closing, None)
     }
 }

@@ -1,19 +1,19 @@
 //! StreamGenerate, from the checked request to the last message.
 //!
-//! Promises that what was recorded is what was said: `completed` comes once the event is stored. A caller who leaves takes
-//! everything along: the stream is driven by whoever reads it, and by nobody else.
+//! Promises that what was recorded is what was said: `completed` comes once the event is stored. Callers who leave take
+//! everything along, once the last of them is gone: a stream is driven by those who read it, and by nobody else.
 
-use std::collections::VecDeque;
+mod log;
+mod shared;
+
 use std::time::Instant;
 
 use bulkhead_edge::Call;
-use bulkhead_idempotency::memory::First;
+use bulkhead_idempotency::memory::{First, Known};
 use bulkhead_idempotency::{Claim, Request};
 use bulkhead_proto::router::v1 as pb;
-use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 use prost::Message as _;
-use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 use tracing::Instrument as _;
@@ -22,17 +22,17 @@ use super::{Command, GenerateError, Service, ending};
 use crate::clearance;
 use crate::generate::Run;
 use crate::grpc::convert;
-use crate::listener::{Event, Listener};
+use crate::listener::Listener;
 use crate::record::CallRecord;
+use shared::End;
+
+pub(crate) use shared::Joinable;
 
 /// What a caller of StreamGenerate reads.
 pub(crate) type Messages = BoxStream<pb::StreamGenerateResponse>;
 
-/// The last messages of a stream.
-type End = VecDeque<Result<pb::StreamGenerateResponse, Status>>;
-
 impl Service {
-    /// Replays from memory, or plays.
+    /// Replays from memory, joins what is under way, or begins.
     pub(crate) async fn stream(&self, call: &Call, command: Command) -> Result<Messages, GenerateError> {
         if command.context.dry_run {
             let response = Some(self.dry_run(&command)?);
@@ -41,8 +41,9 @@ impl Service {
         let request_id = command.request_id;
         let payload = command.payload.clone();
         let request = Request::new(call.tenant(), call.principal(), "StreamGenerate", request_id, payload);
-        match self.streams.claim(&request).await {
-            Claim::Seen(completed) => Ok(all(convert::stream::replay(completed))),
+        match self.streams.claim_or_join(&request, |stream: Joinable| stream.join()).await {
+            Claim::Seen(Known::Answered(completed)) => Ok(all(convert::stream::replay(completed))),
+            Claim::Seen(Known::Joined(reader)) => Ok(reader.boxed()),
             Claim::Reused => Err(GenerateError::RequestIdReused { request_id }),
             Claim::New(first) => {
                 let record = self.open(call, &command).await?;
@@ -56,21 +57,23 @@ impl Service {
 fn play(
     command: Command,
     record: CallRecord,
-    first: First<pb::StreamCompleted>,
+    first: First<pb::StreamCompleted, Joinable>,
     deadline: Instant,
 ) -> Messages {
     let recovery = command.recovery.unwrap_or(command.route.recovery);
     let (listener, events) = Listener::new(recovery, command.rules.is_structured());
     let listener = listener.deaf_to_thinking(command.without_thinking);
-    let running = run(command, record, first, deadline, listener);
-    let play = Play { running: Box::pin(running.in_current_span()), events, end: None };
-    stream::unfold(play, Play::next).boxed()
+    let reader = shared::begin(events, |stream| {
+        first.shares(stream);
+        Box::pin(run(command, record, first, deadline, listener).in_current_span())
+    });
+    reader.boxed()
 }
 
 async fn run(
     command: Command,
     mut record: CallRecord,
-    first: First<pb::StreamCompleted>,
+    first: First<pb::StreamCompleted, Joinable>,
     deadline: Instant,
     listener: Listener,
 ) -> End {
@@ -100,37 +103,12 @@ async fn run(
         Ok(completed) => {
             let bytes = completed.encoded_len();
             first.answered(completed.clone(), bytes);
-            VecDeque::from([Ok(convert::stream::completed(completed))])
+            vec![Ok(convert::stream::completed(completed))]
         }
         Err(error) => {
             let status = Status::from(error);
             let failed = convert::stream::failed(&status, given, &told);
-            VecDeque::from([Ok(failed), Err(status)])
-        }
-    }
-}
-
-/// A stream that is played as it is read.
-struct Play {
-    running: BoxFuture<'static, End>,
-    events: mpsc::Receiver<Event>,
-    /// What comes once everything that happened on the way was read.
-    end: Option<End>,
-}
-
-impl Play {
-    async fn next(mut self) -> Option<(Result<pb::StreamGenerateResponse, Status>, Self)> {
-        let end = match &mut self.end {
-            Some(end) => end,
-            none => tokio::select! {
-                biased;
-                Some(event) = self.events.recv() => return Some((Ok(convert::stream::event(event)), self)),
-                end = &mut self.running => none.insert(end),
-            },
-        };
-        match self.events.try_recv() {
-            Ok(event) => Some((Ok(convert::stream::event(event)), self)),
-            Err(_over) => end.pop_front().map(|message| (message, self)),
+            vec![Ok(failed), Err(status)]
         }
     }
 }

@@ -351,6 +351,11 @@ impl Bench {
         heard
     }
 
+    /// The same bench for another process of the caller's: with a connection of its own.
+    pub(crate) fn connect_anew(&mut self) {
+        self.client = client(&self.address);
+    }
+
     pub(crate) async fn open_stream(
         &self,
         request: pb::GenerateRequest,
@@ -358,7 +363,7 @@ impl Bench {
         self.open_stream_within(request, None).await
     }
 
-    async fn open_stream_within(
+    pub(crate) async fn open_stream_within(
         &self,
         request: pb::GenerateRequest,
         time: Option<Duration>,
@@ -483,7 +488,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    fn hear(&mut self, message: pb::StreamGenerateResponse) {
+    pub(crate) fn hear(&mut self, message: pb::StreamGenerateResponse) {
         use pb::stream_generate_response::Event;
         assert!(self.completed.is_none() && self.failed.is_none(), "nothing comes after the end");
         self.text.push_str(&message.text);

@@ -7,6 +7,7 @@ mod contract;
 mod crowd;
 mod doors;
 mod failing;
+mod joining;
 mod limits;
 mod local;
 mod media;

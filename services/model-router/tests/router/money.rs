@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{PATIENCE, Plan, attributes, bench, metadata, on, reason, request};
+use crate::bench::{Bench, PATIENCE, Plan, attributes, bench, metadata, on, reason, request};
 
 /// Prices of every model: three dollars for a million tokens of prompt, fifteen for as many of an answer.
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
@@ -298,4 +298,46 @@ async fn what_was_spent_of_a_budget_that_is_gone_leaves_the_store() {
     };
     tokio::time::timeout(PATIENCE, swept).await.expect("it is swept");
     assert!(bench.budgets("").await[0].spent_usd_micros > 0, "the other one stays");
+}
+
+async fn explained(bench: &Bench, asked: &pb::GenerateRequest) -> pb::ExplainRouteResponse {
+    let generate = Some(pb::GenerateRequest { request_id: String::new(), ..asked.clone() });
+    let asked = pb::ExplainRouteRequest { generate, ..pb::ExplainRouteRequest::default() };
+    bench.client.clone().explain_route(asked).await.expect("explains").into_inner()
+}
+
+fn left_out(explained: &pb::ExplainRouteResponse) -> Vec<(&str, &str)> {
+    explained.excluded.iter().map(|left| (left.model.as_str(), left.reason.as_str())).collect()
+}
+
+#[tokio::test]
+async fn an_explanation_says_which_models_money_stands_against_as_a_call_would_find() {
+    let bench = bench(Plan { settings: BUDGETS, ..priced() }).await;
+    bench.always("primary", counting(1_000, 0)).await;
+    let asked = in_session("s1");
+    assert_eq!(explained(&bench, &asked).await.planned.len(), 1);
+    bench.generate(asked.clone()).await.expect("it is paid for");
+    let told = explained(&bench, &asked).await;
+    assert_eq!((told.planned.len(), left_out(&told)), (0, vec![("primary", "BUDGET_EXHAUSTED")]));
+    let detail = &told.excluded[0].detail;
+    assert!(detail.contains("the budget session stops at $0.004000; $0.003000 of it are spent"), "{detail}");
+    let error = bench.generate(in_session("s1")).await.expect_err("as it was told");
+    assert_eq!(reason(&error), "BUDGET_EXHAUSTED");
+    assert_eq!(explained(&bench, &in_session("s2")).await.planned.len(), 1, "another session has its own");
+    // Of a request that is not given, only what is used up is known.
+    let context = RunContext { session_id: "s1".into(), ..RunContext::default() };
+    assert!(bench.explain("short", Some(context)).await.excluded.is_empty());
+}
+
+#[tokio::test]
+async fn an_explanation_says_which_models_are_too_dear_for_the_request() {
+    let bench = bench(priced()).await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 100, ..pb::GenerateLimits::default() });
+    let asked = pb::GenerateRequest { limits, max_output_tokens: 100, ..request() };
+    let told = explained(&bench, &asked).await;
+    let dear = |model| (model, "COST_LIMIT_REACHED");
+    assert_eq!(left_out(&told), [dear("primary"), dear("fallback"), dear("local")]);
+    assert!(told.excluded[0].detail.ends_with(", and the request allows $0.000100"), "{:?}", told.excluded);
+    let error = bench.generate(asked).await.expect_err("as it was told");
+    assert_eq!(reason(&error), "COST_LIMIT_REACHED");
 }

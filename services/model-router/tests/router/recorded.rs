@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use bulkhead_proto::router::v1 as pb;
-use bulkhead_provider_sim::{Action, Script, StatusFault, Step};
+use bulkhead_provider_sim::{Action, Reply, Script, StatusFault, Step};
 use pb::content_block::Block;
+use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tonic::Code;
@@ -247,4 +248,39 @@ async fn a_store_that_is_gone_or_locked_is_not_ready_until_it_is_back() {
         bench.ready().await;
         bench.generate(request()).await.expect("answers again");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_a_killed_router_had_open_is_on_record_after_the_next_start() {
+    let bench = bench(Plan { settings: "data_slots = 2", ..Plan::default() }).await;
+    let (child, client) = run_child(child_command(bench.folder.path())).await;
+    let endless = Reply { pause_ms: 20, chunks: vec!["word ".into(); 5_000], ..Reply::default() };
+    bench.script("primary", Script::once([Step::text("Done."), endless.into()])).await;
+    let (whole, cut) = (request(), request());
+    client.clone().generate(whole.clone()).await.expect("answers");
+    let (request_id, generate) =
+        (cut.request_id.clone(), pb::GenerateRequest { request_id: String::new(), ..cut });
+    let asked = pb::StreamGenerateRequest { request_id: request_id.clone(), generate: Some(generate) };
+    let mut messages = client.clone().stream_generate(asked).await.expect("opens").into_inner();
+    while messages.message().await.expect("goes on").is_some_and(|message| message.text.is_empty()) {}
+    // Killed, with SIGKILL.
+    drop(child);
+    let (_heir, _) = run_child(child_command(bench.folder.path())).await;
+    let event = bench.event(&request_id).await;
+    let told = attributes(&event);
+    assert_eq!((event.kind.as_str(), event.outcome.as_str()), ("model.call", "unknown"));
+    assert_eq!((&told["error"], &told["attempts"][0]["model"]), (&json!("ROUTER_GONE"), &json!("primary")));
+    assert_eq!(event.principal.map(|principal| principal.name), Some("scribe".to_owned()));
+    let outcomes = |id: &str| {
+        let events = bench.events.lock().expect("not poisoned");
+        events
+            .iter()
+            .filter(|event| event.subject_id == id)
+            .map(|event| event.outcome.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (outcomes(&whole.request_id), outcomes(&request_id)),
+        (vec!["answered".into()], vec!["unknown".into()])
+    );
 }

@@ -390,11 +390,30 @@ async fn a_stream_that_the_callers_time_ends_was_not_silent() {
     let bench = bench(Plan { settings, model, ..Plan::default() }).await;
     let endless = Reply { pause_ms: 20, chunks: vec!["word ".into(); 2_000], ..Reply::default() };
     bench.always("primary", endless.into()).await;
-    let heard = bench.stream_within(request(), std::time::Duration::from_secs(2)).await;
+    let asked = request();
+    let heard = bench.stream_within(asked.clone(), std::time::Duration::from_secs(2)).await;
     assert!(heard.text.starts_with("word "), "{heard:?}");
     assert_eq!(heard.status.map(|status| status.code()), Some(Code::DeadlineExceeded));
+    assert_eq!(attributes(&bench.event(&asked.request_id).await)["error"], "DEADLINE_EXCEEDED");
     let models = bench.client.clone().list_models(pb::ListModelsRequest::default()).await.expect("lists");
     let models = models.into_inner().models;
     let primary = models.iter().find(|model| model.name == "primary").expect("listed");
     assert!(primary.usable && primary.circuits.is_empty(), "{primary:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_took_in_time_is_on_record_as_late() {
+    let bench = with("anthropic", "restart").await;
+    // More than any window on the way holds, so that the router comes to no end by itself.
+    let chunks = vec!["word ".repeat(2_000); 200];
+    bench.always("primary", Reply { chunks, ..Reply::default() }.into()).await;
+    let (asked, time) = (request(), std::time::Duration::from_millis(600));
+    let over = tokio::time::Instant::now() + time;
+    let unread = bench.open_stream_within(asked.clone(), Some(time)).await.expect("opens");
+    tokio::time::sleep_until(over + std::time::Duration::from_millis(50)).await;
+    drop(unread);
+    let event = bench.event(&asked.request_id).await;
+    let told = attributes(&event);
+    assert_eq!((event.outcome.as_str(), &told["error"]), ("failed", &json!("DEADLINE_EXCEEDED")));
+    assert_eq!(told["attempts"][0]["error_kind"], "DEADLINE_EXCEEDED");
 }

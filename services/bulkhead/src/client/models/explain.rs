@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bulkhead_proto::router::v1::{
-    ExcludedModel, ExplainRouteRequest, ExplainRouteResponse, GenerateRequest, PlannedModel, ResponseFormat,
-    ResponseFormatKind,
+    ExcludedModel, ExplainRouteRequest, ExplainRouteResponse, GenerateLimits, GenerateRequest, PlannedModel,
+    ResponseFormat, ResponseFormatKind,
 };
 use clap::Args;
 
@@ -50,6 +50,9 @@ struct ContentArguments {
     /// A seed, which not every model takes.
     #[arg(long, value_name = "NUMBER", requires = "text")]
     seed: Option<u64>,
+    /// What all attempts together might cost, in millionths of a US dollar.
+    #[arg(long, value_name = "AMOUNT", requires = "text", value_parser = clap::value_parser!(u64).range(1..))]
+    cost_usd_micros_max: Option<u64>,
     /// A file with the JSON Schema of the answer.
     #[arg(long, value_name = "FILE", requires = "text")]
     json_schema: Option<PathBuf>,
@@ -65,6 +68,10 @@ impl ContentArguments {
             max_output_tokens: self.max_output_tokens.unwrap_or(0),
             thinking_tokens_max: self.thinking_tokens_max.unwrap_or(0),
             seed: self.seed,
+            limits: self.cost_usd_micros_max.map(|cost_usd_micros_max| GenerateLimits {
+                cost_usd_micros_max,
+                ..GenerateLimits::default()
+            }),
             response_format: self.json_schema.as_deref().map(schema).transpose()?,
             ..GenerateRequest::default()
         }))

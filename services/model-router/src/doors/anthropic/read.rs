@@ -17,31 +17,53 @@ pub(super) fn request(object: Object, violations: &mut Violations) -> Option<Ask
     for name in ["model", "max_tokens", "messages"] {
         fields.require(name);
     }
-    let route = fields.text("model");
-    let messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
-    let (response_format, tool_choice) = (response_format(&mut fields), tool_choice(&mut fields));
-    let mut generate = pb::GenerateRequest {
-        system: message::system(&mut fields),
-        messages,
-        tools: tools(&mut fields),
-        max_output_tokens: fields.count("max_tokens").unwrap_or(0),
-        temperature: fields.decimal("temperature"),
-        top_p: fields.decimal("top_p"),
-        stop_sequences: fields.texts("stop_sequences").unwrap_or_default(),
-        thinking_tokens_max: thinking(&mut fields),
-        tool_choice,
-        response_format,
-        ..pb::GenerateRequest::default()
-    };
+    let prompt = prompt(&mut fields);
+    let (max_output_tokens, temperature) =
+        (fields.count("max_tokens").unwrap_or(0), fields.decimal("temperature"));
+    let (top_p, stop) = (fields.decimal("top_p"), fields.texts("stop_sequences"));
     let stream = fields.flag("stream").unwrap_or(false);
     fields.neutral("service_tier", &[json!("auto"), json!("standard_only")]);
     fields.neutral("speed", &[json!("standard")]);
     // The last is a hint to a cache: it changes no answer.
     fields.ignore(&["metadata", "cache_control"]);
     fields.finish();
-    generate.route = route?;
+    let stop_sequences = stop.unwrap_or_default();
+    let generate = pb::GenerateRequest { max_output_tokens, temperature, top_p, stop_sequences, ..prompt? };
+    Some(asked(generate, stream))
+}
+
+/// A request that only its tokens are asked of: nothing in it says how to answer.
+pub(super) fn counted(object: Object, violations: &mut Violations) -> Option<Asked> {
+    let mut fields = Fields::root(object, violations);
+    fields.require("model");
+    fields.require("messages");
+    let prompt = prompt(&mut fields);
+    fields.neutral("speed", &[json!("standard")]);
+    fields.ignore(&["cache_control"]);
+    fields.finish();
+    Some(asked(prompt?, false))
+}
+
+fn asked(generate: pb::GenerateRequest, stream: bool) -> Asked {
     let origins = (0..generate.messages.len()).collect();
-    Some(Asked { generate, stream, usage: true, origins })
+    Asked { generate, stream, usage: true, origins }
+}
+
+/// What a model reads, and the route; none without a route.
+fn prompt(fields: &mut Fields<'_>) -> Option<pb::GenerateRequest> {
+    let route = fields.text("model");
+    let messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
+    let (response_format, tool_choice) = (response_format(fields), tool_choice(fields));
+    let prompt = pb::GenerateRequest {
+        system: message::system(fields),
+        messages,
+        tools: tools(fields),
+        thinking_tokens_max: thinking(fields),
+        tool_choice,
+        response_format,
+        ..pb::GenerateRequest::default()
+    };
+    Some(pb::GenerateRequest { route: route?, ..prompt })
 }
 
 fn tools(fields: &mut Fields<'_>) -> Vec<pb::ToolDefinition> {

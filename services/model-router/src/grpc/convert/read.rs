@@ -68,6 +68,14 @@ pub(crate) fn stream_command(
         .finish(request_id.zip(parts).map(|(request_id, parts)| parts.command(catalog, request_id, payload)))
 }
 
+/// What a request asks a model, checked, whatever its route.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn prompt(request: pb::GenerateRequest) -> Result<Prompt, Fault> {
+    let mut violations = Violations::new();
+    let asked = asked(request, &mut violations);
+    violations.finish(asked.map(|asked| asked.prompt))
+}
+
 /// A request without its id.
 struct Parts {
     route: RouteConfig,
@@ -118,6 +126,8 @@ pub(crate) struct Question {
     pub(crate) sensitivity: Vec<Sensitivity>,
     /// None where no content was given.
     pub(crate) prompt: Option<Prompt>,
+    /// What the request may take; what it does not say, its route says.
+    pub(crate) caps: Caps,
 }
 
 /// An ExplainRoute request.
@@ -128,7 +138,14 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
         let context = wire::read_context(request.context, &mut violations);
         let sensitivity = sensitivity(&context);
         let session = context.session_id;
-        return violations.finish(route.map(|route| Question { route, session, sensitivity, prompt: None }));
+        let caps = Caps::default();
+        return violations.finish(route.map(|route| Question {
+            route,
+            session,
+            sensitivity,
+            prompt: None,
+            caps,
+        }));
     };
     let right = "must be empty where generate is given, whose own counts";
     violations.require(request.route.is_empty(), "route", right);
@@ -136,8 +153,9 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
     let mut inner = Violations::new();
     let parts = parts(generate, catalog, &mut inner);
     violations.add_within("generate", inner);
-    violations.finish(parts.map(|Parts { route, asked, context, caps: _ }| Question {
+    violations.finish(parts.map(|Parts { route, asked, context, caps }| Question {
         route,
+        caps,
         sensitivity: sensitivity(&context),
         session: context.session_id,
         prompt: Some(asked.prompt),

@@ -3,7 +3,7 @@
 use bulkhead_provider_sim::{Reply, Step, ToolCall};
 use serde_json::{Value, json};
 
-use super::{MESSAGES, post};
+use super::{MESSAGES, post, raw};
 use crate::bench::{Plan, bench};
 
 fn hello() -> Value {
@@ -132,4 +132,31 @@ async fn a_tool_may_answer_with_a_picture() {
     let sent = &bench.received("primary").await[0].body;
     let parts = sent["messages"][2]["content"][0]["content"].as_array().expect("parts");
     assert_eq!(parts.last(), Some(&picture), "{sent}");
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_request_are_told_without_asking_a_model() {
+    let bench = bench(Plan::default()).await;
+    let count = "/v1/messages/count_tokens";
+    let asked = |text: &str| json!({ "model": "default", "system": "Be brief.", "messages": [{ "role": "user", "content": text }] });
+    let told = post(&bench, count, &asked("Sum up the minutes.")).told().await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    let tokens = told.body["input_tokens"].as_u64().expect("a number");
+    assert!((5..40).contains(&tokens), "{tokens}");
+    let longer = post(&bench, count, &asked(&"Sum up the minutes. ".repeat(10))).told().await;
+    assert!(
+        longer.body["input_tokens"].as_u64().is_some_and(|longer| longer > 3 * tokens),
+        "{}",
+        longer.body
+    );
+
+    let mut unknown = asked("Hi.");
+    unknown["model"] = json!("claude-opus");
+    let told = post(&bench, count, &unknown).told().await;
+    assert_eq!((told.status, &told.body["error"]["type"]), (404, &json!("not_found_error")));
+    let told = post(&bench, count, &hello()).told().await;
+    assert_eq!((told.status, &told.body["error"]["type"]), (400, &json!("invalid_request_error")));
+    let told = raw(&bench, count, asked("Hi.").to_string()).told().await;
+    assert_eq!((told.status, &told.body["error"]["type"]), (401, &json!("authentication_error")));
+    assert_eq!(bench.counts().await, [0, 0, 0]);
 }

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::time::Duration;
 
 use bulkhead_edge::serve::MESSAGE_BYTES_MAX;
-use bulkhead_provider_sim::{Action, Answered, RetryAfter, Step};
+use bulkhead_provider_sim::{Action, Answered, Reply, RetryAfter, Step};
 use serde_json::{Value, json};
 
 use super::{COMPLETIONS, MESSAGES, MODELS, get, millis, post, raw};
-use crate::bench::{PATIENCE, Plan, TOKEN, bench, child_command, closed_port, serving_child, write_config};
+use crate::bench::{
+    PATIENCE, Plan, TOKEN, bench, child_command, closed_port, on, serving_child, write_config,
+};
 
 fn hello(model: &str) -> Value {
     let messages = json!([{ "role": "user", "content": "Sum up the minutes of the meeting in March." }]);
@@ -119,6 +121,22 @@ async fn a_call_ends_with_its_deadline() {
     let told = post(&bench, MESSAGES, &hello("short")).with("grpc-timeout", "300m").told().await;
     assert_eq!((told.status, &told.body["error"]["type"]), (504, &json!("timeout_error")));
     assert_eq!(told.header("x-bulkhead-reason"), Some("DEADLINE_EXCEEDED"));
+}
+
+#[tokio::test]
+async fn a_caller_who_names_no_deadline_has_the_patience_of_an_sdk() {
+    let mut bench = bench(Plan::default()).await;
+    bench.configure(|text| text.replace("drain_timeout_ms", "unary_timeout_ms = 200\ndrain_timeout_ms"));
+    bench.restart().await;
+    bench.always("primary", Reply { first_after_ms: 700, ..Reply::default() }.into()).await;
+    let status = bench.generate(on("short")).await.expect_err("it takes longer");
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    for path in [COMPLETIONS, MESSAGES] {
+        let told = post(&bench, path, &hello("short")).told().await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        let told = post(&bench, path, &hello("short")).with("grpc-timeout", "200m").told().await;
+        assert_eq!((told.status, told.header("x-bulkhead-reason")), (504, Some("DEADLINE_EXCEEDED")));
+    }
 }
 
 #[tokio::test]

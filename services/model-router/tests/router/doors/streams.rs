@@ -231,3 +231,18 @@ async fn a_stream_ends_with_its_deadline_and_says_so() {
         assert!(reason.is_some_and(|reason| reason.is_string()), "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_same_key_reads_along_and_asks_no_model_again() {
+    let bench = with(PATIENT_MODEL).await;
+    let chunks = (0..30).map(|word| format!("{word} ")).collect::<Vec<_>>();
+    let whole = chunks.concat();
+    bench.always("primary", Reply { pause_ms: 20, chunks, ..Reply::default() }.into()).await;
+    let ask = || post(&bench, MESSAGES, &asked()).with("idempotency-key", "story 7");
+    let mut first = ask().response().await.bytes_stream();
+    while !first.next().await.is_some_and(|piece| piece.is_ok_and(|piece| piece.ends_with(b"}\n\n"))) {}
+    let second = ask().text();
+    let (_rest, (status, _headers, text)) = tokio::join!(first.collect::<Vec<_>>(), second);
+    assert_eq!((status, text_of(&data(&text)), is_done(&text)), (200, whole, true), "{text}");
+    assert_eq!(bench.counts().await, [1, 0, 0]);
+}

@@ -229,3 +229,22 @@ fn every_violation_is_told_at_once() {
     ];
     assert_eq!(asked, Err(fields.map(str::to_owned).to_vec()));
 }
+
+#[test]
+fn a_request_that_is_only_counted_says_nothing_of_the_answer() {
+    let body = json!({ "model": "default", "messages": [{ "role": "user", "content": "Hi." }], "system": "Be brief." });
+    let read = |body: Value| {
+        let Value::Object(object) = body else { panic!("no object") };
+        let mut violations = Violations::new();
+        let asked = super::counted(object, &mut violations);
+        violations.finish(asked).ok()
+    };
+    let asked = read(body.clone()).expect("it is welcome");
+    assert_eq!((asked.generate.route.as_str(), asked.generate.system.as_str()), ("default", "Be brief."));
+    assert_eq!((asked.generate.messages.len(), asked.stream), (1, false));
+    for (name, value) in [("max_tokens", json!(9)), ("stream", json!(true)), ("temperature", json!(1))] {
+        let mut body = body.clone();
+        body[name] = value;
+        assert!(read(body).is_none(), "{name}");
+    }
+}
