@@ -16,8 +16,8 @@ use crate::{Claim, PayloadDigest, Request, Scope};
 pub const WINDOW: Duration = Duration::from_secs(600);
 /// Answers remembered at most; the oldest go first.
 const ANSWERS_MAX: usize = 4_096;
-/// Bytes of answers remembered at most.
-const BYTES_MAX: usize = 64 << 20;
+/// Bytes of answers remembered at most: as many answers as may be remembered, of a page each.
+const BYTES_MAX: usize = 16 << 20;
 
 /// The memory of answers `A`, and of what those under way let others join, `L`. Cheap to clone.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub enum Known<A, J> {
 
 #[derive(Debug)]
 struct Kept<A, L> {
-    entries: HashMap<Scope, Entry<A, L>>,
+    entries: HashMap<Arc<Scope>, Entry<A, L>>,
     /// Answered ones, oldest first.
-    order: VecDeque<(Scope, Instant)>,
+    order: VecDeque<(Arc<Scope>, Instant)>,
     bytes: usize,
 }
 
@@ -119,8 +119,9 @@ impl<A: Clone, L: Clone> Memory<A, L> {
             None => {
                 let (shared, running) = watch::channel(None);
                 let entry = Entry { payload: payload.clone(), state: State::Running(running) };
-                memory.entries.insert(scope.clone(), entry);
-                Found::Claim(Claim::New(First { memory: self.clone(), scope: scope.clone(), shared }))
+                let scope = Arc::new(scope.clone());
+                memory.entries.insert(Arc::clone(&scope), entry);
+                Found::Claim(Claim::New(First { memory: self.clone(), scope, shared }))
             }
         }
     }
@@ -136,7 +137,7 @@ impl<A, L> Memory<A, L> {
 #[derive(Debug)]
 pub struct First<A, L = ()> {
     memory: Memory<A, L>,
-    scope: Scope,
+    scope: Arc<Scope>,
     shared: watch::Sender<Option<L>>,
 }
 
@@ -162,11 +163,11 @@ impl<A, L> Drop for First<A, L> {
 }
 
 impl<A, L> Kept<A, L> {
-    fn remember(&mut self, scope: &Scope, answer: A, bytes: usize, now: Instant) {
+    fn remember(&mut self, scope: &Arc<Scope>, answer: A, bytes: usize, now: Instant) {
         let Some(entry) = self.entries.get_mut(scope) else { return };
         entry.state = State::Answered { answer, bytes };
         self.bytes += bytes;
-        self.order.push_back((scope.clone(), now));
+        self.order.push_back((Arc::clone(scope), now));
         while self.order.len() > ANSWERS_MAX || self.bytes > BYTES_MAX {
             self.forget_oldest();
         }

@@ -45,6 +45,10 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When the simulator stops first.
     pub(crate) async fn wait(&self, time: Duration) -> Result<(), Stopping> {
+        // A timer rounds up to milliseconds, also from nothing.
+        if time.is_zero() {
+            return Ok(());
+        }
         tokio::select! {
             () = tokio::time::sleep(time) => Ok(()),
             () = self.stopping.cancelled() => Err(Stopping),

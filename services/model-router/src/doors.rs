@@ -89,6 +89,8 @@ type Read = fn(Object, &mut Violations) -> Option<Asked>;
 struct Asked {
     /// Without an id and a context, which come as headers.
     generate: pb::GenerateRequest,
+    /// The caller gave the id, and may come with it again.
+    is_named: bool,
     /// The answer is to come as it is produced.
     stream: bool,
     /// And to tell its usage then.
@@ -174,18 +176,13 @@ async fn generate(
     let answered = if asked.stream {
         streamed(service, dialect, &call, asked).await
     } else {
-        whole(service, dialect, &call, asked.generate).await
+        whole(service, dialect, &call, asked).await
     };
     answered.map_err(|status| request::renamed(status, dialect.names, &origins))
 }
 
-async fn whole(
-    service: &Service,
-    dialect: &Dialect,
-    call: &Call,
-    generate: pb::GenerateRequest,
-) -> Result<Response, Status> {
-    let command = request::command(generate, &service.catalog())?;
+async fn whole(service: &Service, dialect: &Dialect, call: &Call, asked: Asked) -> Result<Response, Status> {
+    let command = request::command(asked, &service.catalog())?;
     let reply = Reply::to(&command);
     let response = service.generate(call, command).await?;
     let mut headers = told(&response.model, response.attempts.len(), call);
@@ -201,9 +198,9 @@ async fn streamed(
     call: &Call,
     asked: Asked,
 ) -> Result<Response, Status> {
-    let Asked { generate, usage, .. } = asked;
-    let is_structured = is_structured(generate.response_format.as_ref());
-    let command = request::stream_command(generate, !dialect.tells_thinking, &service.catalog())?;
+    let usage = asked.usage;
+    let is_structured = is_structured(asked.generate.response_format.as_ref());
+    let command = request::stream_command(asked, !dialect.tells_thinking, &service.catalog())?;
     let teller = Teller::new((dialect.events)(Reply::to(&command), usage), is_structured);
     let keep_alive = KeepAlive { words: dialect.keep_alive, after: KEEP_ALIVE_AFTER };
     let begun = Telling::new(service.stream(call, command).await?, teller, keep_alive).begin().await?;

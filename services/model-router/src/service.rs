@@ -1,5 +1,6 @@
 //! Generate, plain and as a stream, from the checked request to the recorded answer.
 
+mod kept;
 mod stream;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use bulkhead_outbox::EventDraft;
 use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
-use prost::Message as _;
+use prost::DecodeError;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
@@ -33,6 +34,7 @@ use crate::reload::Catalogs;
 use crate::spend::Caps;
 use crate::tokens::Size;
 
+pub(crate) use kept::Kept;
 pub(crate) use stream::{Joinable, Messages};
 
 /// A checked request.
@@ -53,6 +55,8 @@ pub(crate) struct Command {
     pub(crate) recovery: Option<Recovery>,
     /// Of a stream: what models think is not passed on.
     pub(crate) without_thinking: bool,
+    /// The caller knows the id, so that the answer is worth keeping for a second request.
+    pub(crate) is_named: bool,
 }
 
 /// Why there is no answer.
@@ -72,6 +76,8 @@ pub(crate) enum GenerateError {
     Unreadable(sqlx::Error),
     /// Models were called, and that could not be recorded.
     Withheld(RecordError),
+    /// What was kept of the first request with the id is damaged.
+    Kept(DecodeError),
 }
 
 impl From<Refusal> for GenerateError {
@@ -81,6 +87,12 @@ impl From<Refusal> for GenerateError {
             Refusal::Limited { limit, tokens, retry_after } => Self::Limited { limit, tokens, retry_after },
             Refusal::Exhausted(exhausted) => Self::Exhausted(exhausted),
         }
+    }
+}
+
+impl From<DecodeError> for GenerateError {
+    fn from(error: DecodeError) -> Self {
+        Self::Kept(error)
     }
 }
 
@@ -95,8 +107,8 @@ impl From<RecordError> for GenerateError {
 pub(crate) struct Service {
     pub(crate) catalogs: Catalogs,
     pub(crate) recorder: Recorder,
-    pub(crate) replay: Memory<pb::GenerateResponse>,
-    pub(crate) streams: Memory<pb::StreamCompleted, Joinable>,
+    pub(crate) replay: Memory<Kept<pb::GenerateResponse>>,
+    pub(crate) streams: Memory<Kept<pb::StreamCompleted>, Joinable>,
 }
 
 impl Service {
@@ -118,12 +130,16 @@ impl Service {
         let payload = command.payload.clone();
         let request = Request::new(call.tenant(), call.principal(), "Generate", request_id, payload);
         match self.replay.claim(&request).await {
-            Claim::Seen(answer) => Ok(answer),
+            Claim::Seen(answer) => Ok(answer.message()?),
             Claim::Reused => Err(GenerateError::RequestIdReused { request_id }),
             Claim::New(first) => {
+                let is_named = command.is_named;
                 let answer = self.answer(call, command).await?;
-                let bytes = answer.encoded_len();
-                first.answered(answer.clone(), bytes);
+                if is_named {
+                    let kept = Kept::of(&answer);
+                    let bytes = kept.bytes();
+                    first.answered(kept, bytes);
+                }
                 Ok(answer)
             }
         }

@@ -25,6 +25,8 @@ const KEYS: Uuid = Uuid::from_u128(0x6f3b_0d0e_9a51_4c7b_8a53_5d2f_10c4_e7a9);
 #[derive(Debug, PartialEq)]
 pub(super) struct Given {
     pub(super) request_id: String,
+    /// By the caller.
+    pub(super) is_named: bool,
     pub(super) context: RunContext,
 }
 
@@ -44,7 +46,9 @@ pub(super) fn read(headers: &HeaderMap, violations: &mut Violations) -> Given {
         dry_run: reader.dry_run(),
         sensitivity: reader.sensitivity(),
     };
-    Given { request_id: reader.request_id(), context }
+    let named = reader.request_id();
+    let is_named = named.is_some();
+    Given { request_id: named.unwrap_or_else(Uuid::now_v7).to_string(), is_named, context }
 }
 
 struct Reader<'a> {
@@ -103,7 +107,7 @@ impl<'a> Reader<'a> {
         read.unwrap_or_default()
     }
 
-    fn request_id(&mut self) -> String {
+    fn request_id(&mut self) -> Option<Uuid> {
         let (id, key) = (self.one(REQUEST_ID), self.one(IDEMPOTENCY_KEY));
         self.violations.require(
             id.is_none() || key.is_none(),
@@ -111,7 +115,7 @@ impl<'a> Reader<'a> {
             "must not stand beside x-bulkhead-request-id",
         );
         let id = id.map(|text| self.violations.uuid(REQUEST_ID, text).unwrap_or(Uuid::nil()));
-        id.or_else(|| key.map(named)).unwrap_or_else(Uuid::now_v7).to_string()
+        id.or_else(|| key.map(named))
     }
 }
 
@@ -169,7 +173,7 @@ mod tests {
                 .map(i32::from)
                 .to_vec(),
         };
-        assert_eq!(read, Ok(Given { request_id: id.into(), context }));
+        assert_eq!(read, Ok(Given { request_id: id.into(), is_named: true, context }));
     }
 
     #[test]

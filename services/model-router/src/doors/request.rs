@@ -43,6 +43,7 @@ pub(super) fn read(read: Read, headers: &HeaderMap, body: &[u8]) -> Result<Asked
     let asked = object(body, &mut violations).and_then(|object| read(object, &mut violations));
     let asked = asked.map(|mut asked| {
         asked.generate.request_id = given.request_id;
+        asked.is_named = given.is_named;
         asked.generate.context = Some(given.context);
         asked
     });
@@ -71,23 +72,24 @@ fn object(body: &[u8], violations: &mut Violations) -> Option<Object> {
 }
 
 /// The same checks as of a request that came by gRPC.
-pub(super) fn command(generate: pb::GenerateRequest, catalog: &Arc<Catalog>) -> Result<Command, Status> {
-    known(&generate, catalog)?;
-    Ok(convert::command(generate, catalog)?)
+pub(super) fn command(asked: Asked, catalog: &Arc<Catalog>) -> Result<Command, Status> {
+    known(&asked.generate, catalog)?;
+    Ok(Command { is_named: asked.is_named, ..convert::command(asked.generate, catalog)? })
 }
 
 /// The same of one for a stream. The APIs cannot say that a piece of the answer is void, so none may be. `without_thinking`:
 /// nor has the API a place for what models think.
 pub(super) fn stream_command(
-    mut generate: pb::GenerateRequest,
+    asked: Asked,
     without_thinking: bool,
     catalog: &Arc<Catalog>,
 ) -> Result<Command, Status> {
+    let Asked { mut generate, is_named, .. } = asked;
     known(&generate, catalog)?;
     let request_id = std::mem::take(&mut generate.request_id);
     let request = pb::StreamGenerateRequest { generate: Some(generate), request_id };
     let command = convert::stream_command(request, catalog)?;
-    Ok(Command { recovery: Some(Recovery::Fail), without_thinking, ..command })
+    Ok(Command { recovery: Some(Recovery::Fail), without_thinking, is_named, ..command })
 }
 
 /// How many tokens a model would read of a request, checked the same way, by estimate.

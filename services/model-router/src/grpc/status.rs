@@ -43,6 +43,8 @@ impl From<GenerateError> for Status {
                 .saying("what was spent could not be read")
                 .retry_after(STORE_RETRY_DELAY)
                 .because(error),
+            // It was encoded here, so that this is a defect.
+            GenerateError::Kept(error) => Fault::new(Code::Internal, "UNDECLARED_FAILURE").because(error),
             GenerateError::Withheld(error) => Fault::new(Code::Unavailable, "ANSWER_WITHHELD")
                 .saying("models were called, and the call could not be recorded, so its answer is not given")
                 .retry_after(STORE_RETRY_DELAY)

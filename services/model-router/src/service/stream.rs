@@ -13,12 +13,11 @@ use bulkhead_idempotency::memory::{First, Known};
 use bulkhead_idempotency::{Claim, Request};
 use bulkhead_proto::router::v1 as pb;
 use futures::stream::{self, StreamExt as _};
-use prost::Message as _;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 use tracing::Instrument as _;
 
-use super::{Command, GenerateError, Service, ending};
+use super::{Command, GenerateError, Kept, Service, ending};
 use crate::clearance;
 use crate::generate::Run;
 use crate::grpc::convert;
@@ -42,7 +41,7 @@ impl Service {
         let payload = command.payload.clone();
         let request = Request::new(call.tenant(), call.principal(), "StreamGenerate", request_id, payload);
         match self.streams.claim_or_join(&request, |stream: Joinable| stream.join()).await {
-            Claim::Seen(Known::Answered(completed)) => Ok(all(convert::stream::replay(completed))),
+            Claim::Seen(Known::Answered(completed)) => Ok(all(convert::stream::replay(completed.message()?))),
             Claim::Seen(Known::Joined(reader)) => Ok(reader.boxed()),
             Claim::Reused => Err(GenerateError::RequestIdReused { request_id }),
             Claim::New(first) => {
@@ -57,7 +56,7 @@ impl Service {
 fn play(
     command: Command,
     record: CallRecord,
-    first: First<pb::StreamCompleted, Joinable>,
+    first: First<Kept<pb::StreamCompleted>, Joinable>,
     deadline: Instant,
 ) -> Messages {
     let recovery = command.recovery.unwrap_or(command.route.recovery);
@@ -73,11 +72,11 @@ fn play(
 async fn run(
     command: Command,
     mut record: CallRecord,
-    first: First<pb::StreamCompleted, Joinable>,
+    first: First<Kept<pb::StreamCompleted>, Joinable>,
     deadline: Instant,
     listener: Listener,
 ) -> End {
-    let Command { catalog, route, prompt, rules, sensitivity, context, .. } = command;
+    let Command { catalog, route, prompt, rules, sensitivity, context, is_named, .. } = command;
     let clearance = clearance::clear(prompt, &sensitivity);
     let run = Run::new(&catalog, &route, &clearance, &rules, deadline, &mut record);
     let mut run = run.of_session(&context.session_id).heard_by(listener);
@@ -101,8 +100,11 @@ async fn run(
     });
     match answered {
         Ok(completed) => {
-            let bytes = completed.encoded_len();
-            first.answered(completed.clone(), bytes);
+            if is_named {
+                let kept = Kept::of(&completed);
+                let bytes = kept.bytes();
+                first.answered(kept, bytes);
+            }
             vec![Ok(convert::stream::completed(completed))]
         }
         Err(error) => {

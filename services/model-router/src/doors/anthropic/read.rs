@@ -46,7 +46,7 @@ pub(super) fn counted(object: Object, violations: &mut Violations) -> Option<Ask
 
 fn asked(generate: pb::GenerateRequest, stream: bool) -> Asked {
     let origins = (0..generate.messages.len()).collect();
-    Asked { generate, stream, usage: true, origins }
+    Asked { generate, is_named: false, stream, usage: true, origins }
 }
 
 /// What a model reads, and the route; none without a route.

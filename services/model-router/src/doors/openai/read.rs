@@ -36,7 +36,7 @@ pub(super) fn request(object: Object, violations: &mut Violations) -> Option<Ask
     without_effect(&mut fields);
     fields.finish();
     generate.route = route?;
-    Some(Asked { generate, stream, usage, origins: conversation.origins })
+    Some(Asked { generate, is_named: false, stream, usage, origins: conversation.origins })
 }
 
 /// What other values would ask for has no words in the contract.

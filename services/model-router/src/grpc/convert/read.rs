@@ -97,6 +97,7 @@ impl Parts {
             context: self.context,
             recovery: None,
             without_thinking: false,
+            is_named: true,
             caps: self.caps,
         }
     }

@@ -119,7 +119,10 @@ fn a_conversation_with_tools_is_read_whole() {
         thinking_tokens_max: 1024,
         ..pb::GenerateRequest::default()
     };
-    assert_eq!(asked, Ok(Asked { generate, stream: true, usage: true, origins: vec![0, 1, 2] }));
+    assert_eq!(
+        asked,
+        Ok(Asked { generate, is_named: false, stream: true, usage: true, origins: vec![0, 1, 2] })
+    );
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn a_conversation_with_tools_is_read_whole() {
         stop_sequences: vec!["END".into()],
         ..pb::GenerateRequest::default()
     };
-    assert_eq!(asked, Ok(Asked { generate, stream: true, usage: true, origins: vec![2, 3, 4, 6] }));
+    assert_eq!(
+        asked,
+        Ok(Asked { generate, is_named: false, stream: true, usage: true, origins: vec![2, 3, 4, 6] })
+    );
 }
 
 #[test]
