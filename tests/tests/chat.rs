@@ -1,8 +1,11 @@
 //! `bulkhead chat` as people and scripts run it: a real process, real services, models that fail as they are told to.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write as _;
-use std::process::Stdio;
+use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +15,8 @@ use bulkhead_provider_sim::{
 use bulkhead_tests::command::{Ended, command, run};
 use bulkhead_tests::{Options, Sandbox, eventually};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 
 /// Only guards against hanging.
@@ -178,4 +183,111 @@ async fn ctrl_c_ends_the_answer_and_the_models_work() -> anyhow::Result<()> {
         async move { Ok((asked.await?.requests[0].answered == Answered::Abandoned).then_some(())) }
     })
     .await
+}
+
+/// A terminal of a person: what is typed goes in, and what is on the screen comes out.
+struct Terminal {
+    keys: File,
+    /// The side of the programs, kept open so that its settings can be looked at when they have ended.
+    line: File,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn open() -> anyhow::Result<Self> {
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&person)?;
+        unlockpt(&person)?;
+        let name = ptsname(&person, Vec::new())?;
+        let line = File::options().read(true).write(true).open(OsStr::from_bytes(name.to_bytes()))?;
+        let keys = File::from(person);
+        let (mut shown, screen) = (keys.try_clone()?, Arc::<Mutex<String>>::default());
+        let written = Arc::clone(&screen);
+        // Ends with the test, which closes the other side.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4_096];
+            while let Ok(count @ 1..) = shown.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..count]);
+                written.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            }
+        });
+        Ok(Self { keys, line, screen })
+    }
+
+    /// The same command with this terminal as its own, which the keys reach as signals too.
+    fn runs(&self, command: &Command) -> anyhow::Result<Command> {
+        let mut here = Command::new("setsid");
+        here.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        here.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        here.stdin(self.line.try_clone()?).stdout(self.line.try_clone()?).stderr(self.line.try_clone()?);
+        Ok(here)
+    }
+
+    fn screen(&self) -> String {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn shows(&self, part: &str) -> anyhow::Result<()> {
+        eventually(part, BOUND, || {
+            let shown = self.screen().contains(part);
+            async move { Ok(shown.then_some(())) }
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn at_a_terminal_it_comes_piece_by_piece_and_ctrl_c_leaves_all_as_it_was() -> anyhow::Result<()> {
+    let (sandbox, simulator) = sandbox().await?;
+    simulator.script("sim-primary", &Script::always(Step::status(401))).await?;
+    let chunks = (0..5_000).map(|word| format!("word{word} ")).collect();
+    let endless = Reply { pause_ms: 20, chunks, ..Reply::default() };
+    simulator.script("sim-fallback", &Script::always(endless.into())).await?;
+    let terminal = Terminal::open()?;
+    let before = tcgetattr(&terminal.line)?;
+    let data = sandbox.data();
+    let mut chat = command(&data, &["chat", "A story", "--data"])?;
+    chat.arg(&data);
+    let mut child = terminal.runs(&chat)?.spawn()?;
+    terminal.shows("word0 ").await?;
+    assert!(!terminal.screen().contains("word4999"), "it comes before it is whole");
+    terminal.shows("word20 ").await?;
+    let shown = without_styles(&terminal.screen());
+    let attempts = ["→ primary", "primary: UNAUTHENTICATED (401) → fallback", "word0 word1 "];
+    let places: Vec<_> = attempts.iter().map(|part| shown.find(part)).collect();
+    assert!(places.is_sorted() && places.iter().all(Option::is_some), "{shown}");
+
+    (&terminal.keys).write_all(b"\x03")?;
+    let status = eventually("the command to end", BOUND, || {
+        let status = child.try_wait();
+        async move { Ok(status?) }
+    })
+    .await?;
+    terminal.shows("Stopped. The answer was ended with it.").await?;
+    assert_eq!(status.code(), Some(130), "{}", terminal.screen());
+    let after = tcgetattr(&terminal.line)?;
+    let cooked = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+    assert!(after.local_modes.contains(cooked), "{after:?}");
+    assert_eq!(
+        (after.local_modes, after.input_modes, after.output_modes),
+        (before.local_modes, before.input_modes, before.output_modes)
+    );
+    let screen = terminal.screen();
+    let last_style = screen.rfind("\u{1b}[").and_then(|at| screen.get(at..at + 4));
+    assert_eq!(last_style, Some("\u{1b}[0m"), "a style goes on: {screen:?}");
+    eventually("the model to be left", BOUND, || {
+        let asked = simulator.requests(Some("sim-fallback"));
+        async move { Ok((asked.await?.requests[0].answered == Answered::Abandoned).then_some(())) }
+    })
+    .await
+}
+
+/// A screen without its styles.
+fn without_styles(screen: &str) -> String {
+    let mut plain = String::new();
+    for (at, part) in screen.split("\u{1b}[").enumerate() {
+        let rest = if at == 0 { part } else { part.split_once('m').map_or("", |(_style, rest)| rest) };
+        plain.push_str(rest);
+    }
+    plain
 }

@@ -3,10 +3,11 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_tests::command::{Ended, command, json, run, waiting};
-use bulkhead_tests::{Options, Sandbox};
+use bulkhead_tests::{Options, Sandbox, eventually};
 use serde_json::Value;
 
 #[tokio::test]
@@ -244,6 +245,44 @@ async fn arguments_come_from_a_file_or_standard_input_byte_for_byte() -> anyhow:
     Ok(())
 }
 
+#[tokio::test]
+async fn budgets_are_shown_with_what_was_spent_of_them() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(Options::default()).await?;
+    run(&sandbox, &["budgets", "ls"])?.exits(0)?.says("There are none.")?;
+    run(&sandbox, &["budgets", "ls", "--as", "agent"])?.exits(4)?.says("ROLE_REQUIRED")?;
+
+    let path = sandbox.data().join("simulated-models.toml");
+    let mut file: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
+    let router = file.get_mut("model-router").and_then(toml::Value::as_table_mut).context("a router")?;
+    for model in router.get_mut("model").and_then(toml::Value::as_array_mut).context("models")? {
+        let prices = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n";
+        model.as_table_mut().context("a model")?.extend(toml::from_str::<toml::Table>(prices)?);
+    }
+    let budget = "[[budget]]\nname = \"month\"\nscope = \"tenant\"\nperiod = \"month\"\nstop_usd_micros = 900000\n\
+                  [[budget]]\nname = \"talk\"\nscope = \"session\"\nperiod = \"none\"\nstop_usd_micros = 500000\n";
+    router.extend(toml::from_str::<toml::Table>(budget)?);
+    std::fs::write(path.with_extension("new"), toml::to_string(&file)?)?;
+    std::fs::rename(path.with_extension("new"), &path)?;
+    eventually("the budgets to be there", Duration::from_secs(60), || {
+        let listed = json(&sandbox, &["budgets", "ls"], 0);
+        async move { Ok((listed?["budgets"][0]["name"] == "month").then_some(())) }
+    })
+    .await?;
+
+    run(&sandbox, &["chat", "What is this for?", "--session", "s1"])?.exits(0)?;
+    let listed = json(&sandbox, &["budgets", "ls", "--session", "s1"], 0)?;
+    let talk = &listed["budgets"][0];
+    assert_eq!((&talk["name"], &talk["session_id"]), (&Value::from("talk"), &Value::from("s1")), "{listed}");
+    assert!(talk["spent_usd_micros"].as_str().is_some_and(|spent| spent != "0"), "{listed}");
+    let shown = run(&sandbox, &["budgets", "ls"])?.exits(0)?.stdout;
+    assert!(shown.starts_with("BUDGET") && shown.contains("$0.900000") && shown.contains("s1"), "{shown}");
+    let dear = ["models", "explain", "--text", "Why?", "--cost-usd-micros-max", "1"];
+    run(&sandbox, &dear)?.exits(1)?;
+    let explained = json(&sandbox, &dear, 1)?;
+    assert_eq!(explained["excluded"][0]["reason"], "COST_LIMIT_REACHED", "{explained}");
+    Ok(())
+}
+
 #[test]
 fn every_shell_gets_its_completions() -> anyhow::Result<()> {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -271,6 +310,7 @@ fn every_command_that_calls_has_an_example_and_the_exit_codes() -> anyhow::Resul
         "executions undo",
         "models ls",
         "models explain",
+        "budgets ls",
         "chat",
         "audit query",
         "agent run",

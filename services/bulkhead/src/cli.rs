@@ -10,6 +10,7 @@ use crate::chaos::ChaosCommand;
 use crate::client::agent::AgentCommand;
 use crate::client::approvals::ApprovalsCommand;
 use crate::client::audit::QueryArguments;
+use crate::client::budgets::BudgetsCommand;
 use crate::client::chat::ChatArguments;
 use crate::client::executions::ExecutionsCommand;
 use crate::client::exit;
@@ -71,6 +72,9 @@ enum Command {
     /// See which models there are and which would be asked.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// See what was spent, and what may be.
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
     /// Talk to a model, and see its answer as it comes and what it took.
     ///
     /// With a text it answers once. Attempts, remarks and what it took go to standard error. To a terminal the answer
@@ -132,6 +136,7 @@ impl Cli {
             Command::Tools(command) => command.run(),
             Command::Executions(command) => command.run(),
             Command::Models(command) => command.run(),
+            Command::Budgets(command) => command.run(),
             Command::Chat(arguments) => arguments.run(),
             Command::Agent(command) => command.run(),
             Command::Audit { command: AuditCommand::Query(arguments) } => arguments.run(),

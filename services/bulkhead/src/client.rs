@@ -1,4 +1,4 @@
-//! The commands that call running services: approvals, tools, executions, models, chat, audit, agent.
+//! The commands that call running services: approvals, tools, executions, models, budgets, chat, audit, agent.
 //!
 //! Promises that nothing from outside reaches a terminal raw, that the exit code tells a script what happened,
 //! and that a call which may have had an effect is never repeated under another `request_id`.
@@ -7,12 +7,14 @@ pub(crate) mod agent;
 pub(crate) mod approvals;
 mod arguments;
 pub(crate) mod audit;
+pub(crate) mod budgets;
 pub(crate) mod chat;
 pub(crate) mod executions;
 pub(crate) mod exit;
 pub(crate) mod failure;
 mod json;
 pub(crate) mod models;
+mod money;
 mod output;
 mod paging;
 mod plan;

@@ -13,6 +13,7 @@ bulkhead approvals show "$id"                          # the complete plan, with
 bulkhead approvals approve "$id" --yes                 # at a terminal, without --yes, it asks
 
 bulkhead models explain --sensitivity credentials      # only local models would be asked
+bulkhead budgets ls                                    # what was spent, where budgets are configured
 bulkhead agent run "summarise the folder" --steps-max 5
 bulkhead audit query --since 1h --kind tool.
 # README: end

@@ -55,7 +55,7 @@ impl ModelsCommand {
     }
 }
 
-fn connect(client: &Client) -> Result<ModelRouterServiceClient<Peer>, ClientError> {
+pub(super) fn connect(client: &Client) -> Result<ModelRouterServiceClient<Peer>, ClientError> {
     Ok(ModelRouterServiceClient::new(client.connect(Service::ModelRouter, "operator")?))
 }
 

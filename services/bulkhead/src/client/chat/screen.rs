@@ -10,7 +10,7 @@ use bulkhead_proto::router::v1::{
     StreamFailed, StreamGenerateResponse,
 };
 
-use crate::client::{ClientError, text, time};
+use crate::client::{ClientError, money, text, time};
 
 /// A shorter wait is none for a person.
 const WAIT_SHOWN_MIN: Duration = Duration::from_millis(1);
@@ -239,16 +239,11 @@ fn took(response: &GenerateResponse, first: Option<Duration>, whole: Duration) -
         Some(text::harmless(&response.model)),
         (attempts > 1).then(|| format!("{attempts} attempts")),
         Some(format!("{} tokens in, {} out", usage.input_tokens, usage.output_tokens)),
-        response.cost_usd_micros.map(dollars),
+        response.cost_usd_micros.map(money::dollars),
         first.map(|first| format!("first token after {}", time::lasted(first))),
         Some(time::lasted(whole)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
-}
-
-/// `$0.000123`.
-fn dollars(micros: u64) -> String {
-    format!("${}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 #[cfg(test)]
