@@ -114,11 +114,14 @@ impl<S: Source> Delivery<S> {
                         return;
                     }
                     tokio::select! { () = wake.notified() => {}, () = stopping.cancelled() => {} }
-                    if !self.linger.is_zero() {
-                        stopping.run_until_cancelled(tokio::time::sleep(self.linger)).await;
+                    self.gather(&stopping).await;
+                }
+                Ok(delivered) => {
+                    failures = 0;
+                    if delivered < usize::try_from(BATCH_MAX).unwrap_or(usize::MAX) {
+                        self.gather(&stopping).await;
                     }
                 }
-                Ok(_) => failures = 0,
                 Err(error) => {
                     failures += 1;
                     metrics::failed();
@@ -129,6 +132,13 @@ impl<S: Source> Delivery<S> {
                     stopping.run_until_cancelled(tokio::time::sleep(backoff(failures))).await;
                 }
             }
+        }
+    }
+
+    /// Waits for others to come, for as long as the first of them may wait.
+    async fn gather(&self, stopping: &CancellationToken) {
+        if !self.linger.is_zero() {
+            stopping.run_until_cancelled(tokio::time::sleep(self.linger)).await;
         }
     }
 
