@@ -17,8 +17,8 @@ use crate::Limit;
 use crate::delivery::Batch;
 
 /// Bytes of a segment, some 4,000 events. They are allocated when it is made, so that a full disk is met before a call
-/// and not after it, and a write changes no length that would have to be on disk too.
-const SEGMENT_BYTES: u64 = 4 << 20;
+/// and not after it.
+pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
 /// What has to be free of it when a call begins: for the events of 256 calls that are open at once, of 4 KiB.
 const ROOM_BYTES: u64 = 1 << 20;
 
@@ -59,8 +59,10 @@ struct Unsynced {
 impl Files {
     /// Reads what is there; what cannot be read is set aside.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make_folder(folder)?;
         let Survey { segments, delivered, waiting, damaged } = reading::survey(folder)?;
+        // Made now, so that a full disk does not stand against the first delivery.
+        write_mark(folder, delivered)?;
         for number in damaged {
             set_aside(folder, number)?;
         }
@@ -81,8 +83,12 @@ impl Files {
     /// Writes events, and returns how many wait then.
     pub(super) fn append(&self, events: Vec<pb::Event>, limit: Limit) -> Result<i64, AppendError> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let frame = frame::encode(events);
         let mut state = self.lock();
+        // Of nothing there is no frame: its zeros would be the end of the file.
+        if count == 0 {
+            return Ok(state.waiting);
+        }
+        let frame = frame::encode(events);
         if state.waiting >= limit.0 {
             return Err(AppendError::Full { waiting: state.waiting });
         }
@@ -103,42 +109,43 @@ impl Files {
     /// nothing more is written to it.
     pub(super) fn sync(&self) -> io::Result<()> {
         let Unsynced { files, folder } = std::mem::take(&mut self.lock().unsynced);
-        let synced = files.iter().try_for_each(|file| file.sync_data());
-        let synced = synced.and_then(|()| if folder { File::open(&self.folder)?.sync_all() } else { Ok(()) });
-        synced.inspect_err(|_told| self.lock().tail = None)
+        let (mut failed, mut left) = (None, Unsynced::default());
+        for file in files {
+            if let Err(error) = file.sync_data() {
+                left.files.push(file);
+                failed.get_or_insert(error);
+            }
+        }
+        if folder && let Err(error) = File::open(&self.folder).and_then(|folder| folder.sync_all()) {
+            left.folder = true;
+            failed.get_or_insert(error);
+        }
+        let Some(error) = failed else { return Ok(()) };
+        self.lock().distrust(left);
+        Err(error)
     }
 
     pub(super) fn prove(&self) -> io::Result<()> {
-        if !self.is_in_place()? {
-            self.begin_anew()?;
-        }
+        self.find_again()?;
         self.make_room()?;
-        let tail = self.lock().tail.clone();
-        tail.map_or(Ok(()), |tail| tail.sync_data())?;
+        {
+            let mut state = self.lock();
+            let tail = state.tail.clone();
+            state.unsynced.files.extend(tail);
+        }
         self.sync()
     }
 
-    /// Whether the file that is written to is the one that another start would find.
-    fn is_in_place(&self) -> io::Result<bool> {
-        let (tail, path) = {
-            let state = self.lock();
-            let (Some(tail), Some(last)) = (&state.tail, state.segments.back()) else { return Ok(true) };
-            (Arc::clone(tail), segment_path(&self.folder, last.number))
-        };
-        let ours = tail.metadata()?;
-        match std::fs::metadata(path) {
-            Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Somebody has taken the files away, with what was in them.
-    fn begin_anew(&self) -> io::Result<()> {
-        tracing::error!(folder = %self.folder.display(), "files of the outbox are gone, with events that were not delivered");
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let Survey { segments, waiting, .. } = reading::survey(&self.folder)?;
+    /// Begins anew where somebody has taken the files away, with what was in them. All of it under the lock: what is
+    /// appended meanwhile would be in no index.
+    fn find_again(&self) -> io::Result<()> {
         let mut state = self.lock();
+        if state.is_in_place(&self.folder)? {
+            return Ok(());
+        }
+        tracing::error!(folder = %self.folder.display(), "files of the outbox are gone, with events that were not delivered");
+        make_folder(&self.folder)?;
+        let Survey { segments, waiting, .. } = reading::survey(&self.folder)?;
         state.tail = None;
         state.segments = segments;
         state.waiting = waiting;
@@ -154,7 +161,7 @@ impl Files {
         let mut all = Vec::new();
         for Segment { number, end } in segments {
             let file = File::open(segment_path(&self.folder, number))?;
-            let mut at = if number == delivered.number { delivered.offset } else { 0 };
+            let mut at = delivered.within(number);
             while at < end {
                 let (events, next) = reading::read(&file, at, end)?;
                 all.extend(events);
@@ -192,16 +199,16 @@ impl Files {
 
     /// A batch is delivered. That need not reach the disk at once: what is delivered again is dropped by the log.
     pub(super) fn remove(&self, Place { end, events }: Place) -> io::Result<()> {
-        {
+        let delivered = {
             let mut state = self.lock();
             // It may be removed twice, when it is removed before it is sent.
             if end > state.delivered {
                 state.delivered = end;
-                state.waiting = state.waiting.saturating_sub(events);
+                state.waiting = state.waiting.saturating_sub(events).max(0);
             }
-        }
-        let mark = private().create(true).truncate(false).open(mark_path(&self.folder))?;
-        mark.write_all_at(&reading::mark(end), 0)
+            state.delivered
+        };
+        write_mark(&self.folder, delivered)
     }
 }
 
@@ -211,8 +218,29 @@ impl State {
         self.segments.back().map_or(0, |segment| segment.end)
     }
 
+    /// Up to where a segment is delivered: one that is older than the mark, as a whole.
     fn delivered_of(&self, number: u64) -> u64 {
-        if self.delivered.number == number { self.delivered.offset } else { 0 }
+        self.delivered.within(number)
+    }
+
+    /// Whether the file that is written to is the one that another start would find.
+    fn is_in_place(&self, folder: &Path) -> io::Result<bool> {
+        let (Some(tail), Some(last)) = (&self.tail, self.segments.back()) else { return Ok(true) };
+        let ours = tail.metadata()?;
+        match std::fs::metadata(segment_path(folder, last.number)) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Nothing more is written to a file of which nobody knows what the kernel kept; an empty one has nothing to lose.
+    fn distrust(&mut self, left: Unsynced) {
+        if self.end() > 0 {
+            self.tail = None;
+        }
+        self.unsynced.files.extend(left.files);
+        self.unsynced.folder |= left.folder;
     }
 
     fn write(&mut self, folder: &Path, frame: &[u8]) -> io::Result<()> {
@@ -238,23 +266,46 @@ impl State {
 
     /// Makes the next segment, with all its room.
     fn begin(&mut self, folder: &Path) -> io::Result<Arc<File>> {
-        let path = segment_path(folder, self.next);
+        let number = self.next;
+        // One that was made and could not be removed must not stand in the way for ever.
+        self.next += 1;
+        let path = segment_path(folder, number);
         let file = private().create_new(true).read(true).open(&path)?;
-        match fallocate(&file, FallocateFlags::empty(), 0, SEGMENT_BYTES) {
-            // Where the file system cannot, a file grows as it is written.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(error) => {
-                remove_file(&path)?;
-                return Err(error.into());
-            }
+        if let Err(error) = allocate(&file) {
+            remove_file(&path)?;
+            return Err(error);
         }
         let file = Arc::new(file);
-        self.segments.push_back(Segment { number: self.next, end: 0 });
-        self.next += 1;
+        self.segments.push_back(Segment { number, end: 0 });
         self.unsynced.folder = true;
         self.tail = Some(Arc::clone(&file));
         Ok(file)
     }
+}
+
+/// Takes the room of a segment. Where the file system cannot, a file grows as it is written.
+fn allocate(file: &File) -> io::Result<()> {
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, SEGMENT_BYTES) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Makes a folder that outlives the machine, where there is none.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn write_mark(folder: &Path, delivered: Position) -> io::Result<()> {
+    let mark = private().create(true).truncate(false).open(mark_path(folder))?;
+    mark.write_all_at(&reading::mark(delivered), 0)
 }
 
 /// Only its owner reads what it makes.

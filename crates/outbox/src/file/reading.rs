@@ -1,6 +1,7 @@
 //! What stands in a folder: segments `0000000001.events`, each a row of frames, and `delivered`, which says how far they
 //! were delivered.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_proto::audit::v1 as pb;
 
+use super::files::SEGMENT_BYTES;
 use super::frame::{self, Found, HEAD_BYTES};
 use crate::delivery::BATCH_MAX;
 
@@ -22,6 +24,17 @@ const CHUNK_BYTES: usize = 128 << 10;
 pub(super) struct Position {
     pub(super) number: u64,
     pub(super) offset: u64,
+}
+
+impl Position {
+    /// Up to where this is past a segment: all of one that is older.
+    pub(super) fn within(self, number: u64) -> u64 {
+        match number.cmp(&self.number) {
+            Ordering::Less => u64::MAX,
+            Ordering::Equal => self.offset,
+            Ordering::Greater => 0,
+        }
+    }
 }
 
 /// A file of events.
@@ -94,9 +107,9 @@ impl Survey {
                     }
                     at += length;
                 }
-                Found::End => break,
-                Found::Damaged | Found::Incomplete(_) => {
-                    if !is_torn(rest) {
+                Found::End if rest.iter().all(|byte| *byte == 0) => break,
+                Found::End | Found::Damaged | Found::Incomplete(_) => {
+                    if !is_torn(rest, offset(bytes.len()) >= SEGMENT_BYTES) {
                         self.damaged.push(number);
                     }
                     break;
@@ -109,12 +122,15 @@ impl Survey {
 }
 
 /// Whether what cannot be read is one write that was cut off, with nothing behind it: the process ended within it, and
-/// nobody was told that it was made.
-fn is_torn(rest: &[u8]) -> bool {
+/// nobody was told that it was made. In a file with all its room no write goes beyond the end.
+fn is_torn(rest: &[u8], has_room: bool) -> bool {
     let length =
         rest.get(..4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map_or(0, u32::from_le_bytes);
     let whole = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(HEAD_BYTES);
-    rest.get(whole..).unwrap_or_default().iter().all(|byte| *byte == 0)
+    match rest.get(whole..) {
+        Some(behind) => length > 0 && behind.iter().all(|byte| *byte == 0),
+        None => !has_room,
+    }
 }
 
 /// Reads events from a place up to `end`, and says where the next ones stand.

@@ -162,6 +162,64 @@ async fn an_event_that_was_half_written_was_never_stored_and_hides_none() {
 }
 
 #[tokio::test]
+async fn nothing_that_is_appended_is_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = nowhere().await;
+    let outbox = start(folder.path(), address, 100, &Tasks::new()).await;
+    append_all(&outbox, &kinds(0..1));
+    outbox.append([]).expect("of no matter");
+    append_all(&outbox, &kinds(1..2));
+    assert_eq!(waiting_in(folder.path()).expect("readable"), 2);
+    let audit = audit_at(address).await;
+    until("both to arrive", || outbox.waiting() == 0).await;
+    assert_eq!(audit.kinds(), kinds(0..2));
+}
+
+/// As a loss of power may leave it: the mark and later files are on disk, and that an earlier one was removed is not.
+#[tokio::test]
+async fn a_file_that_is_older_than_the_mark_is_delivered_and_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = nowhere().await;
+    let audit = audit_at(address).await;
+    let tasks = Tasks::new();
+    let first = start(folder.path(), address, 100, &tasks).await;
+    append_all(&first, &kinds(0..2));
+    tasks.finish(SOON).await;
+    let old = files(folder.path(), "events").remove(0);
+    let kept = fs::read(&old).expect("readable");
+    let tasks = Tasks::new();
+    append_all(&start(folder.path(), address, 100, &tasks).await, &kinds(2..3));
+    tasks.finish(SOON).await;
+    fs::write(&old, kept).expect("it is back");
+    assert_eq!(waiting_in(folder.path()).expect("readable"), 0);
+
+    let third = start(folder.path(), address, 100, &Tasks::new()).await;
+    append_all(&third, &kinds(3..4));
+    until("the last to arrive", || third.waiting() == 0).await;
+    assert_eq!(audit.kinds(), kinds(0..4));
+    until("the old file to go", || !old.exists()).await;
+}
+
+/// What stands behind zeros, or behind a length that no write had, is not skipped.
+#[tokio::test]
+async fn what_a_hole_or_a_wrong_length_hides_is_set_aside() {
+    for harm in [&[0; 8][..], &[0, 0, 0, 0x40]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = nowhere().await;
+        let tasks = Tasks::new();
+        append_all(&start(folder.path(), address, 100, &tasks).await, &kinds(0..2));
+        tasks.finish(SOON).await;
+        let path = files(folder.path(), "events").remove(0);
+        let mut bytes = fs::read(&path).expect("readable");
+        bytes[..harm.len()].copy_from_slice(harm);
+        fs::write(&path, &bytes).expect("written");
+        assert_eq!(waiting_in(folder.path()).expect("readable"), 0);
+        drop(Left::open(folder.path()).await.expect("opens"));
+        assert_eq!(files(folder.path(), "damaged").len(), 1, "{harm:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_damaged_is_set_aside_with_all_behind_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = nowhere().await;
