@@ -89,18 +89,10 @@ impl EventDraft {
         self
     }
 
-    /// One attribute anew.
-    #[must_use]
-    pub fn attribute(mut self, name: &str, value: impl Into<Value>) -> Self {
-        if let Value::Object(attributes) = &mut self.attributes {
-            attributes.insert(name.to_owned(), value.into());
-        }
-        self
-    }
-
     /// The event as it is stored. Attributes that are too large or have no canonical form are replaced by
     /// their size and hash, so that no event can block the ones behind it.
-    pub(crate) fn into_event(self) -> pb::Event {
+    #[must_use]
+    pub fn into_event(self) -> pb::Event {
         let redacted = redact_value(self.attributes);
         // The log nests them one level deeper, so what would only just fit here is judged as it will stand.
         let nested = Value::Array(vec![redacted]);

@@ -89,7 +89,8 @@ impl Left {
     pub async fn add(&self, events: Vec<pb::Event>) -> io::Result<()> {
         let files = Arc::clone(&self.0);
         let added = spawn_blocking(move || {
-            let wanted = events.into_iter().map(|event| files.append(vec![event], Limit(i64::MAX)));
+            let wanted =
+                events.iter().map(|event| files.append(std::slice::from_ref(event), Limit(i64::MAX)));
             match wanted.collect::<Result<Vec<_>, _>>() {
                 Ok(_) => files.sync(),
                 Err(AppendError::File(error)) => Err(error),
@@ -137,10 +138,15 @@ impl FileOutbox {
     /// # Errors
     /// [`AppendError`]; nothing is stored then.
     pub fn append(&self, drafts: impl IntoIterator<Item = EventDraft>) -> Result<(), AppendError> {
-        self.append_events(drafts.into_iter().map(EventDraft::into_event).collect())
+        let events: Vec<_> = drafts.into_iter().map(EventDraft::into_event).collect();
+        self.append_events(&events)
     }
 
-    fn append_events(&self, events: Vec<pb::Event>) -> Result<(), AppendError> {
+    /// The same of events as they are sent.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing is stored then.
+    pub fn append_events(&self, events: &[pb::Event]) -> Result<(), AppendError> {
         let waiting = self.files.append(events, self.limit)?;
         metrics::waiting(waiting);
         self.unsynced.notify_one();
@@ -201,7 +207,7 @@ impl FileOutbox {
         let table = table::Table::of(store);
         while let Some(Batch { events, place }) = table.oldest().await? {
             // They count already: what waits is never refused.
-            self.files.append(events, Limit(i64::MAX))?;
+            self.files.append(&events, Limit(i64::MAX))?;
             self.sync().await.map_err(AppendError::from)?;
             table.remove(place).await?;
             self.wake.notify_one();

@@ -41,7 +41,6 @@ pub mod proxy;
 mod record;
 mod reload;
 pub mod schedule;
-
 mod service;
 mod slots;
 pub mod spend;
@@ -109,8 +108,8 @@ pub async fn serve(
     metrics::observe(&catalogs);
     let reload = Reload::new(file, knobs, catalogs.clone())?;
     tasks.spawn("configuration", reload.run(tasks.stopping()));
-    // Room above the announced limit for the calls that are open when it is reached.
-    let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX)?));
+    // Room above the announced limit for the calls that are open when it is reached, and what they lead to in budgets.
+    let limit = Limit(config.outbox_events_max.saturating_add(i64::try_from(CALLS_MAX * 4)?));
     let audit = peer::dial(&config.audit)?;
     tasks.spawn("left-events", slots.look_after(audit.clone(), ledger, tasks.stopping()));
     let open_calls = OpenCalls::open(&folder, &left).await;
@@ -129,10 +128,10 @@ pub async fn serve(
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     let edge = edge.with_apis(doors::apis(&service));
-    edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await?;
+    let served = edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await;
     if let Err(error) = outbox.sync().await {
         tracing::error!(%error, "what is left in the outbox is not known to be on disk");
     }
     store.close().await;
-    Ok(())
+    Ok(served?)
 }

@@ -83,11 +83,11 @@ impl OpenCalls {
         Mark { calls: self.clone(), event, facts, asked: Vec::new(), place: None }
     }
 
-    fn write(&self, place: u16, bytes_of_place: &[u8]) {
-        let Some(file) = &self.0.file else { return };
-        if let Err(error) = file.write_all_at(bytes_of_place, u64::from(place) * bytes(PLACE_BYTES)) {
-            tracing::debug!(%error, "an open call is not marked");
-        }
+    /// Whether it was written.
+    fn write(&self, place: u16, bytes_of_place: &[u8]) -> bool {
+        let Some(file) = &self.0.file else { return true };
+        let written = file.write_all_at(bytes_of_place, u64::from(place) * bytes(PLACE_BYTES));
+        written.inspect_err(|error| tracing::warn!(%error, "the mark of an open call is not written")).is_ok()
     }
 
     fn take_place(&self) -> Option<u16> {
@@ -106,22 +106,29 @@ impl Mark {
         self.facts["attempts"] = Value::from(self.asked.clone());
         self.event.attributes_json = self.facts.to_string();
         if let Some(written) = written(&self.event) {
-            self.calls.write(place, &written);
+            let _without_a_mark_it_goes_on = self.calls.write(place, &written);
         }
     }
 
     /// The event of the call is stored.
     pub(crate) fn recorded(self) {
         let Some(place) = self.place else { return };
-        self.calls.write(place, &[0; LENGTH_BYTES]);
-        self.calls.0.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+        // A mark that stands would tell of a call that has its event.
+        if self.calls.write(place, &[0; LENGTH_BYTES]) {
+            self.calls.0.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+        }
     }
 }
 
 /// Stores the events of calls that were open when the last owner of the folder ended.
 async fn record_left(folder: &Path, left: &Left) -> io::Result<()> {
     let path = folder.join(FILE);
-    let Ok(content) = std::fs::read(&path) else { return Ok(()) };
+    let content = match std::fs::read(&path) {
+        Ok(content) if content.is_empty() => return Ok(()),
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let open = read(&content);
     if !open.is_empty() {
         // Whose event waits already: its router was killed between storing it and taking its mark away.

@@ -6,6 +6,7 @@
 //! counts, names and times, never a prompt or an answer.
 
 mod telling;
+mod unstored;
 mod upkeep;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::meter::{Closing, Meter};
 use crate::open_calls::{Mark, OpenCalls};
 use crate::price::{self, Charge};
 use crate::reload::Catalogs;
+use unstored::Unstored;
 use upkeep::Conditions;
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
@@ -73,6 +75,7 @@ impl From<AppendError> for RecordError {
 pub(crate) struct Recorder {
     store: Store,
     outbox: FileOutbox,
+    unstored: Unstored,
     tasks: Tasks,
     waiting_max: i64,
     conditions: Conditions,
@@ -123,15 +126,16 @@ impl Recorder {
         open_calls: OpenCalls,
     ) -> Self {
         let conditions = Conditions::new(readiness);
+        let unstored = Unstored::new(outbox.clone());
         let upkeep =
-            upkeep::run(store.clone(), outbox.clone(), catalogs, conditions.clone(), tasks.stopping());
+            upkeep::run(store.clone(), unstored.clone(), catalogs, conditions.clone(), tasks.stopping());
         tasks.spawn("upkeep", upkeep);
         tasks.spawn(
             "events-on-disk",
             upkeep::keep_on_disk(outbox.clone(), conditions.clone(), tasks.stopping()),
         );
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { store, outbox, tasks, waiting_max, conditions, calls, open_calls }
+        Self { store, outbox, unstored, tasks, waiting_max, conditions, calls, open_calls }
     }
 
     /// Reserves room for a call's event. `unknown` is the event that would tell of it if nothing else could.
@@ -201,9 +205,11 @@ impl Recorder {
     async fn save(&self, draft: EventDraft, closing: Closing, mark: Option<Mark>) -> Result<(), RecordError> {
         if let Err(error) = self.spend(&closing).await {
             let error = self.told(error);
-            let withheld = draft.outcome("failed").attribute("error", "ANSWER_WITHHELD");
-            self.outbox.append([withheld]).map_err(|error| self.told(error.into()))?;
-            mark.into_iter().for_each(Mark::recorded);
+            let event = unstored::withheld(draft.into_event());
+            match self.outbox.append_events(std::slice::from_ref(&event)) {
+                Ok(()) => mark.into_iter().for_each(Mark::recorded),
+                Err(_like_the_store) => self.unstored.keep(event, mark),
+            }
             return Err(error);
         }
         self.append(Some(draft), closing, mark)
@@ -229,7 +235,15 @@ impl Recorder {
         mark: Option<Mark>,
     ) -> Result<(), RecordError> {
         let Closing { savings, events, .. } = closing;
-        self.outbox.append(draft.into_iter().chain(events)).map_err(|error| self.told(error.into()))?;
+        let is_call = draft.is_some();
+        let mut events: Vec<_> = draft.into_iter().chain(events).map(EventDraft::into_event).collect();
+        if let Err(error) = self.outbox.append_events(&events) {
+            // What has to be told of budgets goes with the next write; of the call nobody else knows.
+            if is_call && !events.is_empty() {
+                self.unstored.keep(unstored::withheld(events.swap_remove(0)), mark);
+            }
+            return Err(self.told(error.into()));
+        }
         savings.saved();
         mark.into_iter().for_each(Mark::recorded);
         Ok(())

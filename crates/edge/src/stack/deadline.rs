@@ -41,6 +41,11 @@ impl Deadline {
         Ok(Self { at: Instant::now() + timeout, timeout, by_caller, mutating: rule.mutating })
     }
 
+    /// Whether the caller says how long it waits: then its time runs from the beginning of its request.
+    pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+        headers.contains_key("grpc-timeout")
+    }
+
     /// For the answer to a call of health or reflection.
     pub(super) fn of_open_call(gate: &Gate) -> Self {
         Self::own(gate.unary_timeout)

@@ -112,7 +112,7 @@ async fn admitted<'a>(
         rule = admit::authorise(asked.turned_into(rpc, gate), rpc, &identity)?;
         deadline = Deadline::of_call(gate, rule, request.headers())?;
         place = gate.streams.take(&identity, &deadline).await?;
-    } else if api.patience.is_some() {
+    } else if api.patience.is_some() && !Deadline::is_asked_for(request.headers()) {
         deadline = Deadline::of_patient_call(gate, rule, request.headers(), api.patience)?;
     }
 

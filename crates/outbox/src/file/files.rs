@@ -81,7 +81,7 @@ impl Files {
     }
 
     /// Writes events, and returns how many wait then.
-    pub(super) fn append(&self, events: Vec<pb::Event>, limit: Limit) -> Result<i64, AppendError> {
+    pub(super) fn append(&self, events: &[pb::Event], limit: Limit) -> Result<i64, AppendError> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let mut state = self.lock();
         // Of nothing there is no frame: its zeros would be the end of the file.

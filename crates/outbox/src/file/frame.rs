@@ -3,7 +3,10 @@
 
 use bulkhead_proto::audit::v1 as pb;
 use prost::Message as _;
+use prost::encoding::message;
 
+/// Number of the field in AppendEventsRequest.
+const EVENTS: u32 = 2;
 /// Length and checksum.
 pub(super) const HEAD_BYTES: usize = 8;
 
@@ -21,13 +24,11 @@ pub(super) enum Found {
 }
 
 /// Events that stand and fall together.
-pub(super) fn encode(events: Vec<pb::Event>) -> Vec<u8> {
-    let message = pb::AppendEventsRequest { events, ..pb::AppendEventsRequest::default() };
-    let length = message.encoded_len();
+pub(super) fn encode(events: &[pb::Event]) -> Vec<u8> {
+    let length = message::encoded_len_repeated(EVENTS, events);
     let mut frame = Vec::with_capacity(HEAD_BYTES + length);
     frame.resize(HEAD_BYTES, 0);
-    // A vector grows, so that there is always room.
-    message.encode_raw(&mut frame);
+    message::encode_repeated(EVENTS, events, &mut frame);
     let (head, body) = frame.split_at_mut(HEAD_BYTES);
     let checksum = crc32fast::hash(body);
     // Events are bounded far below 4 GiB; a length that did not fit would not match when it is read.
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let events = vec![event("a"), event("b")];
-        let frame = encode(events.clone());
+        let frame = encode(&events);
         let length = frame.len();
         let file = [frame, vec![0; 40]].concat();
         assert_eq!(decode(&file, file.len()), Found::Events(events, length));
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn no_changed_byte_and_no_cut_is_taken_for_events() {
-        let frame = encode(vec![event("a"), event("b")]);
+        let frame = encode(&[event("a"), event("b")]);
         for at in 0..frame.len() {
             let mut changed = frame.clone();
             changed[at] ^= 0x40;

@@ -140,6 +140,7 @@ async fn post(sender: &mut SendRequest<Full<Bytes>>, body: Bytes, shape: Shape) 
         .header("content-type", "application/json")
         .header("authorization", format!("Bearer {TOKEN}"))
         .body(Full::new(body))?;
+    sender.ready().await?;
     let asked = Instant::now();
     let response = sender.send_request(request).await?;
     let status = response.status();

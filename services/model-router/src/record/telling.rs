@@ -16,13 +16,16 @@ impl Recorder {
         self.tasks.spawn("budget-event", async move {
             if let Err(error) = recorder.store_alone(closing).await {
                 tracing::warn!(error = chain(&error, ": "), "an event about a budget is not stored yet");
-                recorder.conditions.failed(&error);
             }
         });
     }
 
     async fn store_alone(&self, closing: Closing) -> Result<(), RecordError> {
-        self.spend(&closing).await?;
+        // Another was faster.
+        if closing.events.is_empty() {
+            return Ok(());
+        }
+        self.spend(&closing).await.map_err(|error| self.told(error))?;
         self.append(None, closing, None)
     }
 }

@@ -12,6 +12,7 @@ use bulkhead_sqlite::{Store, WriteError};
 use tokio_util::sync::CancellationToken;
 
 use super::RecordError;
+use super::unstored::Unstored;
 use crate::reload::Catalogs;
 
 /// Condition: the store can be read and written.
@@ -73,7 +74,7 @@ impl Conditions {
 /// Proves now and then that the store works, and sweeps it, until the service stops.
 pub(super) async fn run(
     store: Store,
-    outbox: FileOutbox,
+    unstored: Unstored,
     catalogs: Catalogs,
     conditions: Conditions,
     stopping: CancellationToken,
@@ -92,7 +93,7 @@ pub(super) async fn run(
             continue;
         }
         proved = Instant::now();
-        match prove(&store, &outbox).await {
+        match prove(&store, &unstored).await {
             Ok(()) => conditions.written(),
             Err(error) => {
                 tracing::error!(error = chain(&error, ": "), "the store does not work");
@@ -121,9 +122,10 @@ async fn sweep(catalogs: &Catalogs) -> bool {
     })
 }
 
-/// Does what calls do with files: appends an event, and writes what was spent.
-async fn prove(store: &Store, outbox: &FileOutbox) -> Result<(), RecordError> {
-    outbox.prove().await?;
+/// Does what calls do with files: appends what could not be appended before, and writes what was spent.
+async fn prove(store: &Store, unstored: &Unstored) -> Result<(), RecordError> {
+    unstored.outbox().prove().await?;
+    unstored.store()?;
     let now = bulkhead_edge::now().as_millisecond();
     let beat =
         "INSERT INTO heartbeat (one, time_ms) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET time_ms = ?1";

@@ -39,7 +39,7 @@ impl Service {
         }
         let request_id = command.request_id;
         let payload = command.payload.clone();
-        let request = Request::new(call.tenant(), call.principal(), "StreamGenerate", request_id, payload);
+        let request = Request::new(call.tenant(), call.principal(), scope(&command), request_id, payload);
         match self.streams.claim_or_join(&request, |stream: Joinable| stream.join()).await {
             Claim::Seen(Known::Answered(completed)) => Ok(all(convert::stream::replay(completed.message()?))),
             Claim::Seen(Known::Joined(reader)) => Ok(reader.boxed()),
@@ -50,6 +50,16 @@ impl Service {
                 Ok(play(command, record, first, deadline))
             }
         }
+    }
+}
+
+/// Streams that are told in other ways are other streams: of one that may begin anew, a door that cannot say so must not
+/// be given the pieces.
+fn scope(command: &Command) -> &'static str {
+    match (command.recovery, command.without_thinking) {
+        (None, _) => "StreamGenerate",
+        (Some(_), false) => "StreamGenerate without a second beginning",
+        (Some(_), true) => "StreamGenerate without a second beginning and without thinking",
     }
 }
 

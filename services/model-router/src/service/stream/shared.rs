@@ -147,7 +147,10 @@ impl Stream for Reader {
         }
         let others = Ring { bell: &shared.bell, id: self.id };
         if state.pull() {
-            return self.read(&state);
+            let told = self.read(&state);
+            if told.is_ready() {
+                return told;
+            }
         }
         // Before the work is asked: what it waits for may come in the same moment.
         shared.bell.wait(self.id, context.waker());
