@@ -61,8 +61,10 @@ impl Files {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         make_folder(folder)?;
         let Survey { segments, delivered, waiting, damaged } = reading::survey(folder)?;
-        // Made now, so that a full disk does not stand against the first delivery.
-        write_mark(folder, delivered)?;
+        // Made now, so that a full disk does not stand against the first delivery; and it must not stand against a start.
+        if let Err(error) = write_mark(folder, delivered) {
+            tracing::warn!(%error, folder = %folder.display(), "cannot write how far the outbox was delivered");
+        }
         for number in damaged {
             set_aside(folder, number)?;
         }
