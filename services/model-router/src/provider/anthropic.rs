@@ -94,13 +94,18 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
     draft.finish(stop_reason, counted.usage()?, text(body, "model")?)
 }
 
-/// The blocks that are whole. A call that stands where the limit of tokens was reached may lack arguments, and nothing
-/// says whether it does.
+/// The blocks that are whole. A call that stands where the answer was cut off may lack arguments, and nothing says whether
+/// it does.
 fn whole(content: &[Value], stop_reason: StopReason) -> &[Value] {
     match content.split_last() {
-        Some((last, before)) if stop_reason == StopReason::MaxTokens && is_call(last) => before,
+        Some((last, before)) if cuts_off(stop_reason) && is_call(last) => before,
         Some(_) | None => content,
     }
+}
+
+/// Whether an answer that ends so may end within a call: at the limit of tokens, or where a filter stepped in.
+fn cuts_off(stop_reason: StopReason) -> bool {
+    matches!(stop_reason, StopReason::MaxTokens | StopReason::Refusal)
 }
 
 fn is_call(block: &Value) -> bool {

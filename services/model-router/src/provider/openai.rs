@@ -135,13 +135,13 @@ fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malf
     Ok(())
 }
 
-/// Whether the limit of tokens cut a call off: then it is no call, and that the limit was reached is told.
+/// Whether the limit of tokens, or a filter, cut a call off: then it is no call, and what cut it off is told.
 fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Value>) -> bool {
     let whole = match said_arguments {
         Some(Value::String(text)) => serde_json::from_str::<Object>(text).is_ok(),
         other => other.is_some_and(Value::is_object),
     };
-    word == "length" && is_last && !whole
+    matches!(word, "length" | "content_filter") && is_last && !whole
 }
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers

@@ -308,10 +308,13 @@ fn the_last_marks_for_the_cache_are_passed_on_where_the_provider_takes_them() {
 #[test]
 fn a_refusal_is_an_answer() {
     let mut body = body();
-    body["content"] = json!([]);
     body["stop_reason"] = json!("refusal");
-    let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
-    assert_eq!(answer.stop_reason, StopReason::Refusal);
+    let said = [("a call that may lack arguments", body["content"].clone(), 2), ("nothing", json!([]), 0)];
+    for (what, content, blocks) in said {
+        body["content"] = content;
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        assert_eq!((answer.stop_reason, answer.blocks.len()), (StopReason::Refusal, blocks), "{what}");
+    }
 }
 
 #[test]

@@ -198,17 +198,18 @@ fn reasoning_is_thinking_and_goes_back_to_nobody() {
 }
 
 #[test]
-fn a_call_that_the_limit_cut_off_is_left_out() {
+fn a_call_that_the_limit_or_a_filter_cut_off_is_left_out() {
     let call = "/choices/0/message/tool_calls/0/function/arguments";
-    for (arguments, calls) in [(json!("{\"path\":"), 0), (json!(""), 0), (json!("{\"path\": \"b.md\"}"), 1)] {
-        let mut cut = with(call, arguments.clone());
-        cut["choices"][0]["finish_reason"] = json!("length");
-        let answer = read(&cut).expect("reads");
-        assert_eq!(
-            (answer.stop_reason, answer.blocks.len()),
-            (StopReason::MaxTokens, 1 + calls),
-            "{arguments}"
-        );
+    for (word, stop_reason) in [("length", StopReason::MaxTokens), ("content_filter", StopReason::Refusal)] {
+        for (arguments, calls) in
+            [(json!("{\"path\":"), 0), (json!(""), 0), (json!("{\"path\": \"b.md\"}"), 1)]
+        {
+            let mut cut = with(call, arguments.clone());
+            cut["choices"][0]["finish_reason"] = json!(word);
+            let answer = read(&cut).expect("reads");
+            let told = (answer.stop_reason, answer.blocks.len(), answer.miscalls.len());
+            assert_eq!(told, (stop_reason, 1 + calls, 0), "{word} {arguments}");
+        }
     }
 }
 
