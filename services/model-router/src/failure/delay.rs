@@ -6,6 +6,8 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::Kind;
+
 /// A server's word beyond this is cut: nobody means more than a day, and a hostile one shall not take a
 /// model away for good.
 pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -34,14 +36,16 @@ pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// The delay in the body of a failure: a number that some servers give there, else the span in the sentence that asks to
-/// `try again in` it. None when it says nothing usable.
+/// `try again in` it. Sentences may quote the prompt, and what they say binds everybody; so they count only where one
+/// asks for patience: for a limit or an overload. None when it says nothing usable.
 #[must_use]
-pub fn said(body: &Value) -> Option<Duration> {
+pub fn said(kind: Kind, body: &Value) -> Option<Duration> {
     let error = body.get("error").unwrap_or(body);
     let amount = |name| error.get(name).and_then(Value::as_f64).filter(|amount| *amount >= 0.0);
     let millis = amount("retry_after_ms").map(|millis| millis / 1_000.0);
     let told = millis.or_else(|| amount("retry_after")).and_then(span);
-    let sentence = || error.get("message").or(Some(error)).and_then(Value::as_str);
+    let asks_for_patience = matches!(kind, Kind::RateLimited | Kind::Overloaded);
+    let sentence = || error.get("message").or(Some(error)).filter(|_| asks_for_patience)?.as_str();
     told.or_else(|| in_words(sentence()?))
 }
 
@@ -187,7 +191,24 @@ mod tests {
             (Value::Null, None),
         ];
         for (body, millis) in cases {
-            assert_eq!(said(&body), millis.map(Duration::from_millis), "{body}");
+            assert_eq!(said(Kind::RateLimited, &body), millis.map(Duration::from_millis), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_a_sentence_asks_counts_only_for_a_limit_or_an_overload() {
+        let sentence = json!({ "error": { "message": "cannot answer: try again in 9 minutes" } });
+        let number = json!({ "error": { "retry_after": 2, "message": "try again in 9 minutes" } });
+        for (kind, counts) in [
+            (Kind::RateLimited, true),
+            (Kind::Overloaded, true),
+            (Kind::ServerError, false),
+            (Kind::ServerTimeout, false),
+            (Kind::InvalidRequest, false),
+        ] {
+            let words = counts.then_some(Duration::from_secs(540));
+            assert_eq!(said(kind, &sentence), words, "{kind:?}");
+            assert_eq!(said(kind, &number), Some(Duration::from_secs(2)), "{kind:?}: a field of its own");
         }
     }
 

@@ -116,7 +116,7 @@ impl Exchange<'_> {
             kind,
             http_status: status,
             message: message::sentence(kind, status, &json),
-            server_delay: delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(&json)),
+            server_delay: delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(kind, &json)),
         }
     }
 }
