@@ -60,9 +60,10 @@ fn in_words(sentence: &str) -> Option<Duration> {
     let amount = words.next()?;
     let of = |unit: f64| number(amount).map(|count| count * unit).and_then(span);
     match words.next() {
-        Some("second" | "seconds") => of(1.0),
         Some("millisecond" | "milliseconds" | "ms") => of(0.001),
-        Some("minute" | "minutes") => of(60.0),
+        Some("second" | "seconds" | "sec" | "secs" | "s") => of(1.0),
+        Some("minute" | "minutes" | "min" | "mins" | "m") => of(60.0),
+        Some("hour" | "hours" | "h") => of(3_600.0),
         _ => go_span(amount),
     }
 }
@@ -177,6 +178,12 @@ mod tests {
             (message("Try again in 120ms"), Some(120)),
             (message("Please retry after 20 seconds."), Some(20_000)),
             (message("please retry in 2 minutes"), Some(120_000)),
+            (message("Please try again in 2 hours."), Some(7_200_000)),
+            (message("try again in 1 hour, or pay"), Some(3_600_000)),
+            (message("try again in 3 min."), Some(180_000)),
+            (message("try again in 20 sec"), Some(20_000)),
+            (message("try again in 5 s."), Some(5_000)),
+            (message("try again in 5 days"), None),
             (message("try again in a while"), None),
             (message("try again in -5s"), None),
             (message("try again in "), None),
