@@ -194,6 +194,11 @@ fn an_error_in_the_stream_is_the_error_it_had_been_as_an_answer() {
             Kind::Overloaded,
         ),
         (json!({ "error": { "code": 401, "message": "m" } }), Kind::Unauthenticated),
+        (json!({ "error": { "code": "429", "message": "m" } }), Kind::RateLimited),
+        (
+            json!({ "error": { "code": "1302", "type": "rate_limit_error", "message": "m" } }),
+            Kind::RateLimited,
+        ),
         // vLLM.
         (
             json!({ "object": "error", "message": "This model's maximum context length is 8 tokens.", "code": 400 }),
