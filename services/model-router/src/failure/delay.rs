@@ -15,11 +15,13 @@ pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Anthropic's limits, of which each sends `…-remaining` and `…-reset` (RFC 3339).
 const ANTHROPIC_LIMITS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
 
-/// OpenAI's limits, of which each sends `x-ratelimit-remaining-…` and `x-ratelimit-reset-…` (a span such as `6m0s`).
+/// OpenAI's limits, of which each sends `x-ratelimit-remaining-…` and `x-ratelimit-reset-…` (a span such as
+/// `6m0s`).
 const OPENAI_LIMITS: [&str; 2] = ["requests", "tokens"];
 
 /// The delay in the headers: `retry-after-ms`, else `Retry-After` (RFC 9110: seconds or a date; fractions
-/// are taken too), else the latest reset of a limit that is used up, in Anthropic's headers or OpenAI's. None when they say nothing usable.
+/// are taken too), else the latest reset of a limit that is used up, in Anthropic's headers or OpenAI's. None when
+/// they say nothing usable.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let millis = || number(text(headers, "retry-after-ms")?).map(|millis| millis / 1_000.0);
