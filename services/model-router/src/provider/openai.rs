@@ -20,7 +20,7 @@ use crate::failure::Kind;
 pub(super) static OPENAI: Adapter = Adapter {
     name: "openai",
     needs_key: true,
-    inexpressible: |prompt, _abilities| {
+    inexpressible: |prompt, _abilities, _max_output_tokens_default| {
         named([
             (prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES),
             (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
@@ -40,7 +40,7 @@ const OF_OTHERS: Adapter = Adapter {
     path: "/chat/completions",
     headers,
     // How much a model reasons is a word here and no number, where there is one at all.
-    inexpressible: |prompt, _abilities| {
+    inexpressible: |prompt, _abilities, _max_output_tokens_default| {
         named([
             (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
             (has_pdf(prompt), field::DOCUMENT),
