@@ -155,7 +155,9 @@ impl Catalog {
         let (name, local) = (entry.name.clone(), entry.local);
         let (attempts_max, weight) = (entry.attempts_max, entry.weight);
         let target = entry.upstream.target();
-        let inexpressible = |prompt| (target.adapter.inexpressible)(prompt, target.abilities);
+        let inexpressible = |prompt| {
+            (target.adapter.inexpressible)(prompt, target.abilities, target.max_output_tokens_default)
+        };
         let inexpressible = needs.prompt.map(inexpressible).unwrap_or_default();
         let window = entry.terms.context_window_tokens;
         let overlong = window.filter(|window| needs.size.tokens_min() > *window);

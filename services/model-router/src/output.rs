@@ -1,9 +1,11 @@
 //! Whether an answer is what the request asked for, and how to ask again when it is not. Pure.
 //!
 //! Promises that a structured answer is given only when it is JSON that the schema accepts, and a tool call only when
-//! its tool is on offer, its id unique, and its input what the tool's schema accepts. What a model wrote is quoted to the
-//! model alone, and to whoever asked it: nothing here that is logged or recorded holds a piece of it.
+//! its tool is on offer, its id unique, its input what the tool's schema accepts, and the calls together are what the
+//! request chose. What a model wrote is quoted to the model alone, and to whoever asked it: nothing here that is logged
+//! or recorded holds a piece of it.
 
+mod choice;
 mod lenient;
 
 use std::fmt;
@@ -12,9 +14,10 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::chat::{
-    Answer, Block, CallFault, Miscall, Object, Prompt, ResponseFormat, Role, StopReason, ToolResult, ToolUse,
-    Turn,
+    Answer, Block, CallFault, Miscall, Object, Prompt, ResponseFormat, Role, StopReason, ToolChoice,
+    ToolChoiceMode, ToolResult, ToolUse, Turn,
 };
+use choice::Breach;
 
 /// Faults that one message to a model names.
 const FAULTS_NAMED_MAX: usize = 5;
@@ -24,6 +27,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// What an answer has to keep.
 pub struct Rules {
     tools: Vec<(String, Validator)>,
+    choice: ToolChoice,
     text: TextRule,
     /// How often one model may be asked again.
     pub repairs_max: u32,
@@ -71,8 +75,10 @@ enum Place {
     Text,
     /// In the inputs of the calls with these ids: each is a call that failed.
     Inputs(Vec<String>),
-    /// In a call that no format can carry back: the whole turn is told in words.
+    /// In calls that cannot be told one by one, or that no format can carry back: the whole turn is told in words.
     Calls,
+    /// In that it calls nothing.
+    NoCall,
 }
 
 impl fmt::Debug for Flaw {
@@ -113,7 +119,8 @@ impl Rules {
                     .map_or(TextRule::Anything, TextRule::Schema)
             }
         };
-        if wrong.is_empty() { Ok(Self { tools, text, repairs_max }) } else { Err(wrong) }
+        let choice = prompt.tool_choice.clone();
+        if wrong.is_empty() { Ok(Self { tools, choice, text, repairs_max }) } else { Err(wrong) }
     }
 
     /// Whether text is checked as a whole, so that none of it may be shown before its end.
@@ -147,11 +154,16 @@ impl Rules {
             }
         }
         let (calls, problems): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
-        if let Some(first) = answer.miscalls.first() {
+        let breach = choice::breach(&self.choice, answer);
+        let fault = answer.miscalls.first().map(|first| told(first.fault));
+        if let Some(told) = fault.or(breach.map(Breach::told)) {
             let miscalls = answer.miscalls.iter().map(problem_of);
-            let problems: Vec<String> = miscalls.chain(problems).take(FAULTS_NAMED_MAX).collect();
+            let breaches = breach.map(|breach| breach.problem().to_owned());
+            let problems: Vec<String> =
+                miscalls.chain(breaches).chain(problems).take(FAULTS_NAMED_MAX).collect();
             let problem = format!("{}; {}", problems.join("; "), self.offer());
-            return Err(Flaw::new(told(first.fault), problem, Place::Calls, answer));
+            let place = if breach == Some(Breach::CalledNone) { Place::NoCall } else { Place::Calls };
+            return Err(Flaw::new(told, problem, place, answer));
         }
         if calls.is_empty() {
             return Ok(());
@@ -162,10 +174,15 @@ impl Rules {
 
     /// What may be called, for the model.
     fn offer(&self) -> String {
-        if self.tools.is_empty() {
+        let offered = |(name, _): &(String, Validator)| match &self.choice.mode {
+            ToolChoiceMode::Auto | ToolChoiceMode::Required => Some(name.clone()),
+            ToolChoiceMode::Never => None,
+            ToolChoiceMode::Named(named) => (name == named).then(|| name.clone()),
+        };
+        let names: Vec<String> = self.tools.iter().filter_map(offered).collect();
+        if names.is_empty() {
             return "no tool is on offer".to_owned();
         }
-        let names: Vec<&str> = self.tools.iter().map(|(name, _)| name.as_str()).collect();
         format!("on offer: {}", names.join(", "))
     }
 
@@ -221,6 +238,9 @@ impl Flaw {
             Place::Calls => vec![Block::Text(format!(
                 "No call of your last answer was run: {problem}. Answer again, with what is right."
             ))],
+            Place::NoCall => vec![Block::Text(format!(
+                "Your last answer is not what was asked for: {problem}. Answer again, with a call."
+            ))],
         };
         let mut turns = Vec::new();
         if !said.is_empty() {
@@ -230,12 +250,13 @@ impl Flaw {
         turns
     }
 
-    /// What the model wrote where it is wrong, for whoever asked: its text, or its calls as JSON.
+    /// What the model wrote where it is wrong, or instead of what it should, for whoever asked: its text, or its calls
+    /// as JSON.
     #[must_use]
     pub fn written(&self) -> String {
         let Quoted { place, written, miscalls, .. } = &*self.quoted;
         match place {
-            Place::Text => text_of(written),
+            Place::Text | Place::NoCall => text_of(written),
             Place::Inputs(_) | Place::Calls => {
                 let calls = written.iter().filter_map(call);
                 let calls = calls.map(|call| json!({ "name": call.name, "input": call.input }));

@@ -44,8 +44,8 @@ pub struct Adapter {
     /// Headers, the key among them.
     pub(crate) headers: fn(Option<&Secret>) -> HeaderMap,
     /// The fields of a request that the format has no words for, or none that the model understands. A request that sets one
-    /// is not sent there.
-    pub(crate) inexpressible: fn(&Prompt, Abilities) -> Vec<&'static str>,
+    /// is not sent there. The number is the model's `max_output_tokens_default`.
+    pub(crate) inexpressible: fn(&Prompt, Abilities, u32) -> Vec<&'static str>,
     /// The body of a request.
     pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
     /// Reads the body of a success.

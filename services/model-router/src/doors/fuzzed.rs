@@ -8,7 +8,7 @@ use super::{Asked, Dialect, Read, anthropic, openai, request};
 use crate::chat::Object;
 use crate::grpc::convert;
 use crate::provider::samples::PARAMETERS;
-use crate::provider::{ADAPTERS, Adapter};
+use crate::provider::{ADAPTERS, Adapter, Parameters};
 use crate::tokens;
 
 /// A body of OpenAI's API.
@@ -50,7 +50,9 @@ fn check(dialect: &Dialect, body: &[u8]) {
     // The checks of the contract may refuse it; what passes them can be told to a model.
     let Ok(prompt) = convert::prompt(asked.generate) else { return };
     assert!(tokens::of_prompt(&prompt) > 0, "a conversation without a token");
-    let can_be_told = |adapter: &&&Adapter| (adapter.inexpressible)(&prompt, PARAMETERS.abilities).is_empty();
+    let Parameters { abilities, max_output_tokens, .. } = PARAMETERS;
+    let can_be_told =
+        |adapter: &&&Adapter| (adapter.inexpressible)(&prompt, abilities, max_output_tokens).is_empty();
     for adapter in ADAPTERS.iter().filter(can_be_told) {
         assert!((adapter.request)(&prompt, &PARAMETERS).is_object(), "a request that is none");
     }

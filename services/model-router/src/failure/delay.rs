@@ -6,6 +6,8 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::Kind;
+
 /// A server's word beyond this is cut: nobody means more than a day, and a hostile one shall not take a
 /// model away for good.
 pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -13,11 +15,13 @@ pub const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Anthropic's limits, of which each sends `…-remaining` and `…-reset` (RFC 3339).
 const ANTHROPIC_LIMITS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
 
-/// OpenAI's limits, of which each sends `x-ratelimit-remaining-…` and `x-ratelimit-reset-…` (a span such as `6m0s`).
+/// OpenAI's limits, of which each sends `x-ratelimit-remaining-…` and `x-ratelimit-reset-…` (a span such as
+/// `6m0s`).
 const OPENAI_LIMITS: [&str; 2] = ["requests", "tokens"];
 
 /// The delay in the headers: `retry-after-ms`, else `Retry-After` (RFC 9110: seconds or a date; fractions
-/// are taken too), else the latest reset of a limit that is used up, in Anthropic's headers or OpenAI's. None when they say nothing usable.
+/// are taken too), else the latest reset of a limit that is used up, in Anthropic's headers or OpenAI's. None when
+/// they say nothing usable.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let millis = || number(text(headers, "retry-after-ms")?).map(|millis| millis / 1_000.0);
@@ -34,14 +38,16 @@ pub fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// The delay in the body of a failure: a number that some servers give there, else the span in the sentence that asks to
-/// `try again in` it. None when it says nothing usable.
+/// `try again in` it. Sentences may quote the prompt, and what they say binds everybody; so they count only where one
+/// asks for patience: for a limit or an overload. None when it says nothing usable.
 #[must_use]
-pub fn said(body: &Value) -> Option<Duration> {
+pub fn said(kind: Kind, body: &Value) -> Option<Duration> {
     let error = body.get("error").unwrap_or(body);
     let amount = |name| error.get(name).and_then(Value::as_f64).filter(|amount| *amount >= 0.0);
     let millis = amount("retry_after_ms").map(|millis| millis / 1_000.0);
     let told = millis.or_else(|| amount("retry_after")).and_then(span);
-    let sentence = || error.get("message").or(Some(error)).and_then(Value::as_str);
+    let asks_for_patience = matches!(kind, Kind::RateLimited | Kind::Overloaded);
+    let sentence = || error.get("message").or(Some(error)).filter(|_| asks_for_patience)?.as_str();
     told.or_else(|| in_words(sentence()?))
 }
 
@@ -56,9 +62,10 @@ fn in_words(sentence: &str) -> Option<Duration> {
     let amount = words.next()?;
     let of = |unit: f64| number(amount).map(|count| count * unit).and_then(span);
     match words.next() {
-        Some("second" | "seconds") => of(1.0),
         Some("millisecond" | "milliseconds" | "ms") => of(0.001),
-        Some("minute" | "minutes") => of(60.0),
+        Some("second" | "seconds" | "sec" | "secs" | "s") => of(1.0),
+        Some("minute" | "minutes" | "min" | "mins" | "m") => of(60.0),
+        Some("hour" | "hours" | "h") => of(3_600.0),
         _ => go_span(amount),
     }
 }
@@ -173,6 +180,12 @@ mod tests {
             (message("Try again in 120ms"), Some(120)),
             (message("Please retry after 20 seconds."), Some(20_000)),
             (message("please retry in 2 minutes"), Some(120_000)),
+            (message("Please try again in 2 hours."), Some(7_200_000)),
+            (message("try again in 1 hour, or pay"), Some(3_600_000)),
+            (message("try again in 3 min."), Some(180_000)),
+            (message("try again in 20 sec"), Some(20_000)),
+            (message("try again in 5 s."), Some(5_000)),
+            (message("try again in 5 days"), None),
             (message("try again in a while"), None),
             (message("try again in -5s"), None),
             (message("try again in "), None),
@@ -187,7 +200,24 @@ mod tests {
             (Value::Null, None),
         ];
         for (body, millis) in cases {
-            assert_eq!(said(&body), millis.map(Duration::from_millis), "{body}");
+            assert_eq!(said(Kind::RateLimited, &body), millis.map(Duration::from_millis), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_a_sentence_asks_counts_only_for_a_limit_or_an_overload() {
+        let sentence = json!({ "error": { "message": "cannot answer: try again in 9 minutes" } });
+        let number = json!({ "error": { "retry_after": 2, "message": "try again in 9 minutes" } });
+        for (kind, counts) in [
+            (Kind::RateLimited, true),
+            (Kind::Overloaded, true),
+            (Kind::ServerError, false),
+            (Kind::ServerTimeout, false),
+            (Kind::InvalidRequest, false),
+        ] {
+            let words = counts.then_some(Duration::from_secs(540));
+            assert_eq!(said(kind, &sentence), words, "{kind:?}");
+            assert_eq!(said(kind, &number), Some(Duration::from_secs(2)), "{kind:?}: a field of its own");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::health::{Begun, Start, Turn};
 use crate::listener::{self, Listener, Sequel};
 use crate::meter::Entry;
 use crate::output::{Flaw, Rules};
-use crate::plan::{Plan, Planned};
+use crate::plan::{Needs, Plan, Planned};
 use crate::record::CallRecord;
 use crate::schedule::{GiveUp, Next, Repairs, Situation};
 
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         let mut asked = self.base.clone();
         let (mut pause, mut start, mut tally) = (Duration::ZERO, Start::First, Tally::default());
         self.record.meter().asks(asked.needs().size);
-        while let Some((turn, waited)) = self.take_turn(planned, start, pause).await {
+        while let Some((turn, waited)) = self.take_turn(planned, asked.needs(), start, pause).await {
             let repair = tally.repairs > 0;
             let attempting = Attempting { index: planned.index, asked: &asked, waited, models_left, repair };
             let mut failed = match self.attempt(attempting, turn).await {
@@ -199,10 +199,12 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until the model may be touched, by our own schedule and by what its server told anybody. None:
-    /// that is too late, or it was marked in the meantime.
+    /// that is too late, or it was marked in the meantime. What the attempt needs is what it is kept a place for, which may
+    /// be more than the request itself.
     async fn take_turn(
         &mut self,
         planned: &Planned,
+        needs: Needs<'_>,
         start: Start,
         pause: Duration,
     ) -> Option<(Turn<'a>, Duration)> {
@@ -210,14 +212,10 @@ impl<'a> Run<'a> {
         let (mut start, mut pause) = (start, pause);
         loop {
             let now = Instant::now();
-            let held =
-                self.catalog.judge(planned.index, self.clearance.needs(), now).inspect_err(|excluded| {
-                    tracing::info!(
-                        model = planned.name,
-                        reason = excluded.reason.as_str(),
-                        "a model is skipped"
-                    );
-                });
+            let held = self.catalog.judge(planned.index, needs, now).inspect_err(|excluded| {
+                let reason = excluded.reason.as_str();
+                tracing::info!(model = planned.name, reason, "a model is skipped");
+            });
             let held = held.ok()?;
             if pause.is_zero() && !held.is_zero() {
                 // Whoever waits for the same moment must not come in the same moment.

@@ -143,6 +143,72 @@ fn a_call_that_no_format_carries_back_is_told_in_words() {
 }
 
 #[test]
+fn calls_are_what_the_request_chose() {
+    use ToolChoiceMode as M;
+    let one = || calls(&[("t1", json!({ "path": "a.md" }))]);
+    let two = || calls(&[("t1", json!({ "path": "a.md" })), ("t2", json!({ "path": "b.md" }))]);
+    let none = |stop_reason| answer(vec![Block::Text("No.".into())], stop_reason);
+    let other = || {
+        let mut other = one();
+        if let Some(Block::ToolUse(call)) = other.blocks.first_mut() {
+            call.name = "fs.list".into();
+        }
+        other
+    };
+    let named = || M::Named("fs.read".into());
+    let cases = [
+        (M::Auto, false, two(), None),
+        (M::Auto, true, one(), None),
+        (M::Auto, true, none(StopReason::EndTurn), None),
+        (M::Auto, true, two(), Some("more than one call, and may make one in a turn; on offer: fs.read.")),
+        (M::Never, false, none(StopReason::EndTurn), None),
+        (M::Never, false, one(), Some("may call none now; no tool is on offer.")),
+        (M::Required, false, two(), None),
+        (
+            M::Required,
+            false,
+            none(StopReason::EndTurn),
+            Some("you called no tool, and have to; on offer: fs.read."),
+        ),
+        (M::Required, true, two(), Some("more than one call")),
+        (named(), false, one(), None),
+        (
+            named(),
+            false,
+            other(),
+            Some("another tool than the one that you have to call; on offer: fs.read."),
+        ),
+        (named(), false, none(StopReason::EndTurn), Some("you called no tool")),
+        // It was cut off before its call, or declined, and says so.
+        (named(), false, none(StopReason::MaxTokens), None),
+        (M::Required, false, none(StopReason::Refusal), None),
+        (M::Required, false, none(StopReason::StopSequence), None),
+    ];
+    for (mode, single_call, answer, problem) in cases {
+        let choice = ToolChoice { mode, single_call };
+        let rules = Rules { choice: choice.clone(), ..rules(ResponseFormat::Text) };
+        let told = rules.check(&answer).err().map(|flaw| {
+            let turns = flaw.repair();
+            let Some(Block::Text(told)) = turns[turns.len() - 1].blocks.first() else { panic!("words") };
+            let is_called = |turn: &Turn| turn.blocks.iter().any(|block| call(block).is_some());
+            assert!(!turns.iter().any(is_called), "a call that goes back has to be answered");
+            told.clone()
+        });
+        let is_told = told.as_deref().zip(problem).is_some_and(|(told, problem)| told.contains(problem));
+        assert!(is_told || (told.is_none() && problem.is_none()), "{choice:?}: {told:?}");
+    }
+}
+
+#[test]
+fn what_a_model_said_instead_of_a_call_is_kept_for_whoever_asked() {
+    let choice = ToolChoice { mode: ToolChoiceMode::Required, single_call: false };
+    let rules = Rules { choice, ..rules(ResponseFormat::Text) };
+    let flaw = rules.check(&said("I would rather not.")).expect_err("a flaw");
+    assert_eq!(flaw.written(), "I would rather not.");
+    assert_eq!(flaw.repair()[0].blocks, [Block::Text("I would rather not.".into())]);
+}
+
+#[test]
 fn all_that_is_wrong_with_the_calls_of_an_answer_is_told_at_once() {
     let wrong = miscalled(&[(CallFault::NotOffered, "{}")], calls(&[("t2", json!({}))]).blocks);
     let turns = rules(ResponseFormat::Text).check(&wrong).expect_err("a flaw").repair();

@@ -55,20 +55,26 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-/// The provider takes no stop sequence of white space alone, repeats no answer, and its temperatures end earlier. A model that thinks, thinks so much at
-/// least, chooses its tools itself, and samples as it likes
+/// The provider takes no stop sequence of white space alone, repeats no answer, and its temperatures end earlier. A model
+/// that thinks, thinks so much at least and less than its whole answer, chooses its tools itself, and samples as it likes
 /// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
-fn inexpressible(prompt: &Prompt, _abilities: Abilities) -> Vec<&'static str> {
+fn inexpressible(
+    prompt: &Prompt,
+    _abilities: Abilities,
+    max_output_tokens_default: u32,
+) -> Vec<&'static str> {
     let blank = prompt.stop_sequences.iter().any(|sequence| sequence.trim().is_empty());
     let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
     let is_hot = prompt.temperature.is_some_and(|temperature| temperature > TEMPERATURE_MAX);
-    let little = prompt.thinking_tokens_max.is_some_and(|tokens| tokens < THINKING_TOKENS_MIN);
+    let answer_tokens_max = prompt.max_output_tokens.unwrap_or(max_output_tokens_default);
+    let thinkable = THINKING_TOKENS_MIN..answer_tokens_max;
+    let is_no_measure = prompt.thinking_tokens_max.is_some_and(|tokens| !thinkable.contains(&tokens));
     named([
         (prompt.seed.is_some(), field::SEED),
         (blank, field::STOP_SEQUENCES),
         (is_hot, field::TEMPERATURE),
-        (little, field::THINKING_TOKENS_MAX),
+        (is_no_measure, field::THINKING_TOKENS_MAX),
         (thinks && prompt.temperature.is_some_and(|value| value < TEMPERATURE_MAX), field::TEMPERATURE),
         (thinks && prompt.top_p.is_some_and(|value| value < TOP_P_THINKING_MIN), field::TOP_P),
         (thinks && forced, field::TOOL_CHOICE_MODE),
@@ -94,13 +100,18 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
     draft.finish(stop_reason, counted.usage()?, text(body, "model")?)
 }
 
-/// The blocks that are whole. A call that stands where the limit of tokens was reached may lack arguments, and nothing
-/// says whether it does.
+/// The blocks that are whole. A call that stands where the answer was cut off may lack arguments, and nothing says whether
+/// it does.
 fn whole(content: &[Value], stop_reason: StopReason) -> &[Value] {
     match content.split_last() {
-        Some((last, before)) if stop_reason == StopReason::MaxTokens && is_call(last) => before,
+        Some((last, before)) if cuts_off(stop_reason) && is_call(last) => before,
         Some(_) | None => content,
     }
+}
+
+/// Whether an answer that ends so may end within a call: at the limit of tokens, or where a filter stepped in.
+fn cuts_off(stop_reason: StopReason) -> bool {
+    matches!(stop_reason, StopReason::MaxTokens | StopReason::Refusal)
 }
 
 fn is_call(block: &Value) -> bool {

@@ -51,7 +51,11 @@ const MORE_THINKING_TOKENS: u32 = 8_192;
 
 /// Tools are offered or they are not; that is all the format can say of them. A model that cannot think refuses a request
 /// that asks for it.
-fn inexpressible(prompt: &Prompt, abilities: Abilities) -> Vec<&'static str> {
+fn inexpressible(
+    prompt: &Prompt,
+    abilities: Abilities,
+    _max_output_tokens_default: u32,
+) -> Vec<&'static str> {
     let thinks = prompt.thinking_tokens_max.is_some();
     let forced = matches!(prompt.tool_choice.mode, ToolChoiceMode::Required | ToolChoiceMode::Named(_));
     named([

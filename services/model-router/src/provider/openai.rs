@@ -20,7 +20,7 @@ use crate::failure::Kind;
 pub(super) static OPENAI: Adapter = Adapter {
     name: "openai",
     needs_key: true,
-    inexpressible: |prompt, _abilities| {
+    inexpressible: |prompt, _abilities, _max_output_tokens_default| {
         named([
             (prompt.stop_sequences.len() > STOP_SEQUENCES_MAX, field::STOP_SEQUENCES),
             (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
@@ -40,7 +40,7 @@ const OF_OTHERS: Adapter = Adapter {
     path: "/chat/completions",
     headers,
     // How much a model reasons is a word here and no number, where there is one at all.
-    inexpressible: |prompt, _abilities| {
+    inexpressible: |prompt, _abilities, _max_output_tokens_default| {
         named([
             (prompt.thinking_tokens_max.is_some(), field::THINKING_TOKENS_MAX),
             (has_pdf(prompt), field::DOCUMENT),
@@ -135,13 +135,13 @@ fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malf
     Ok(())
 }
 
-/// Whether the limit of tokens cut a call off: then it is no call, and that the limit was reached is told.
+/// Whether the limit of tokens, or a filter, cut a call off: then it is no call, and what cut it off is told.
 fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Value>) -> bool {
     let whole = match said_arguments {
         Some(Value::String(text)) => serde_json::from_str::<Object>(text).is_ok(),
         other => other.is_some_and(Value::is_object),
     };
-    word == "length" && is_last && !whole
+    matches!(word, "length" | "content_filter") && is_last && !whole
 }
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers

@@ -32,7 +32,7 @@ pub(super) fn failure(
         Place::Body => message::sentence(kind, http_status, body),
         Place::Stream => message::sentence_in_stream(kind, body),
     };
-    let server_delay = delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(body));
+    let server_delay = delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(kind, body));
     Failure { kind, http_status, message, server_delay }
 }
 

@@ -45,10 +45,10 @@ impl Exchange<'_> {
         if !response.status().is_success() {
             return Err(self.refused(response).await);
         }
+        let headers = response.headers().clone();
         let body = read_body(response).await.map_err(|failure| Failure { http_status: status, ..failure })?;
         let adapter = self.target.adapter;
-        self.answer(&body)
-            .map_err(|broken| told::failure(adapter, status, &HeaderMap::new(), &broken, Place::Body))
+        self.answer(&body).map_err(|broken| told::failure(adapter, status, &headers, &broken, Place::Body))
     }
 
     /// Posts the body and waits for the head of an answer.
@@ -89,7 +89,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads a whole answer, or the error that some servers send with the status of one.
+    /// Reads a whole answer, or the error that some servers send with the status of one. An error beside what reads as an
+    /// answer is an error, as in a stream.
     pub(super) fn answer(&self, body: &[u8]) -> Result<Answer, Broken> {
         let json: Value = serde_json::from_slice(body).map_err(|error| {
             Malformed::new(format!(
@@ -99,10 +100,10 @@ impl Exchange<'_> {
             ))
         })?;
         let adapter = self.target.adapter;
-        (adapter.answer)(&json, self.prompt, &self.parameters()).map_err(|malformed| {
-            let told = (adapter.told)(&json).map(|status| Broken::Told { status, body: json });
-            told.unwrap_or(Broken::Malformed(malformed))
-        })
+        if let Some(status) = (adapter.told)(&json) {
+            return Err(Broken::Told { status, body: json });
+        }
+        Ok((adapter.answer)(&json, self.prompt, &self.parameters())?)
     }
 
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
@@ -115,7 +116,7 @@ impl Exchange<'_> {
             kind,
             http_status: status,
             message: message::sentence(kind, status, &json),
-            server_delay: delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(&json)),
+            server_delay: delay::read(headers, bulkhead_edge::now()).or_else(|| delay::said(kind, &json)),
         }
     }
 }

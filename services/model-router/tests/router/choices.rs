@@ -254,3 +254,47 @@ async fn a_call_that_its_schema_refuses_is_told_to_the_model_as_a_failed_call() 
     assert_eq!((&result["type"], &result["is_error"]), (&json!("tool_result"), &json!(true)));
     assert!(result["content"].to_string().contains("required property"), "{result}");
 }
+
+#[tokio::test]
+async fn calls_that_are_not_what_was_chosen_are_asked_for_again() {
+    use pb::ToolChoiceMode as M;
+    let bench = bench(Plan { cloud_provider: "openai-compatible", ..Plan::default() }).await;
+    let tool = |path: &str| ToolCall { name: "fs.read".into(), input: json!({ "path": path }) };
+    let (one, two) = (|| Step::tools([tool("a.md")]), || Step::tools([tool("a.md"), tool("b.md")]));
+    let words = || Step::text("I would rather talk.");
+    let cases = [
+        (M::Required, "", false, words(), one(), "you called no tool"),
+        (M::Named, "fs.read", false, words(), one(), "you called no tool"),
+        (M::Auto, "", true, two(), one(), "more than one call"),
+        (M::None, "", false, one(), words(), "may call none now"),
+    ];
+    for (mode, name, single_call, wrong, right, told) in cases {
+        let choice = pb::ToolChoice { mode: mode.into(), name: name.into(), single_call };
+        let asked = || pb::GenerateRequest {
+            tools: vec![reader()],
+            tool_choice: Some(choice.clone()),
+            ..on("cloud")
+        };
+        for is_streamed in [false, true] {
+            let what = format!("{mode:?} streamed: {is_streamed}");
+            bench.control.clear_requests().await.expect("cleared");
+            bench.script("primary", Script::once([wrong.clone(), right.clone()])).await;
+            let answer = if is_streamed {
+                bench.stream(asked()).await.answer().clone()
+            } else {
+                bench.generate(asked()).await.expect("answers")
+            };
+            assert_eq!(
+                story(&answer.attempts),
+                [("primary", "MALFORMED", 200), ("primary", "", 200)],
+                "{what}"
+            );
+            let again = sent(&bench, "primary", 1).await["messages"].to_string();
+            assert!(again.contains(told), "{what}: {again}");
+        }
+        bench.always("primary", wrong.clone()).await;
+        bench.always("fallback", wrong).await;
+        let status = bench.generate(asked()).await.expect_err("nobody does it right");
+        assert_eq!(reason(&status), "OUTPUT_INVALID", "{mode:?}");
+    }
+}

@@ -136,6 +136,23 @@ async fn what_a_repair_takes_of_a_models_minute_is_its_own_size() {
 }
 
 #[tokio::test]
+async fn a_repair_that_fits_a_models_minute_only_later_is_left_to_the_next_model() {
+    let bench = bench(Plan { cloud_model: "tokens_per_minute_max = 5000", ..Plan::default() }).await;
+    let format = pb::ResponseFormat {
+        kind: pb::ResponseFormatKind::JsonObject.into(),
+        ..pb::ResponseFormat::default()
+    };
+    // What is left of the minute has room for the request, and not for what the model wrote beside it.
+    let usage = Some(Usage { input_tokens: 2_000, output_tokens: 1_000, ..Usage::default() });
+    let wrong = Reply { text: Some("word ".repeat(2_000)), usage, ..Reply::default() };
+    bench.script("primary", Script::once([wrong.into(), Step::text("{}")])).await;
+    bench.always("fallback", Step::text("{}")).await;
+    let asked = pb::GenerateRequest { response_format: Some(format), max_output_tokens: 500, ..on("cloud") };
+    let answer = bench.generate(asked).await.expect("answers");
+    assert_eq!(story(&answer.attempts), [("primary", "MALFORMED", 200), ("fallback", "", 200)]);
+}
+
+#[tokio::test]
 async fn what_a_model_called_is_in_no_record() {
     let bench = bench(Plan::default()).await;
     let made_up = Step::tools([ToolCall { name: "open_room_twelve".into(), input: json!({}) }]);

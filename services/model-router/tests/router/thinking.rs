@@ -96,6 +96,17 @@ async fn who_cannot_be_told_how_much_to_think_is_not_asked() {
 }
 
 #[tokio::test]
+async fn a_model_whose_usual_answer_is_no_longer_than_the_thinking_is_not_asked() {
+    let bench = bench(Plan { cloud_model: "max_output_tokens_default = 2000", ..Plan::default() }).await;
+    let by_default = || pb::GenerateRequest { max_output_tokens: 0, ..thoughtful() };
+    let status = bench.generate(by_default()).await.expect_err("no room for an answer");
+    assert_eq!(reason(&status), "REQUEST_NOT_EXPRESSIBLE");
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+    let less = pb::GenerateRequest { thinking_tokens_max: 1_999, ..by_default() };
+    bench.generate(less).await.expect("a token is left");
+}
+
+#[tokio::test]
 async fn a_wrong_answer_of_nothing_but_thinking_is_asked_for_again_without_it() {
     let format = pb::ResponseFormat {
         kind: pb::ResponseFormatKind::JsonObject.into(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Counted, read_stop_reason, redacted};
+use super::{Counted, cuts_off, read_stop_reason, redacted};
 use crate::chat::{Answer, Delta, Object, Prompt, StopReason, Usage};
 use crate::provider::draft::{Draft, Input};
 use crate::provider::sse::Event;
@@ -29,8 +29,7 @@ struct Message {
     counted: Counted,
     /// The block that is being written, by its index.
     open: Option<(u64, Open)>,
-    /// A call whose block is over and whose arguments are not whole: it may have been cut off by the limit of
-    /// tokens, which is said later.
+    /// A call whose block is over and whose arguments are not whole: it may have been cut off, which is said later.
     held: Option<Call>,
     stop_reason: Option<StopReason>,
     is_over: bool,
@@ -204,8 +203,8 @@ impl Message {
             return Ok(());
         }
         let stop_reason = read_stop_reason(text(delta, "stop_reason")?)?;
-        // A call that the limit cut off is no call; that the limit was reached is told.
-        if stop_reason == StopReason::MaxTokens {
+        // A call that was cut off is no call; what cut it off is told.
+        if cuts_off(stop_reason) {
             self.held = None;
         }
         self.settle()?;

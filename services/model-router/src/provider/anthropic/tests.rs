@@ -6,6 +6,9 @@ use crate::provider::Abilities;
 use crate::provider::samples::{self, PARAMETERS};
 use serde_json::json;
 
+/// The longest answer that is asked for where a request names none.
+const ANSWER_TOKENS: u32 = 4_096;
+
 #[test]
 fn a_conversation_is_written_as_the_provider_wants_it() {
     let expected = json!({
@@ -53,7 +56,7 @@ fn nothing_is_sent_that_was_not_asked_for() {
 #[test]
 fn pictures_and_documents_travel_as_the_provider_wants_them() {
     let prompt = samples::illustrated();
-    assert_eq!(inexpressible(&prompt, Abilities::default()), [""; 0]);
+    assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
     let body = request(&prompt, &PARAMETERS);
     let source = |kind: &str, data: &str| json!({ "type": "base64", "media_type": kind, "data": data });
     let image = json!({ "type": "image", "source": source("image/png", "UE5H") });
@@ -87,11 +90,11 @@ fn choices_are_written_and_what_has_no_words_is_told() {
     let (_, schema) = system.split_once("nothing else: ").expect("a schema");
     let schema: Value = serde_json::from_str(schema).expect("JSON");
     assert_eq!(schema, json!({ "type": "object", "required": ["n"] }));
-    assert_eq!(inexpressible(&prompt, Abilities::default()), ["seed"]);
+    assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), ["seed"]);
     let blank = Prompt { stop_sequences: vec!["\n".into()], ..samples::conversation() };
-    assert_eq!(inexpressible(&blank, Abilities::default()), ["stop_sequences"]);
+    assert_eq!(inexpressible(&blank, Abilities::default(), ANSWER_TOKENS), ["stop_sequences"]);
     let hot = Prompt { temperature: Some(1.1), ..samples::conversation() };
-    assert_eq!(inexpressible(&hot, Abilities::default()), ["temperature"]);
+    assert_eq!(inexpressible(&hot, Abilities::default(), ANSWER_TOKENS), ["temperature"]);
     let modes = [
         (ToolChoiceMode::Auto, json!("auto")),
         (ToolChoiceMode::Never, json!("none")),
@@ -112,12 +115,16 @@ fn thinking_is_asked_for_within_what_the_provider_takes() {
         max_output_tokens: Some(4_000),
         ..samples::conversation()
     };
-    for (max_output_tokens, budget) in [(4_000, 2_000), (2_000, 1_999)] {
-        let body = request(&prompt, &Parameters { max_output_tokens, ..PARAMETERS });
-        assert_eq!(body["thinking"], json!({ "type": "enabled", "budget_tokens": budget }));
-    }
+    let body = request(&prompt, &PARAMETERS);
+    assert_eq!(body["thinking"], json!({ "type": "enabled", "budget_tokens": 2_000 }));
     assert!(request(&samples::conversation(), &PARAMETERS).get("thinking").is_none());
-    assert_eq!(inexpressible(&prompt, Abilities::default()), [""; 0]);
+    assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
+    let by_default = Prompt { max_output_tokens: None, ..prompt.clone() };
+    for (default, lacking) in
+        [(2_001, &[][..]), (2_000, &["thinking_tokens_max"]), (1_000, &["thinking_tokens_max"])]
+    {
+        assert_eq!(inexpressible(&by_default, Abilities::default(), default), lacking, "{default}");
+    }
     let narrow = Prompt {
         thinking_tokens_max: Some(1_023),
         temperature: Some(0.5),
@@ -126,7 +133,7 @@ fn thinking_is_asked_for_within_what_the_provider_takes() {
         ..prompt
     };
     let lacking = ["thinking_tokens_max", "temperature", "top_p", "tool_choice.mode"];
-    assert_eq!(inexpressible(&narrow, Abilities::default()), lacking);
+    assert_eq!(inexpressible(&narrow, Abilities::default(), ANSWER_TOKENS), lacking);
 }
 
 #[test]
@@ -308,10 +315,13 @@ fn the_last_marks_for_the_cache_are_passed_on_where_the_provider_takes_them() {
 #[test]
 fn a_refusal_is_an_answer() {
     let mut body = body();
-    body["content"] = json!([]);
     body["stop_reason"] = json!("refusal");
-    let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
-    assert_eq!(answer.stop_reason, StopReason::Refusal);
+    let said = [("a call that may lack arguments", body["content"].clone(), 2), ("nothing", json!([]), 0)];
+    for (what, content, blocks) in said {
+        body["content"] = content;
+        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        assert_eq!((answer.stop_reason, answer.blocks.len()), (StopReason::Refusal, blocks), "{what}");
+    }
 }
 
 #[test]

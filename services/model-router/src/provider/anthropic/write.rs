@@ -36,8 +36,6 @@ pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
         body["temperature"] = json!(temperature);
     }
     if let Some(tokens) = prompt.thinking_tokens_max {
-        // Less than the whole answer. What then is too little, the provider says.
-        let tokens = tokens.min(parameters.max_output_tokens.saturating_sub(1));
         body["thinking"] = json!({ "type": "enabled", "budget_tokens": tokens });
     }
     if let Some(top_p) = prompt.top_p {

@@ -3,11 +3,14 @@ use crate::chat::{CallFault, Thinking, ToolChoice, ToolUse};
 use crate::provider::Abilities;
 use crate::provider::samples::{self, PARAMETERS};
 
+/// The longest answer that is asked for where a request names none.
+const ANSWER_TOKENS: u32 = 4_096;
+
 #[test]
 fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
     let mut prompt = samples::illustrated();
     let both = ["messages.content.document", "messages.content.tool_result.parts"];
-    assert_eq!(inexpressible(&prompt, Abilities::default()), both);
+    assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), both);
     prompt.turns[2].blocks.remove(2);
     let messages = &request(&prompt, &PARAMETERS)["messages"];
     let expected = json!({ "role": "user", "content": "Notes\n\nOne.", "images": ["UE5H"] });
@@ -24,10 +27,13 @@ fn choices_are_written_and_what_has_no_words_is_told() {
         (&json!(0.5), &json!(7), &json!(["END", "STOP"]))
     );
     assert_eq!(body["format"], json!({ "type": "object", "required": ["n"] }));
-    assert_eq!(inexpressible(&prompt, Abilities::default()), ["tool_choice.mode", "tool_choice.single_call"]);
+    assert_eq!(
+        inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS),
+        ["tool_choice.mode", "tool_choice.single_call"]
+    );
     let tool_choice = ToolChoice { mode: ToolChoiceMode::Never, single_call: false };
     let none = Prompt { tool_choice, ..samples::conversation() };
-    assert_eq!(inexpressible(&none, Abilities::default()), [""; 0]);
+    assert_eq!(inexpressible(&none, Abilities::default(), ANSWER_TOKENS), [""; 0]);
     assert!(request(&none, &PARAMETERS).get("tools").is_none());
 }
 
@@ -96,7 +102,7 @@ fn thinking_is_read_and_goes_back_to_whom_it_came_from() {
     let body = request(&prompt, &PARAMETERS);
     assert_eq!(body["messages"][2]["thinking"], "Hm.");
     let measured = Prompt { thinking_tokens_max: Some(9), ..samples::conversation() };
-    assert_eq!(inexpressible(&measured, Abilities::default()), ["thinking_tokens_max"]);
+    assert_eq!(inexpressible(&measured, Abilities::default(), ANSWER_TOKENS), ["thinking_tokens_max"]);
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn a_model_is_told_to_think_in_the_words_that_it_understands() {
         let abilities = Abilities { thinking, ..Abilities::default() };
         let prompt = Prompt { thinking_tokens_max, ..samples::conversation() };
         let what = format!("{thinking:?} {thinking_tokens_max:?}");
-        assert_eq!(inexpressible(&prompt, abilities).is_empty(), is_sent, "{what}");
+        assert_eq!(inexpressible(&prompt, abilities, ANSWER_TOKENS).is_empty(), is_sent, "{what}");
         let body = request(&prompt, &Parameters { abilities, ..PARAMETERS });
         assert_eq!(body["think"], told, "{what}");
     }

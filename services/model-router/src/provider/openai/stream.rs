@@ -215,8 +215,10 @@ fn status(body: &Value) -> u16 {
 }
 
 fn status_of(word: &Value) -> Option<u16> {
-    if let Some(status) = word.as_u64() {
-        return u16::try_from(status).ok().filter(|status| (400..600).contains(status));
+    // Some servers write the number as text.
+    let number = word.as_u64().or_else(|| word.as_str()?.parse().ok());
+    if let Some(number) = number {
+        return u16::try_from(number).ok().filter(|status| (400..600).contains(status));
     }
     match word.as_str()? {
         "context_length_exceeded" | "exceed_context_size_error" => Some(400),

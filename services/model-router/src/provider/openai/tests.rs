@@ -4,16 +4,22 @@ use crate::provider::Abilities;
 use crate::provider::samples::{self, PARAMETERS};
 use serde_json::json;
 
+/// The longest answer that is asked for where a request names none.
+const ANSWER_TOKENS: u32 = 4_096;
+
 #[test]
 fn pictures_and_documents_travel_as_the_provider_wants_them() {
     let mut prompt = samples::illustrated();
-    assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default()), ["messages.content.tool_result.parts"]);
+    assert_eq!(
+        (OPENAI.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS),
+        ["messages.content.tool_result.parts"]
+    );
     let both = ["messages.content.document", "messages.content.tool_result.parts"];
-    assert_eq!((COMPATIBLE.inexpressible)(&prompt, Abilities::default()), both);
+    assert_eq!((COMPATIBLE.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS), both);
     if let Some(Block::ToolResult(result)) = prompt.turns[2].blocks.first_mut() {
         result.parts.pop();
     }
-    assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default()), [""; 0]);
+    assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
     let messages = &request_to_openai(&prompt, &PARAMETERS)["messages"];
     assert_eq!(messages[3]["content"], json!("Error: File not found: a.md\n\nSee:"));
     let file = json!({ "filename": "Minutes", "file_data": "data:application/pdf;base64,UERG" });
@@ -66,9 +72,9 @@ fn the_json_mode_is_asked_for_in_words_too() {
 #[test]
 fn more_stop_sequences_than_openai_takes_are_told() {
     let prompt = Prompt { stop_sequences: vec!["x".into(); 5], ..samples::particular() };
-    assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default()), ["stop_sequences"]);
-    assert_eq!((OPENAI.inexpressible)(&samples::particular(), Abilities::default()), [""; 0]);
-    assert_eq!((COMPATIBLE.inexpressible)(&prompt, Abilities::default()), [""; 0]);
+    assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS), ["stop_sequences"]);
+    assert_eq!((OPENAI.inexpressible)(&samples::particular(), Abilities::default(), ANSWER_TOKENS), [""; 0]);
+    assert_eq!((COMPATIBLE.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
 }
 
 #[test]
@@ -198,17 +204,18 @@ fn reasoning_is_thinking_and_goes_back_to_nobody() {
 }
 
 #[test]
-fn a_call_that_the_limit_cut_off_is_left_out() {
+fn a_call_that_the_limit_or_a_filter_cut_off_is_left_out() {
     let call = "/choices/0/message/tool_calls/0/function/arguments";
-    for (arguments, calls) in [(json!("{\"path\":"), 0), (json!(""), 0), (json!("{\"path\": \"b.md\"}"), 1)] {
-        let mut cut = with(call, arguments.clone());
-        cut["choices"][0]["finish_reason"] = json!("length");
-        let answer = read(&cut).expect("reads");
-        assert_eq!(
-            (answer.stop_reason, answer.blocks.len()),
-            (StopReason::MaxTokens, 1 + calls),
-            "{arguments}"
-        );
+    for (word, stop_reason) in [("length", StopReason::MaxTokens), ("content_filter", StopReason::Refusal)] {
+        for (arguments, calls) in
+            [(json!("{\"path\":"), 0), (json!(""), 0), (json!("{\"path\": \"b.md\"}"), 1)]
+        {
+            let mut cut = with(call, arguments.clone());
+            cut["choices"][0]["finish_reason"] = json!(word);
+            let answer = read(&cut).expect("reads");
+            let told = (answer.stop_reason, answer.blocks.len(), answer.miscalls.len());
+            assert_eq!(told, (stop_reason, 1 + calls, 0), "{word} {arguments}");
+        }
     }
 }
 

@@ -423,11 +423,20 @@ async fn a_plain_answer_that_is_an_error_is_one_too() {
     let limited = json!({ "error": { "code": "rate_limit_exceeded", "message": "Ada, try again in 7s." } });
     let limited = chunk(&limited.to_string()) + "0\r\n\r\n";
     let other = chunk("{}") + "0\r\n\r\n";
-    let refused = head("application/json").replace("200 OK", "429 Too Many Requests");
+    let beside = json!({
+        "model": "m-1", "error": { "code": 503, "message": "busy" },
+        "choices": [{ "finish_reason": "stop", "message": { "role": "assistant", "content": "Half" } }],
+    });
+    let beside = chunk(&beside.to_string()) + "0\r\n\r\n";
+    let plain = || head("application/json");
+    let refused = plain().replace("200 OK", "429 Too Many Requests");
+    let delayed = plain().replace("200 OK\r\n", "200 OK\r\nretry-after: 3\r\n");
     let cases = [
-        ("with the status of a success", head("application/json"), &limited, Kind::RateLimited, 200, Some(7)),
+        ("with the status of a success", plain(), &limited, Kind::RateLimited, 200, Some(7)),
+        ("and a header", delayed, &limited, Kind::RateLimited, 200, Some(3)),
         ("with its own", refused, &limited, Kind::RateLimited, 429, Some(7)),
-        ("no error and no answer", head("application/json"), &other, Kind::Malformed, 200, None),
+        ("beside an answer", plain(), &beside, Kind::Overloaded, 200, None),
+        ("no error and no answer", plain(), &other, Kind::Malformed, 200, None),
     ];
     let request = clear(conversation(), &[Sensitivity::Health]);
     for (what, head, body, kind, http_status, delay) in cases {

@@ -182,14 +182,17 @@ fn a_call_is_given_out_only_when_it_is_whole_and_offered() {
 }
 
 #[test]
-fn a_call_that_the_limit_cut_off_is_left_out() {
-    for pieces in [&["{\"path\": \"b"][..], &[]] {
-        let answer = read(call(0, pieces), "max_tokens").end.expect("an answer");
-        assert_eq!((answer.blocks, answer.stop_reason), (vec![], StopReason::MaxTokens));
+fn a_call_that_the_limit_or_a_filter_cut_off_is_left_out() {
+    for (word, stop_reason) in [("max_tokens", StopReason::MaxTokens), ("refusal", StopReason::Refusal)] {
+        for pieces in [&["{\"path\": \"b"][..], &[]] {
+            let answer = read(call(0, pieces), word).end.expect("an answer");
+            let told = (answer.blocks, answer.miscalls, answer.stop_reason);
+            assert_eq!(told, (vec![], vec![], stop_reason), "{word} {pieces:?}");
+        }
+        let both = [call(0, &["{\"path\": \"b.md\"}"]), call(1, &["{"])].concat();
+        let answer = read(both, word).end.expect("an answer");
+        assert_eq!(answer.blocks, [Block::ToolUse(wanted(0, json!({ "path": "b.md" })))], "{word}");
     }
-    let both = [call(0, &["{\"path\": \"b.md\"}"]), call(1, &["{"])].concat();
-    let answer = read(both, "max_tokens").end.expect("an answer");
-    assert_eq!(answer.blocks, [Block::ToolUse(wanted(0, json!({ "path": "b.md" })))]);
 }
 
 #[test]

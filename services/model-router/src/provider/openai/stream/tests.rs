@@ -194,6 +194,11 @@ fn an_error_in_the_stream_is_the_error_it_had_been_as_an_answer() {
             Kind::Overloaded,
         ),
         (json!({ "error": { "code": 401, "message": "m" } }), Kind::Unauthenticated),
+        (json!({ "error": { "code": "429", "message": "m" } }), Kind::RateLimited),
+        (
+            json!({ "error": { "code": "1302", "type": "rate_limit_error", "message": "m" } }),
+            Kind::RateLimited,
+        ),
         // vLLM.
         (
             json!({ "object": "error", "message": "This model's maximum context length is 8 tokens.", "code": 400 }),
@@ -243,14 +248,17 @@ fn a_finish_reason_fits_what_came_before_it() {
 }
 
 #[test]
-fn a_call_that_the_limit_cut_off_is_left_out() {
-    for pieces in [&["{\"path\": \"b"][..], &[]] {
-        let answer = told(&OPENAI, &whole(calls(0, pieces), "length")).end.expect("an answer");
-        assert_eq!((answer.blocks, answer.stop_reason), (vec![], StopReason::MaxTokens));
+fn a_call_that_the_limit_or_a_filter_cut_off_is_left_out() {
+    for (word, stop_reason) in [("length", StopReason::MaxTokens), ("content_filter", StopReason::Refusal)] {
+        for pieces in [&["{\"path\": \"b"][..], &[]] {
+            let answer = told(&OPENAI, &whole(calls(0, pieces), word)).end.expect("an answer");
+            let told = (answer.blocks, answer.miscalls, answer.stop_reason);
+            assert_eq!(told, (vec![], vec![], stop_reason), "{word} {pieces:?}");
+        }
+        let both = [calls(0, &["{\"path\": \"b.md\"}"]), calls(1, &["{"])].concat();
+        let answer = told(&OPENAI, &whole(both, word)).end.expect("an answer");
+        assert_eq!(answer.blocks, [Block::ToolUse(wanted("call_0", json!({ "path": "b.md" })))], "{word}");
     }
-    let both = [calls(0, &["{\"path\": \"b.md\"}"]), calls(1, &["{"])].concat();
-    let answer = told(&OPENAI, &whole(both, "length")).end.expect("an answer");
-    assert_eq!(answer.blocks, [Block::ToolUse(wanted("call_0", json!({ "path": "b.md" })))]);
 }
 
 #[test]
