@@ -226,15 +226,17 @@ impl Ledger {
             };
             let rows = store::all(&self.store, &budget.name, budget.period, tenant, period.start).await?;
             accounts.extend(rows.into_iter().map(|(session, spent)| (session, (spent, 0))));
-            // What is known here is newer than what is on disk.
+            // What is known here is newer than what is on disk, but for an account that rests since another period.
             let known = self.lock();
             let known = known.accounts.iter().filter(|(key, _)| {
                 key.budget == budget.name && key.period == budget.period && key.tenant == tenant
             });
             for (key, account) in known {
-                let is_current = account.start() == period.start;
-                let spent = if is_current { account.spent() } else { 0 };
-                accounts.insert(key.session_id.clone(), (spent, account.reserved()));
+                let (spent, reserved) = accounts.entry(key.session_id.clone()).or_default();
+                *reserved = account.reserved();
+                if account.start() == period.start {
+                    *spent = account.spent();
+                }
             }
             let wanted = accounts
                 .into_iter()

@@ -86,7 +86,7 @@ impl Limits {
     /// size: for the smallest there is.
     #[must_use]
     pub fn look(&self, model: usize, size: Option<Size>, now: Instant) -> Fit {
-        let size = size.unwrap_or(Size { prompt_tokens: 0, answer_tokens_max: Some(0) });
+        let size = size.unwrap_or(Size { answer_tokens_max: Some(0), ..Size::default() });
         let minute = match self.store.look(&self.wants(model, size), now) {
             Ok(()) => Fit::Now,
             Err(Short { until: Some(until), .. }) => Fit::At(until),

@@ -203,7 +203,7 @@ impl Meters {
     fn estimate(&self, model: usize, size: Size) -> Option<u64> {
         let known = self.models.get(model)?;
         let output_tokens = self.limits.tokens(model, size).saturating_sub(size.prompt_tokens);
-        let usage = Usage { input_tokens: size.prompt_tokens, output_tokens, ..Usage::default() };
+        let usage = Usage { output_tokens, ..prompt_usage(size, known.price) };
         known.price.map(|price| price.cost_usd_micros(usage)).or(known.local.then_some(0))
     }
 
@@ -275,7 +275,8 @@ impl Meter {
         if let Some(lease) = &mut self.lease {
             lease.place.sent();
         }
-        self.count(Usage { input_tokens: self.size.prompt_tokens, ..Usage::default() });
+        let price = self.lease.as_ref().and_then(|lease| lease.price);
+        self.count(prompt_usage(self.size, price));
     }
 
     /// A piece of the answer came that has so many tokens, by estimate.
@@ -345,6 +346,14 @@ impl Lease {
     fn cost_usd_micros(&self) -> u64 {
         self.price.map_or(0, |price| price.cost_usd_micros(self.usage))
     }
+}
+
+/// What a prompt is taken for until its provider has counted it: of what is to be kept in a cache nobody knows here what is
+/// there already, so all of it is taken for new where that is dearer.
+fn prompt_usage(size: Size, price: Option<Price>) -> Usage {
+    let is_dearer = price.is_some_and(|price| price.cache_creation_usd_micros > Some(price.input_usd_micros));
+    let cache_creation_input_tokens = if is_dearer { size.cached_tokens } else { 0 };
+    Usage { input_tokens: size.prompt_tokens, cache_creation_input_tokens, ..Usage::default() }
 }
 
 /// What an attempt used.
@@ -455,6 +464,23 @@ mod tests {
             let expected = Settled { usage, is_estimate };
             assert_eq!(settled(known, &attempt(counted, failure)), expected, "{counted:?} {failure:?}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_kept_in_a_cache_is_taken_for_new_there_where_that_is_dearer() {
+        let size = Size { prompt_tokens: 100, cached_tokens: 60, answer_tokens_max: None };
+        let cases = [(None, 100), (Some(1), 100), (Some(2), 60 * 2 + 40), (Some(0), 100)];
+        for (cache_creation, cost) in cases {
+            let micros = |dollars: u64| dollars * 1_000_000;
+            let price = Price {
+                input_usd_micros: micros(1),
+                output_usd_micros: micros(9),
+                cache_read_usd_micros: Some(0),
+                cache_creation_usd_micros: cache_creation.map(micros),
+            };
+            assert_eq!(price.cost_usd_micros(prompt_usage(size, Some(price))), cost, "{cache_creation:?}");
+        }
+        assert_eq!(prompt_usage(size, None), usage(100, 0));
     }
 
     #[test]

@@ -357,7 +357,7 @@ mod tests {
     fn a_model_that_the_request_surely_does_not_fit_is_left_out() {
         let now = Instant::now();
         let mut chain = chain(now);
-        let size = Size { prompt_tokens: 30_000, answer_tokens_max: Some(500) };
+        let size = Size { prompt_tokens: 30_000, answer_tokens_max: Some(500), ..Size::default() };
         chain[0].overlong = Some(Overlong { size, window_tokens: 8_192 });
         let plan = plan(&chain, false, PATIENCE, now);
         assert_eq!(summary(&plan), (vec!["fallback", "local"], vec![("primary", "CONTEXT_LENGTH")]));

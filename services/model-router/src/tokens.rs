@@ -39,6 +39,8 @@ const TOKEN_BYTES_MAX: usize = 128;
 pub struct Size {
     /// The prompt, by estimate.
     pub prompt_tokens: u64,
+    /// The part of it that the provider is asked to keep in its cache, with what comes before that.
+    pub cached_tokens: u64,
     /// The longest answer that is asked for; none: the model's default.
     pub answer_tokens_max: Option<u64>,
 }
@@ -47,7 +49,14 @@ impl Size {
     /// By estimate.
     #[must_use]
     pub fn of(prompt: &Prompt) -> Self {
-        Self { prompt_tokens: of_prompt(prompt), answer_tokens_max: prompt.max_output_tokens.map(u64::from) }
+        let prompt_tokens = of_prompt(prompt);
+        let last_hint = prompt.turns.iter().rposition(|turn| !turn.breakpoints.is_empty());
+        let after = |at: usize| prompt.turns.iter().skip(at + 1).map(of_turn).sum::<u64>();
+        Self {
+            prompt_tokens,
+            cached_tokens: last_hint.map_or(0, |at| prompt_tokens.saturating_sub(after(at))),
+            answer_tokens_max: prompt.max_output_tokens.map(u64::from),
+        }
     }
 
     /// What it surely takes: a third of the estimate, and the answer that is asked for, because providers refuse by
@@ -247,8 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_is_to_keep_a_prompt_up_to_the_last_hint() {
+        let mut prompt = samples::conversation();
+        assert_eq!(Size::of(&prompt).cached_tokens, 0);
+        let last = prompt.turns.len() - 1;
+        for at in [0, 1, last] {
+            prompt.turns[at].breakpoints = vec![0];
+            let before = Prompt { turns: prompt.turns[..=at].to_vec(), ..prompt.clone() };
+            assert_eq!(Size::of(&prompt).cached_tokens, of_prompt(&before), "{at}");
+        }
+    }
+
+    #[test]
     fn a_prompt_surely_takes_a_third_of_its_estimate_and_the_answer_that_is_asked_for() {
-        let size = Size { prompt_tokens: 1_001, answer_tokens_max: Some(20) };
+        let size = Size { prompt_tokens: 1_001, answer_tokens_max: Some(20), ..Size::default() };
         assert_eq!(size.tokens_min(), 353);
         assert_eq!(Size { answer_tokens_max: None, ..size }.tokens_min(), 333);
         assert_eq!(Size::default().tokens_min(), 0);

@@ -170,8 +170,9 @@ impl Account {
         alert.map(|_| Passed::Alert).into_iter().chain(stop.map(|_| Passed::Stop)).collect()
     }
 
-    /// So much others have spent by now.
+    /// So much others have spent by now, in a period that may be news here.
     pub fn learn(&mut self, known: Known, start: Option<Timestamp>) {
+        self.roll(start);
         if start != self.start {
             return;
         }
@@ -285,9 +286,19 @@ mod tests {
         assert_eq!((account.spent(), account.unsaved()), (80, None));
         assert_eq!(account.settle(0, 5, MARKS), [Passed::Alert], "of both together");
         assert_eq!(account.unsaved(), Some(spent(15)));
-        account.learn(Known { others: 90, ..own(0) }, Some(Timestamp::UNIX_EPOCH));
-        assert_eq!(account.spent(), 85, "that is of another period");
         account.learn(Known { others: 90, is_told: true, own: 0 }, None);
+        let refused = account.may(0, MARKS).expect_err("it is used up");
+        assert!(!account.is_first_refusal(&refused), "the other one told somebody");
+    }
+
+    #[test]
+    fn what_others_spent_of_a_period_that_is_news_counts_when_it_comes_and_what_is_over_does_not() {
+        let mut account = Account::new(None, Known { own: 10, others: 60, is_told: false });
+        let later = Some(Timestamp::UNIX_EPOCH);
+        account.learn(Known { others: 100, is_told: true, own: 0 }, later);
+        account.learn(Known { others: 500, ..own(0) }, None);
+        account.roll(later);
+        assert_eq!((account.spent(), account.start()), (100, later));
         let refused = account.may(0, MARKS).expect_err("it is used up");
         assert!(!account.is_first_refusal(&refused), "the other one told somebody");
     }

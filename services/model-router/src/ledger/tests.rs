@@ -308,9 +308,13 @@ impl Router {
 
     /// What somebody learns who looks into its store.
     async fn is_looked_into_by(&self, ledger: &Ledger) -> usize {
+        self.is_looked_into_at(ledger, time(NOON)).await
+    }
+
+    async fn is_looked_into_at(&self, ledger: &Ledger, now: Timestamp) -> usize {
         let store =
             Store::open(&self.folder.path().join("router.db"), &crate::MIGRATIONS).await.expect("opens");
-        let looked_at = ledger.learn(&store, time(NOON)).await.expect("learns");
+        let looked_at = ledger.learn(&store, now).await.expect("learns");
         store.close().await;
         looked_at
     }
@@ -371,6 +375,49 @@ async fn calls_that_are_open_learn_what_others_spent() {
         gone.is_looked_into_by(&ledger).await;
         assert!(purse.may(50, time(NOON)).is_err());
         assert_eq!(purse.may(10, time(NOON)), Ok(()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_rests_since_yesterday_learns_what_others_spent_today() {
+    let [gone, here] = [(); 2].map(|()| Router::new());
+    gone.runs(async |ledger| {
+        let notices = spend(&ledger, "", 1_000, time(NEXT_DAY)).await;
+        assert_eq!(notices.last().map(|notice| notice.passed), Some(Passed::Stop));
+    })
+    .await;
+    here.runs(async |ledger| {
+        spend(&ledger, "", 5, time(NOON)).await;
+        gone.is_looked_into_at(&ledger, time(NEXT_DAY)).await;
+        assert_eq!(told(&ledger, "", time(NEXT_DAY)).await, [row("day", "", 1_000, 0)]);
+        let mut purse = ledger.purse("acme", "", time(NEXT_DAY)).await.expect("reads");
+        assert_eq!(purse.may(0, time(NEXT_DAY)).expect_err("used up").refused.spent, 1_000);
+        assert!(purse.notices().is_empty(), "the other one told somebody");
+    })
+    .await;
+}
+
+/// As after a look that was cut short: the disk knows more than the account.
+#[tokio::test]
+async fn an_account_that_rests_since_yesterday_is_shown_as_the_disk_knows_it() {
+    let [gone, here] = [(); 2].map(|()| Router::new());
+    let rows = gone.runs(async |ledger| {
+        spend(&ledger, "", 9, time(NEXT_DAY)).await;
+        store::page(&ledger.store, None, 9).await.expect("reads")
+    });
+    let rows = rows.await;
+    here.runs(async |ledger| {
+        spend(&ledger, "", 5, time(NOON)).await;
+        let origin = Arc::clone(&ledger.origin);
+        let copy = ledger.store.writer().write(move |connection| {
+            Box::pin(
+                async move { store::copy(connection, &origin, &rows).await.map_err(WriteError::NotWritten) },
+            )
+        });
+        copy.await.expect("written");
+        assert_eq!(told(&ledger, "", time(NEXT_DAY)).await, [row("day", "", 9, 0)]);
+        assert_eq!(told(&ledger, "", time(NOON)).await, [row("day", "", 5, 0)]);
     })
     .await;
 }

@@ -242,6 +242,21 @@ async fn a_request_costs_no_more_than_it_allows() {
 }
 
 #[tokio::test]
+async fn what_a_cache_is_to_keep_is_estimated_at_what_keeping_it_costs() {
+    let model = "input_price_usd_micros = 0\noutput_price_usd_micros = 0\n\
+                 cache_creation_price_usd_micros = 1000000";
+    let bench = bench(Plan { model, ..Plan::default() }).await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 1, ..pb::GenerateLimits::default() });
+    let mut asked = pb::GenerateRequest { limits, ..on("cloud") };
+    bench.generate(asked.clone()).await.expect("nothing is kept, and the rest is free");
+    asked.request_id = request().request_id;
+    asked.messages[0].content[0].cache_breakpoint = true;
+    let error = bench.generate(asked).await.expect_err("more than a token is to be kept");
+    assert_eq!(reason(&error), "COST_LIMIT_REACHED");
+    assert_eq!(bench.counts().await, [1, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_cost_that_nobody_knows_is_not_risked() {
     let bench = bench(Plan::default()).await;
     let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 1_000, ..pb::GenerateLimits::default() });
