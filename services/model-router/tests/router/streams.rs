@@ -219,7 +219,7 @@ async fn when_every_model_breaks_the_end_is_explicit_under_every_policy() {
 #[tokio::test]
 async fn a_model_that_says_nothing_loses_the_request_to_the_next() {
     with_each(async |provider| {
-        let model = "first_token_timeout_ms = 300\nidle_timeout_ms = 5000";
+        let model = "first_token_timeout_ms = 1000\nidle_timeout_ms = 5000";
         let bench = bench(Plan { cloud_provider: provider, model, ..Plan::default() }).await;
         let late = Reply { first_after_ms: 60_000, ..pieces(&["late"]) };
         bench.always("primary", late.into()).await;
