@@ -303,6 +303,12 @@ impl Meter {
         self.denied.take().filter(|denied| *denied != Denied::Cap(Cap::Attempts))
     }
 
+    /// What stands against asking a model now, as for who only looks.
+    pub(crate) fn against(&self, model: usize) -> Option<Denied> {
+        let estimate = self.meters.estimate(model, self.size);
+        look::denied(&self.spend, &self.purse, estimate, bulkhead_edge::now())
+    }
+
     /// The call is over: what it spent, and what has to be told of budgets. A call that was closed is on record, and so
     /// counts for its caller, whether anything was sent or not: a loop of calls that are refused would fill the log.
     pub(crate) fn close(&mut self, now: Timestamp) -> Closing {

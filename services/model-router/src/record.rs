@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
 use crate::ledger;
-use crate::meter::{Closing, Meter};
+use crate::meter::{Closing, Denied, Meter};
 use crate::open_calls::{Mark, OpenCalls};
 use crate::price::{self, Charge};
 use crate::reload::Catalogs;
@@ -309,6 +309,11 @@ impl CallRecord {
     /// What the call takes of limits and budgets.
     pub(crate) fn meter(&mut self) -> &mut Meter {
         &mut self.meter
+    }
+
+    /// What money stands against now.
+    pub(crate) fn against(&self, model: usize) -> Option<Denied> {
+        self.meter.against(model)
     }
 
     /// Every attempt so far.
