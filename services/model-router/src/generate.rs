@@ -102,7 +102,7 @@ pub(crate) fn plan(
     let now = Instant::now();
     let local_only = needs.local_only;
     let plan = catalog.plan(route, needs, draw, now);
-    if !route.fallbacks.on_context_length && is_first_choice_too_small(&plan) {
+    if !route.fallbacks.on_context_length && plan.is_first_choice_too_small() {
         return Err(Unanswered::TooLong { excluded: plan.excluded });
     }
     if !plan.planned.is_empty() {
@@ -130,12 +130,6 @@ fn is_inexpressible(excluded: &[Excluded]) -> bool {
     cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
 }
 
-/// Whether a model that is too small would have come before the first that would be asked.
-fn is_first_choice_too_small(plan: &Plan) -> bool {
-    let first = plan.planned.first().map_or(usize::MAX, |planned| planned.rank);
-    plan.excluded.iter().any(|excluded| excluded.reason == Reason::ContextLength && excluded.rank < first)
-}
-
 /// Whether no model that may see the request will ever take it, and for some it is too long: for what they have of a
 /// window, or of a minute.
 fn is_too_long(excluded: &[Excluded]) -> bool {
@@ -151,6 +145,22 @@ fn is_too_long(excluded: &[Excluded]) -> bool {
 fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswered {
     let retry_after = retry_after.unwrap_or_default().max(RETRY_DELAY);
     Unanswered::Exhausted { excluded, retry_after, flaw: None }
+}
+
+/// A plan without the models that money stands against; it still names at least one.
+pub(crate) fn affordable(
+    plan: Plan,
+    catalog: &Catalog,
+    against: impl Fn(usize) -> Option<Denied>,
+    now: Instant,
+) -> Result<Plan, Unanswered> {
+    let denials: Vec<Denied> = plan.planned.iter().filter_map(|planned| against(planned.index)).collect();
+    match denials.last() {
+        Some(last) if denials.len() == plan.planned.len() => {
+            Err(denied(last.clone(), catalog, &[], plan, against, now))
+        }
+        Some(_) | None => Ok(plan.without(|model| against(model).and_then(|denied| denied.told(now)))),
+    }
 }
 
 /// Money stands against models of the plan. Whether that is the last word depends on those that it does not stand against.
@@ -225,37 +235,6 @@ mod tests {
     use super::*;
     use crate::failure::Kind;
     use crate::plan::Planned;
-
-    #[test]
-    fn only_a_model_before_the_first_choice_can_be_too_small_for_a_route() {
-        let plan = |planned: &[usize], too_small: &[usize]| Plan {
-            planned: planned
-                .iter()
-                .map(|rank| Planned {
-                    rank: *rank,
-                    index: *rank,
-                    name: String::new(),
-                    local: false,
-                    attempts_max: 1,
-                    wait: Duration::ZERO,
-                })
-                .collect(),
-            excluded: too_small
-                .iter()
-                .map(|rank| Excluded {
-                    rank: *rank,
-                    name: String::new(),
-                    reason: Reason::ContextLength,
-                    until: None,
-                    detail: String::new(),
-                })
-                .collect(),
-        };
-        assert!(!is_first_choice_too_small(&plan(&[0], &[1])));
-        assert!(is_first_choice_too_small(&plan(&[1], &[0])));
-        assert!(is_first_choice_too_small(&plan(&[], &[0])));
-        assert!(!is_first_choice_too_small(&plan(&[0, 1], &[])));
-    }
 
     #[test]
     fn waiting_helps_where_a_model_was_not_heard_that_may_be_heard_later() {

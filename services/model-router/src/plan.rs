@@ -151,6 +151,25 @@ impl Reason {
 }
 
 impl Plan {
+    /// Whether a model that is too small comes before the first that would be asked.
+    #[must_use]
+    pub fn is_first_choice_too_small(&self) -> bool {
+        let first = self.planned.first().map_or(usize::MAX, |planned| planned.rank);
+        self.excluded.iter().any(|excluded| excluded.reason == Reason::ContextLength && excluded.rank < first)
+    }
+
+    /// The same for a route where what is too long for one model is asked of no other.
+    #[must_use]
+    pub fn ended_by_length(self) -> Self {
+        if !self.is_first_choice_too_small() {
+            return self;
+        }
+        let detail = "the request does not fit into the model before it, and the route asks no other then";
+        self.without(|_| {
+            Some(Denial { reason: Reason::ContextLength, until: None, detail: detail.to_owned() })
+        })
+    }
+
     /// The same without the models that something stands against. A request finds out on its way, model by model, because
     /// others spend meanwhile; who only wants to know is told beforehand.
     #[must_use]
@@ -364,6 +383,31 @@ mod tests {
         let told =
             "the prompt has some 30000 tokens and the answer may have 500; its context window has 8192";
         assert_eq!((plan.excluded[0].detail.as_str(), plan.excluded[0].until), (told, None));
+    }
+
+    #[test]
+    fn a_model_that_is_too_small_ends_a_plan_only_before_the_first_choice() {
+        let now = Instant::now();
+        let size = Size { prompt_tokens: 30_000, ..Size::default() };
+        let cases = [
+            (vec![], vec!["primary", "fallback", "local"]),
+            (vec![1], vec!["primary", "local"]),
+            (vec![0], vec![]),
+            (vec![0, 1], vec![]),
+            (vec![0, 1, 2], vec![]),
+        ];
+        for (too_small, planned) in cases {
+            let mut chain = chain(now);
+            for at in &too_small {
+                chain[*at].overlong = Some(Overlong { size, window_tokens: 8_192 });
+            }
+            let plan = plan(&chain, false, PATIENCE, now).ended_by_length();
+            let (told, excluded) = summary(&plan);
+            assert_eq!(told, planned, "{too_small:?}");
+            assert!(excluded.iter().all(|(_, why)| *why == "CONTEXT_LENGTH"), "{excluded:?}");
+            assert_eq!(plan.is_first_choice_too_small(), planned.is_empty(), "{too_small:?}");
+            assert!(plan.excluded.is_sorted_by_key(|excluded| excluded.rank));
+        }
     }
 
     #[test]
