@@ -115,12 +115,12 @@ pub(crate) fn plan(
         return Err(Unanswered::TooLong { excluded: plan.excluded });
     }
     let retry_after = earliest(&plan.excluded, now);
-    match retry_after {
-        None if local_only => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
-        Some(delay) if local_only => {
+    match (local_only, retry_after) {
+        (false, _) => Err(exhausted(plan.excluded, retry_after)),
+        (true, None) => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
+        (true, Some(delay)) => {
             Err(Unanswered::LocalModelsDown { excluded: plan.excluded, retry_after: delay.max(RETRY_DELAY) })
         }
-        _ => Err(exhausted(plan.excluded, retry_after)),
     }
 }
 
