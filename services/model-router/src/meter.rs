@@ -19,7 +19,7 @@ use crate::chat::Usage;
 use crate::config::ModelConfig;
 use crate::failure::{Failure, Kind, Persistence};
 use crate::ledger::account::Passed;
-use crate::ledger::{Exhausted, Hold, Key, Ledger, Notice, Purse, Savings};
+use crate::ledger::{Exhausted, Hold, Ledger, News, Notice, Purse, Savings};
 use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
 use crate::limit::models::{Full, Place, Told};
@@ -401,8 +401,12 @@ fn sign(failure: Option<&Failure>) -> Sign {
     }
 }
 
-fn events(notices: Vec<Notice>, caller: &Caller, now: Timestamp) -> Vec<(Key, EventDraft)> {
-    notices.into_iter().map(|notice| (notice.key.clone(), event(&notice, caller, now))).collect()
+fn events(notices: Vec<Notice>, caller: &Caller, now: Timestamp) -> Vec<News> {
+    let news = |notice: Notice| {
+        let event = event(&notice, caller, now);
+        News { key: notice.key, passed: notice.passed, start: notice.period.start, event }
+    };
+    notices.into_iter().map(news).collect()
 }
 
 fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {

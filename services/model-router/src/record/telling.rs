@@ -22,7 +22,9 @@ impl Recorder {
     }
 
     async fn store_alone(&self, closing: Closing) -> Result<(), RecordError> {
-        self.spend(&closing).await?;
-        self.append(None, closing, None)
+        self.spend(&closing.savings).await?;
+        let told = self.append(None, closing, None)?;
+        self.mark(told).await;
+        Ok(())
     }
 }
