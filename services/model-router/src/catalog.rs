@@ -135,7 +135,8 @@ impl Catalog {
             models.iter().filter_map(|index| self.candidate(*index, needs, now)).collect::<Vec<_>>()
         };
         let chain = plan::chain(route.tiers.iter().map(tier).collect(), route.balance, draw);
-        plan::plan(&chain, needs.local_only, self.policy.patience, now)
+        let plan = plan::plan(&chain, needs.local_only, self.policy.patience, now);
+        if route.fallbacks.on_context_length { plan } else { plan.ended_by_length() }
     }
 
     /// Whether one model may be tried now, and after which wait.

@@ -102,7 +102,7 @@ pub(crate) fn plan(
     let now = Instant::now();
     let local_only = needs.local_only;
     let plan = catalog.plan(route, needs, draw, now);
-    if !route.fallbacks.on_context_length && is_first_choice_too_small(&plan) {
+    if !route.fallbacks.on_context_length && plan.is_first_choice_too_small() {
         return Err(Unanswered::TooLong { excluded: plan.excluded });
     }
     if !plan.planned.is_empty() {
@@ -115,12 +115,12 @@ pub(crate) fn plan(
         return Err(Unanswered::TooLong { excluded: plan.excluded });
     }
     let retry_after = earliest(&plan.excluded, now);
-    match retry_after {
-        None if local_only => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
-        Some(delay) if local_only => {
+    match (local_only, retry_after) {
+        (false, _) => Err(exhausted(plan.excluded, retry_after)),
+        (true, None) => Err(Unanswered::NoLocalModel { excluded: plan.excluded }),
+        (true, Some(delay)) => {
             Err(Unanswered::LocalModelsDown { excluded: plan.excluded, retry_after: delay.max(RETRY_DELAY) })
         }
-        _ => Err(exhausted(plan.excluded, retry_after)),
     }
 }
 
@@ -128,12 +128,6 @@ pub(crate) fn plan(
 fn is_inexpressible(excluded: &[Excluded]) -> bool {
     let mut cleared = excluded.iter().filter(|excluded| excluded.reason != Reason::NotLocal).peekable();
     cleared.peek().is_some() && cleared.all(|excluded| matches!(excluded.reason, Reason::NotExpressible(_)))
-}
-
-/// Whether a model that is too small would have come before the first that would be asked.
-fn is_first_choice_too_small(plan: &Plan) -> bool {
-    let first = plan.planned.first().map_or(usize::MAX, |planned| planned.rank);
-    plan.excluded.iter().any(|excluded| excluded.reason == Reason::ContextLength && excluded.rank < first)
 }
 
 /// Whether no model that may see the request will ever take it, and for some it is too long: for what they have of a
@@ -153,18 +147,78 @@ fn exhausted(excluded: Vec<Excluded>, retry_after: Option<Duration>) -> Unanswer
     Unanswered::Exhausted { excluded, retry_after, flaw: None }
 }
 
+/// A plan without the models that money stands against; it still names at least one.
+pub(crate) fn affordable(
+    plan: Plan,
+    catalog: &Catalog,
+    against: impl Fn(usize) -> Option<Denied>,
+    now: Instant,
+) -> Result<Plan, Unanswered> {
+    let denials: Vec<Denied> = plan.planned.iter().filter_map(|planned| against(planned.index)).collect();
+    match denials.last() {
+        Some(last) if denials.len() == plan.planned.len() => {
+            Err(denied(last.clone(), catalog, &[], plan, against, now))
+        }
+        Some(_) | None => Ok(plan.without(|model| against(model).and_then(|denied| denied.told(now)))),
+    }
+}
+
+/// Money stands against models of the plan. Whether that is the last word depends on those that it does not stand against.
+fn denied(
+    denied: Denied,
+    catalog: &Catalog,
+    attempts: &[Attempt],
+    plan: Plan,
+    against: impl Fn(usize) -> Option<Denied>,
+    now: Instant,
+) -> Unanswered {
+    let place = |name: &str| catalog.models().iter().position(|model| model.name == name);
+    let pays = |name: &str| place(name).is_some_and(|model| against(model).is_none());
+    match paid_later(attempts, &plan, pays, now) {
+        Some(wait) => {
+            let told = |model| against(model).and_then(|denied| denied.told(now));
+            exhausted(plan.without(told).excluded, Some(wait))
+        }
+        None => Unanswered::Denied(denied),
+    }
+}
+
 /// When the first model may answer that was not heard: because it failed last in a way that may pass, or is left out for a
 /// time. None: those that answered wrong are all there are, or the request's own caps kept the others from being asked.
 fn heard_later(attempts: &[Attempt], plan: &Plan, now: Instant) -> Option<Duration> {
-    let failure = |name: &str| {
-        let last = attempts.iter().rfind(|attempt| attempt.model == name);
-        last.map(|attempt| attempt.failure.as_ref().is_some_and(|failure| failure.kind.may_pass()))
-    };
-    let planned = plan.planned.iter().filter(|planned| failure(&planned.name) == Some(true));
-    let excluded = plan.excluded.iter().filter(|excluded| failure(&excluded.name) != Some(false));
-    let rests = excluded.filter_map(|excluded| excluded.until);
-    let rests = rests.map(|until| until.saturating_duration_since(now));
-    planned.map(|planned| planned.wait).chain(rests).min()
+    let planned = |name: &str| may_pass(attempts, name) == Some(true);
+    soonest(plan, planned, |name| may_pass(attempts, name) != Some(false), now)
+}
+
+/// The same where money stood against a model. Of those that it does not stand against, one that was not asked had no place
+/// in time, and may be heard later too.
+fn paid_later(
+    attempts: &[Attempt],
+    plan: &Plan,
+    pays: impl Fn(&str) -> bool,
+    now: Instant,
+) -> Option<Duration> {
+    let may = |name: &str| may_pass(attempts, name) != Some(false) && pays(name);
+    soonest(plan, may, may, now)
+}
+
+/// Whether the last attempt with a model failed in a way that may pass; none: there was none.
+fn may_pass(attempts: &[Attempt], name: &str) -> Option<bool> {
+    let last = attempts.iter().rfind(|attempt| attempt.model == name);
+    last.map(|attempt| attempt.failure.as_ref().is_some_and(|failure| failure.kind.may_pass()))
+}
+
+/// When the first of these models may be asked.
+fn soonest(
+    plan: &Plan,
+    planned: impl Fn(&str) -> bool,
+    excluded: impl Fn(&str) -> bool,
+    now: Instant,
+) -> Option<Duration> {
+    let planned = plan.planned.iter().filter(|model| planned(&model.name)).map(|model| model.wait);
+    let excluded = plan.excluded.iter().filter(|model| excluded(&model.name));
+    let rests = excluded.filter_map(|model| model.until);
+    planned.chain(rests.map(|until| until.saturating_duration_since(now))).min()
 }
 
 /// When the first of the excluded models may be tried again.
@@ -181,37 +235,6 @@ mod tests {
     use super::*;
     use crate::failure::Kind;
     use crate::plan::Planned;
-
-    #[test]
-    fn only_a_model_before_the_first_choice_can_be_too_small_for_a_route() {
-        let plan = |planned: &[usize], too_small: &[usize]| Plan {
-            planned: planned
-                .iter()
-                .map(|rank| Planned {
-                    rank: *rank,
-                    index: *rank,
-                    name: String::new(),
-                    local: false,
-                    attempts_max: 1,
-                    wait: Duration::ZERO,
-                })
-                .collect(),
-            excluded: too_small
-                .iter()
-                .map(|rank| Excluded {
-                    rank: *rank,
-                    name: String::new(),
-                    reason: Reason::ContextLength,
-                    until: None,
-                    detail: String::new(),
-                })
-                .collect(),
-        };
-        assert!(!is_first_choice_too_small(&plan(&[0], &[1])));
-        assert!(is_first_choice_too_small(&plan(&[1], &[0])));
-        assert!(is_first_choice_too_small(&plan(&[], &[0])));
-        assert!(!is_first_choice_too_small(&plan(&[0, 1], &[])));
-    }
 
     #[test]
     fn waiting_helps_where_a_model_was_not_heard_that_may_be_heard_later() {
@@ -264,6 +287,21 @@ mod tests {
         ];
         for (what, attempts, planned, excluded, wait) in cases {
             let told = heard_later(&attempts, &Plan { planned, excluded }, now);
+            assert_eq!(told, wait.map(seconds), "{what}");
+        }
+        // Money stands against the second.
+        let down = || attempt("a", Kind::Overloaded);
+        let rests = |until| vec![excluded("a", until)];
+        let cases = [
+            ("the other one failed", vec![down()], both(), vec![], Some(0)),
+            ("it has a wrong key", vec![attempt("a", Kind::Unauthenticated)], both(), vec![], None),
+            ("there was no time for it", vec![], both(), vec![], Some(0)),
+            ("it rests", vec![], vec![planned("b", 0)], rests(Some(9)), Some(9)),
+            ("it will never do", vec![], vec![planned("b", 0)], rests(None), None),
+            ("there is none", vec![], vec![planned("b", 0)], vec![excluded("b", Some(3))], None),
+        ];
+        for (what, attempts, planned, excluded, wait) in cases {
+            let told = paid_later(&attempts, &Plan { planned, excluded }, |name| name != "b", now);
             assert_eq!(told, wait.map(seconds), "{what}");
         }
     }

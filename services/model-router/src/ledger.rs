@@ -95,6 +95,16 @@ pub(crate) struct Notice {
     pub(crate) period: Bounds,
 }
 
+/// An event about a budget that is not known to be kept.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) key: Key,
+    pub(crate) passed: Passed,
+    /// When the period began that it is about.
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) event: EventDraft,
+}
+
 /// A budget as those who watch see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statement {
@@ -145,9 +155,8 @@ struct Books {
     changes: u64,
     /// Stores of others that are learnt, by id, as of how many routers had them.
     learnt: HashMap<String, i64>,
-    /// Events about budgets that are not known to be on disk, each with the account that it is about. Each mark of an
-    /// account leaves one in a period, so they are few.
-    untold: Vec<(Key, EventDraft)>,
+    /// Each mark of an account leaves one in a period, so they are few.
+    untold: Vec<News>,
 }
 
 /// Accounts below which none that is idle is looked for.
@@ -260,7 +269,7 @@ impl Ledger {
     }
 
     /// These events go with the next write, and if that fails with the one after it.
-    pub(crate) fn tell(&self, events: Vec<(Key, EventDraft)>) {
+    pub(crate) fn tell(&self, events: Vec<News>) {
         self.lock().untold.extend(events);
     }
 
@@ -279,13 +288,15 @@ impl Ledger {
         let mut books = self.lock();
         let events = std::mem::take(&mut books.untold);
         let keys: BTreeSet<&Key> =
-            accounts.iter().map(|(_, key)| key).chain(events.iter().map(|(key, _)| key)).collect();
-        let entries = keys.into_iter().filter_map(|key| {
-            let account = books.accounts.get(key)?;
-            let (sum, origin) = (account.unsaved()?, Arc::clone(&self.origin));
-            Some(Entry { key: key.clone(), origin, start: account.start(), sum })
-        });
+            accounts.iter().map(|(_, key)| key).chain(events.iter().map(|news| &news.key)).collect();
+        let entries = keys.into_iter().filter_map(|key| self.entry(key, books.accounts.get(key)?));
         Savings { entries: entries.collect(), events, ledger: Arc::clone(self) }
+    }
+
+    /// What has to go to the disk of an account, if anything has.
+    fn entry(&self, key: &Key, account: &Account) -> Option<Entry> {
+        let (sum, origin) = (account.unsaved()?, Arc::clone(&self.origin));
+        Some(Entry { key: key.clone(), origin, start: account.start(), sum })
     }
 
     /// One more call uses an account, which is the one that was read if none is known; false: it has to be read, or read

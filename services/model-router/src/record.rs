@@ -23,8 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::attempt::Attempt;
 use crate::chat::{StopReason, Usage};
-use crate::ledger;
-use crate::meter::{Closing, Meter};
+use crate::ledger::{self, Savings};
+use crate::meter::{Closing, Denied, Meter};
 use crate::open_calls::{Mark, OpenCalls};
 use crate::price::{self, Charge};
 use crate::reload::Catalogs;
@@ -184,8 +184,8 @@ impl Recorder {
         closing: Closing,
         mark: Option<Mark>,
     ) -> Written {
-        if closing.savings.entries().is_empty() {
-            let result = self.append(Some(draft), closing, mark);
+        if closing.savings.entries().is_empty() && closing.events.is_empty() {
+            let result = self.append(Some(draft), closing, mark).map(drop);
             drop(permit);
             return Written::Now(result);
         }
@@ -203,7 +203,7 @@ impl Recorder {
     /// What was spent first, then the event and what has to be told of budgets. A call that was made has its event even
     /// where the former fails, and says that its answer was held back.
     async fn save(&self, draft: EventDraft, closing: Closing, mark: Option<Mark>) -> Result<(), RecordError> {
-        if let Err(error) = self.spend(&closing).await {
+        if let Err(error) = self.spend(&closing.savings).await {
             let error = self.told(error);
             let event = unstored::withheld(draft.into_event());
             match self.outbox.append_events(std::slice::from_ref(&event)) {
@@ -212,12 +212,29 @@ impl Recorder {
             }
             return Err(error);
         }
-        self.append(Some(draft), closing, mark)
+        let told = self.append(Some(draft), closing, mark)?;
+        self.commit(told).await;
+        Ok(())
     }
 
-    /// Commits what was spent.
-    async fn spend(&self, closing: &Closing) -> Result<(), RecordError> {
-        let entries = closing.savings.entries().to_vec();
+    /// Commits what has to be there because events are kept. Where that fails it goes with the next write.
+    async fn commit(&self, told: Savings) {
+        match self.spend(&told).await {
+            Ok(()) => drop(told.saved()),
+            Err(error) => {
+                let error_chain = bulkhead_edge::fault::chain(&error, ": ");
+                tracing::warn!(error = error_chain, "that a budget's stop was told is not on disk yet");
+                self.conditions.failed(&error);
+            }
+        }
+    }
+
+    /// Commits what was spent, if anything was.
+    async fn spend(&self, savings: &Savings) -> Result<(), RecordError> {
+        let entries = savings.entries().to_vec();
+        if entries.is_empty() {
+            return Ok(());
+        }
         let write = self.store.writer().write(move |connection| {
             Box::pin(async move {
                 ledger::write(connection, &entries).await.map_err(WriteError::NotWritten)?;
@@ -227,13 +244,14 @@ impl Recorder {
         Ok(write.await?)
     }
 
-    /// Stores the event of a call and what has to be told of budgets, once what was spent is written.
+    /// Stores the event of a call and what has to be told of budgets, once what was spent is written. Returns what has to be
+    /// committed after that.
     fn append(
         &self,
         draft: Option<EventDraft>,
         closing: Closing,
         mark: Option<Mark>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Savings, RecordError> {
         let Closing { savings, events, .. } = closing;
         let is_call = draft.is_some();
         let mut events: Vec<_> = draft.into_iter().chain(events).map(EventDraft::into_event).collect();
@@ -244,9 +262,8 @@ impl Recorder {
             }
             return Err(self.told(error.into()));
         }
-        savings.saved();
         mark.into_iter().for_each(Mark::recorded);
-        Ok(())
+        Ok(savings.saved())
     }
 
     /// Says it in the log and to whoever asks for readiness.
@@ -323,6 +340,11 @@ impl CallRecord {
     /// What the call takes of limits and budgets.
     pub(crate) fn meter(&mut self) -> &mut Meter {
         &mut self.meter
+    }
+
+    /// What money stands against now.
+    pub(crate) fn against(&self, model: usize) -> Option<Denied> {
+        self.meter.against(model)
     }
 
     /// Every attempt so far.

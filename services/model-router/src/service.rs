@@ -124,7 +124,7 @@ impl Service {
         command: Command,
     ) -> Result<pb::GenerateResponse, GenerateError> {
         if command.context.dry_run {
-            return self.dry_run(&command);
+            return self.dry_run(call, &command).await;
         }
         let request_id = command.request_id;
         let payload = command.payload.clone();
@@ -235,17 +235,23 @@ impl Service {
     }
 
     /// The plan and nothing else: no model is called and nothing is written.
-    fn dry_run(&self, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
+    async fn dry_run(&self, call: &Call, command: &Command) -> Result<pb::GenerateResponse, GenerateError> {
+        let (catalog, route, session) = (&command.catalog, &command.route, &command.context.session_id);
         let local_only = clearance::decide(&command.sensitivity).local_only;
-        let needs = Needs::new(local_only, Some(&command.prompt));
-        let plan =
-            generate::plan(&command.catalog, &command.route, needs, Draw::new(&command.context.session_id));
-        let plan = plan.map_err(|why| GenerateError::Unanswered {
-            route: command.route.name.clone(),
+        let unanswered = |why| GenerateError::Unanswered {
+            route: route.name.clone(),
             local_only,
             attempts: Vec::new(),
             why,
-        })?;
+        };
+        let needs = Needs::new(local_only, Some(&command.prompt));
+        let plan = generate::plan(catalog, route, needs, Draw::new(session)).map_err(unanswered)?;
+        let caller = Caller { principal: call.principal().clone(), session_id: session.clone() };
+        let (caps, wall) = (command.caps.within(route.caps), bulkhead_edge::now());
+        let look = catalog.meters().look(&caller, Some(needs.size), caps, wall).await;
+        let look = look.map_err(GenerateError::Unreadable)?;
+        let against = |model| look.denied(model, wall);
+        let plan = generate::affordable(plan, catalog, against, Instant::now()).map_err(unanswered)?;
         Ok(convert::planned_response(&plan))
     }
 }

@@ -287,15 +287,16 @@ impl<'a> Run<'a> {
         }
         let denied = self.record.meter().denied();
         let flaw = self.flaw.take();
-        // What was said, wrong as it is, tells more than why nobody was asked to say it better.
-        if let (Some(denied), None) = (denied, &flaw) {
-            return Unanswered::Denied(denied);
-        }
         let now = Instant::now();
         let draw = Draw::new(self.session);
         let plan = self.catalog.plan(self.route, self.clearance.needs(), draw, now);
+        // What was said, wrong as it is, tells more than why nobody was asked to say it better.
         if let Some(flaw) = flaw {
             return self.wrong(flaw, plan, now);
+        }
+        if let Some(denied) = denied {
+            let against = |model| self.record.against(model);
+            return super::denied(denied, self.catalog, self.record.attempts(), plan, against, now);
         }
         let soonest = plan.planned.iter().map(|planned| planned.wait).min();
         let retry_after = soonest.or_else(|| earliest(&plan.excluded, now));

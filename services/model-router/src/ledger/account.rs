@@ -54,8 +54,10 @@ pub struct Known {
 enum Word {
     /// Not yet.
     None,
-    /// And the disk may not know it.
+    /// And the event of it may not be kept yet.
     Given,
+    /// It is kept, and the disk may not know it.
+    Kept,
     /// And the disk knows it.
     Stored,
 }
@@ -182,12 +184,21 @@ impl Account {
         }
     }
 
+    /// The event is kept that the stop is reached in that period. Before that the disk is not told so: killed in between, a
+    /// router tells it again, and not never.
+    pub fn told(&mut self, start: Option<Timestamp>) {
+        if start == self.start && self.exhausted == Word::Given {
+            self.exhausted = Word::Kept;
+        }
+    }
+
     /// What has to go to the disk, if anything has: all that was spent here in this period, and not what was added to it. So it
     /// may be written twice, or after something later, and the disk is still right.
     #[must_use]
     pub fn unsaved(&self) -> Option<Sum> {
-        let is_needed = self.own > self.saved || self.exhausted == Word::Given;
-        is_needed.then_some(Sum { spent: self.own, is_told: self.exhausted != Word::None })
+        let is_needed = self.own > self.saved || self.exhausted == Word::Kept;
+        let is_told = matches!(self.exhausted, Word::Kept | Word::Stored);
+        is_needed.then_some(Sum { spent: self.own, is_told })
     }
 
     /// So much of that period is there.
@@ -316,6 +327,10 @@ mod tests {
         let short = account.may(60, MARKS).expect_err("too little is left");
         assert!(!account.is_first_refusal(&short), "the stop is not reached");
         assert_eq!(refusals(&mut account, 40), [true, false, false], "it was lowered");
+        assert_eq!(account.unsaved(), None, "its event is not kept");
+        account.told(Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(account.unsaved(), None, "that is of another period");
+        account.told(None);
         assert_eq!(account.unsaved(), Some(Sum { spent: 50, is_told: true }));
         account.saved(Sum { spent: 50, is_told: true }, None);
         assert!(account.is_idle());

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::{Account, Passed, Refused};
 use super::period::Bounds;
-use super::{BudgetConfig, Entry, Exhausted, Key, Ledger, Notice};
+use super::{BudgetConfig, Entry, Exhausted, Key, Ledger, News, Notice};
 
 /// After which a call that was open may be over.
 const OTHERS_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -216,7 +216,7 @@ impl Drop for Hold {
 #[must_use]
 pub(crate) struct Savings {
     pub(super) entries: Vec<Entry>,
-    pub(super) events: Vec<(Key, EventDraft)>,
+    pub(super) events: Vec<News>,
     pub(super) ledger: Arc<Ledger>,
 }
 
@@ -228,16 +228,25 @@ impl Savings {
 
     /// What has to be told.
     pub(crate) fn events(&self) -> Vec<EventDraft> {
-        self.events.iter().map(|(_, event)| event.clone()).collect()
+        self.events.iter().map(|news| news.event.clone()).collect()
     }
 
     /// It is written. Where nobody knows whether it is, it is written again; an event keeps its id, and the log drops what
-    /// it knows.
-    pub(crate) fn saved(mut self) {
-        self.events.clear();
+    /// it knows. Returns what has to be written because these events are kept.
+    pub(crate) fn saved(mut self) -> Self {
         for entry in &self.entries {
             self.ledger.change(&entry.key, |account| account.saved(entry.sum, entry.start));
         }
+        let (events, ledger) = (std::mem::take(&mut self.events), Arc::clone(&self.ledger));
+        let stops = events.into_iter().filter(|news| news.passed == Passed::Stop);
+        let entries = stops.filter_map(|News { key, start, .. }| {
+            let told = |account: &mut Account| {
+                account.told(start);
+                ledger.entry(&key, account)
+            };
+            ledger.change(&key, told).flatten()
+        });
+        Self { entries: entries.collect(), events: Vec::new(), ledger }
     }
 }
 

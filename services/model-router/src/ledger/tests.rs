@@ -40,13 +40,23 @@ async fn spend(ledger: &Arc<Ledger>, session_id: &str, amount: u64, now: Timesta
     let mut hold = purse.hold(amount, now).expect("it fits");
     hold.spent(amount);
     let notices = hold.settle(now);
+    ledger.tell(notices.iter().map(|notice| news(notice.passed, notice.period.start)).collect());
     save(ledger, purse.save()).await;
     notices
 }
 
+/// Of the tenant's account.
+fn news(passed: Passed, start: Option<Timestamp>) -> News {
+    let principal =
+        Principal { tenant: "acme".into(), kind: PrincipalKind::Agent, name: "scribe".into(), owner: None };
+    News { key: key(), passed, start, event: EventDraft::new("budget", time(NOON), &principal) }
+}
+
 async fn save(ledger: &Ledger, savings: Savings) {
     put(ledger, &savings).await;
-    savings.saved();
+    let told = savings.saved();
+    put(ledger, &told).await;
+    drop(told.saved());
 }
 
 /// Writes it, and nobody learns of that.
@@ -140,20 +150,48 @@ async fn a_write_of_unknown_outcome_counts_once_however_often_it_is_repeated() {
 async fn an_event_goes_with_the_next_write_until_one_succeeds() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
-    let principal =
-        Principal { tenant: "acme".into(), kind: PrincipalKind::Agent, name: "scribe".into(), owner: None };
-    let event = |kind| (key(), EventDraft::new(kind, time(NOON), &principal));
+    let alert = || news(Passed::Alert, None);
     let purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
-    ledger.tell(vec![event("first")]);
+    ledger.tell(vec![alert()]);
     let failing = purse.save();
     assert_eq!((failing.events().len(), purse.save().events().len()), (1, 0), "it is on its way");
-    ledger.tell(vec![event("second")]);
+    ledger.tell(vec![alert()]);
     drop(failing);
     let other = ledger.purse("other", "", time(NOON)).await.expect("reads");
     let both = other.save();
     assert_eq!(both.events().len(), 2, "whoever writes next takes it along");
-    both.saved();
+    drop(both.saved());
     assert!(purse.save().events().is_empty());
+}
+
+/// Whether one who has the store next tells that the stop is reached.
+async fn is_told_again(store: &Store) -> bool {
+    let next = Ledger::open(budgets(), store.clone()).await.expect("opens");
+    let mut purse = next.purse("acme", "", time(NOON)).await.expect("reads");
+    purse.may(0, time(NOON)).expect_err("it is reached");
+    !purse.notices().is_empty()
+}
+
+#[tokio::test]
+async fn that_a_stop_was_told_is_on_disk_once_its_event_is_kept_and_not_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ledger) = open(&folder).await;
+    let mut purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+    let mut hold = purse.hold(1_000, time(NOON)).expect("it fits");
+    hold.spent(1_000);
+    let notices = hold.settle(time(NOON));
+    let meanwhile = ledger.purse("acme", "", time(NOON)).await.expect("reads");
+    save(&ledger, meanwhile.save()).await;
+    assert!(is_told_again(&store).await, "another call's write does not say so");
+    ledger.tell(notices.iter().map(|notice| news(notice.passed, notice.period.start)).collect());
+    let savings = purse.save();
+    put(&ledger, &savings).await;
+    assert!(is_told_again(&store).await, "killed now, its event would be lost");
+    let told = savings.saved();
+    put(&ledger, &told).await;
+    assert!(!is_told_again(&store).await);
+    drop(told.saved());
+    assert!(purse.save().entries().is_empty(), "all of it is known to be there");
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(remaining.fit(2, now), Fit::At(now + Duration::from_secs(9)));
         assert_eq!(remaining.fit(2, now + Duration::from_secs(9)), Fit::Now);
     }
+
     #[test]
     fn what_was_not_sent_is_left_and_never_more_than_the_server_said() {
         let (mut remaining, now) = (Remaining::default(), Instant::now());

@@ -45,10 +45,15 @@ impl Look<'_> {
             Some(size) => self.meters.estimate(model, size),
             None => Some(0),
         };
-        let capped = self.spend.may(estimate).map_err(Denied::Cap);
-        let paid = || self.purse.would(estimate.unwrap_or(0), now).map_err(Denied::Exhausted);
-        capped.and_then(|()| paid()).err()
+        denied(&self.spend, &self.purse, estimate, now)
     }
+}
+
+/// The first thing that stands against an attempt that may cost so much.
+pub(super) fn denied(spend: &Spend, purse: &Purse, estimate: Option<u64>, now: Timestamp) -> Option<Denied> {
+    let capped = spend.may(estimate).map_err(Denied::Cap);
+    let paid = || purse.would(estimate.unwrap_or(0), now).map_err(Denied::Exhausted);
+    capped.and_then(|()| paid()).err()
 }
 
 impl Denied {

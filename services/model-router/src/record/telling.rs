@@ -25,7 +25,9 @@ impl Recorder {
         if closing.events.is_empty() {
             return Ok(());
         }
-        self.spend(&closing).await.map_err(|error| self.told(error))?;
-        self.append(None, closing, None)
+        self.spend(&closing.savings).await.map_err(|error| self.told(error))?;
+        let told = self.append(None, closing, None)?;
+        self.commit(told).await;
+        Ok(())
     }
 }

@@ -34,7 +34,7 @@ impl Service {
     /// Replays from memory, joins what is under way, or begins.
     pub(crate) async fn stream(&self, call: &Call, command: Command) -> Result<Messages, GenerateError> {
         if command.context.dry_run {
-            let response = Some(self.dry_run(&command)?);
+            let response = Some(self.dry_run(call, &command).await?);
             return Ok(all([convert::stream::completed(pb::StreamCompleted { response, continued: false })]));
         }
         let request_id = command.request_id;

@@ -213,6 +213,51 @@ async fn a_dry_run_fails_as_the_run_would() {
 }
 
 #[tokio::test]
+async fn a_dry_run_leaves_out_what_money_stands_against_and_fails_where_nothing_is_left() {
+    let cloud_model = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000";
+    let bench = bench(Plan { cloud_model, ..Plan::default() }).await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 100, ..pb::GenerateLimits::default() });
+    let asked = |route, dry_run| {
+        let context = Some(RunContext { dry_run, ..RunContext::default() });
+        pb::GenerateRequest { context, limits, max_output_tokens: 100, ..on(route) }
+    };
+    let planned = bench.generate(asked("default", true)).await.expect("the local one is free");
+    assert_eq!(story(&planned.attempts), [("local", "", 0)]);
+    let dry = bench.generate(asked("cloud", true)).await.expect_err("all are too dear");
+    let run = bench.generate(asked("cloud", false)).await.expect_err("as it was told");
+    assert_eq!((reason(&dry).as_str(), dry.code()), ("COST_LIMIT_REACHED", run.code()));
+    for key in ["route", "attempts", "cost_usd_micros_max", "estimate_usd_micros"] {
+        assert_eq!(metadata(&dry, key), metadata(&run, key), "{key}");
+    }
+    assert_eq!(bench.stream(asked("default", true)).await.answer().attempts.len(), 1);
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+/// A small model comes first, and what is too long for it is asked of no other.
+#[tokio::test]
+async fn an_explanation_follows_a_route_that_ends_at_a_model_that_is_too_small() {
+    let mut bench = bench(Plan { route: "fallback_on_context_length = false", ..Plan::default() }).await;
+    bench.configure(|text| text.replacen("local = false", "local = false\ncontext_window_tokens = 100", 1));
+    bench.restart().await;
+    let asked = pb::GenerateRequest { system: "What was said, word for word. ".repeat(1_000), ..request() };
+    let run = bench.generate(asked.clone()).await.expect_err("too long for the first");
+    assert_eq!(reason(&run), "REQUEST_REJECTED_BY_MODEL");
+    let generate = Some(pb::GenerateRequest { request_id: request().request_id, ..asked });
+    let explained = pb::ExplainRouteRequest { generate, ..pb::ExplainRouteRequest::default() };
+    let told = bench.client.clone().explain_route(explained).await.expect("explains").into_inner();
+    assert_eq!(told.planned, []);
+    let excluded: Vec<_> =
+        told.excluded.iter().map(|left| (left.model.as_str(), left.reason.as_str())).collect();
+    assert_eq!(excluded, ["primary", "fallback", "local"].map(|model| (model, "CONTEXT_LENGTH")));
+    assert_eq!(
+        bench.explain("default", None).await.planned.len(),
+        3,
+        "of what is not given nothing is known"
+    );
+    assert_eq!(bench.counts().await, [0, 0, 0]);
+}
+
+#[tokio::test]
 async fn models_are_listed_by_name_in_pages() {
     let bench = bench(Plan::default()).await;
     let mut names = Vec::new();

@@ -17,6 +17,9 @@ use crate::bench::{Bench, PATIENCE, Plan, attributes, bench, metadata, on, reaso
 const PRICED: &str = "input_price_usd_micros = 3000000\noutput_price_usd_micros = 15000000\n\
                       context_window_tokens = 200000\noutput_tokens_max = 64000";
 
+/// As the bench configures it.
+const DEFAULT_CHAIN: &str = r#"chain = ["primary", "fallback", "local"]"#;
+
 fn priced() -> Plan {
     Plan { model: PRICED, ..Plan::default() }
 }
@@ -254,6 +257,45 @@ async fn what_a_cache_is_to_keep_is_estimated_at_what_keeping_it_costs() {
     let error = bench.generate(asked).await.expect_err("more than a token is to be kept");
     assert_eq!(reason(&error), "COST_LIMIT_REACHED");
     assert_eq!(bench.counts().await, [1, 0, 0]);
+}
+
+/// The local model is free, the cloud's cost more than the request allows.
+#[tokio::test]
+async fn money_is_not_the_last_word_where_a_model_that_it_does_not_stand_against_may_answer_later() {
+    let mut bench = bench(Plan { cloud_model: PRICED, model: "attempts_max = 1", ..Plan::default() }).await;
+    bench.configure(|text| text.replace(DEFAULT_CHAIN, r#"chain = ["local", "primary"]"#));
+    bench.restart().await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 100, ..pb::GenerateLimits::default() });
+    let asked = || pb::GenerateRequest { limits, max_output_tokens: 100, ..request() };
+    bench.always("local", Step::status(503)).await;
+    let status = bench.generate(asked()).await.expect_err("one is down, the other too dear");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NO_MODEL_ANSWERED"));
+    assert_eq!(metadata(&status, "excluded"), "primary: COST_LIMIT_REACHED");
+    assert!(status.get_details_retry_info().is_some(), "the one that is down may be back");
+    bench.always("local", Step::status(401)).await;
+    let status = bench.generate(asked()).await.expect_err("one has no key, the other is too dear");
+    assert_eq!(reason(&status), "COST_LIMIT_REACHED");
+    assert!(status.get_details_retry_info().is_none());
+}
+
+#[tokio::test]
+async fn money_is_not_the_last_word_where_a_model_that_it_does_not_stand_against_had_no_place() {
+    let (model, settings) = ("concurrency_min = 1\nconcurrency_max = 1", "patience_ms = 100");
+    let mut bench = bench(Plan { cloud_model: PRICED, model, settings, ..Plan::default() }).await;
+    bench.configure(|text| text.replace(DEFAULT_CHAIN, r#"chain = ["primary", "local"]"#));
+    bench.restart().await;
+    let limits = Some(pb::GenerateLimits { cost_usd_micros_max: 100, ..pb::GenerateLimits::default() });
+    let asked = || pb::GenerateRequest { limits, max_output_tokens: 100, ..request() };
+    bench.always("local", Step::text("here").after_ms(2_000)).await;
+    let (slow, status) = tokio::join!(bench.generate(asked()), async {
+        while bench.received("local").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bench.generate(asked()).await.expect_err("one is too dear, the other taken")
+    });
+    assert_eq!(slow.expect("answers").model, "local");
+    assert_eq!(reason(&status), "NO_MODEL_ANSWERED");
+    assert!(status.get_details_retry_info().is_some());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Answers that will not do: what the model is told of them, in every format, plain and streamed, and what its provider is
 //! sent back, which the simulator refuses where the provider would.
 
+use std::time::{Duration, Instant};
+
 use bulkhead_proto::router::v1 as pb;
 use bulkhead_provider_sim::{Action, Reply, Script, Step, ToolCall, ToolFault, Usage};
 use serde_json::json;
@@ -148,8 +150,10 @@ async fn a_repair_that_fits_a_models_minute_only_later_is_left_to_the_next_model
     bench.script("primary", Script::once([wrong.into(), Step::text("{}")])).await;
     bench.always("fallback", Step::text("{}")).await;
     let asked = pb::GenerateRequest { response_format: Some(format), max_output_tokens: 500, ..on("cloud") };
+    let started = Instant::now();
     let answer = bench.generate(asked).await.expect("answers");
     assert_eq!(story(&answer.attempts), [("primary", "MALFORMED", 200), ("fallback", "", 200)]);
+    assert!(started.elapsed() < Duration::from_secs(10), "at once, and not when its time is over");
 }
 
 #[tokio::test]
