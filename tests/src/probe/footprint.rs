@@ -17,6 +17,8 @@ const STORES: [(&str, &str); 3] = [
     ("tool-executor", "tool-executor/journal.sqlite"),
     ("model-router", "model-router/router.db"),
 ];
+/// The router's outbox, which is no table but a folder of files.
+const ROUTER_OUTBOX: &str = "model-router/outbox";
 /// Tables that change by themselves: proofs of life, and events that are delivered. What was ever put into
 /// an outbox shows in `sqlite_sequence`, and then in the audit log.
 const RESTLESS: [&str; 3] = ["heartbeat", "outbox", "_sqlx_migrations"];
@@ -49,6 +51,8 @@ impl Footprint {
         for (service, file) in STORES {
             tables(service, &sandbox.data().join(file), &mut all).await?;
         }
+        let waiting = bulkhead_outbox::waiting_in(&sandbox.data().join(ROUTER_OUTBOX))?;
+        all.insert(ROUTER_OUTBOX.to_owned(), (u64::try_from(waiting)?, String::new()));
         files("audit log", &sandbox.data().join("audit/logs"), &mut all)?;
         files("workspace", &sandbox.workspace(), &mut all)?;
         Ok(Self(all))
