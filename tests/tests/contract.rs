@@ -261,6 +261,6 @@ async fn what_cannot_be_honoured_is_refused_and_named() -> anyhow::Result<()> {
             tried += 1;
         }
     }
-    assert!(tried >= 25, "only {tried} fields found");
+    assert!(tried >= 20, "only {tried} fields found");
     Ok(())
 }
