@@ -91,6 +91,23 @@ async fn has_kept(
     Ok(())
 }
 
+/// The event that could not be stored is, now that it can.
+async fn is_on_record_as_withheld(world: &World, message: &DynamicMessage) -> anyhow::Result<()> {
+    let id = message.get_field_by_name("request_id").context("an id")?;
+    let id = id.as_str().context("a text")?.to_owned();
+    let logs = world.sandbox.data().join("audit/logs");
+    eventually("the call in the audit log", BOUND, || async {
+        for entry in std::fs::read_dir(&logs)? {
+            let text = std::fs::read_to_string(entry?.path())?;
+            if text.lines().any(|line| line.contains(&id) && line.contains("ANSWER_WITHHELD")) {
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_full_store_refuses_says_so_loses_nothing_and_works_again_with_room() -> anyhow::Result<()> {
     let world = World::start().await?;
@@ -102,17 +119,22 @@ async fn a_full_store_refuses_says_so_loses_nothing_and_works_again_with_room() 
         let first = takes(&world, method, &kept).await?;
 
         let filled = fill(&world, service)?;
+        let mut is_withheld = false;
         for reasons in std::iter::once([at_first, later_on]).chain([[later_on; 2]; REFUSALS]) {
             let refused = ask(&world, method, &later).await?;
             assert_eq!(refused.code, UNAVAILABLE, "{name}: {refused:?}");
             assert!(reasons.contains(&refused.reason.as_str()), "{name}: {refused:?}");
             assert!(refused.says_when_to_retry, "{name}: {refused:?}");
+            is_withheld |= refused.reason == "ANSWER_WITHHELD";
         }
         let answer = readiness(&world, service).await?;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(condition), "{service}: {answer}");
 
         filled.make_room()?;
         is_ready_again(&world, service).await?;
+        if is_withheld {
+            is_on_record_as_withheld(&world, &later).await?;
+        }
         let second = takes(&world, method, &later).await?;
         has_kept(&world, method, &kept, &first).await?;
 

@@ -56,6 +56,15 @@ struct Unsynced {
     folder: bool,
 }
 
+impl Unsynced {
+    /// Each file once, however often it was written or could not be synced.
+    fn note(&mut self, file: &Arc<File>) {
+        if !self.files.iter().any(|known| Arc::ptr_eq(known, file)) {
+            self.files.push(Arc::clone(file));
+        }
+    }
+}
+
 impl Files {
     /// Reads what is there; what cannot be read is set aside.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
@@ -133,7 +142,7 @@ impl Files {
         {
             let mut state = self.lock();
             let tail = state.tail.clone();
-            state.unsynced.files.extend(tail);
+            tail.iter().for_each(|tail| state.unsynced.note(tail));
         }
         self.sync()
     }
@@ -241,7 +250,7 @@ impl State {
         if self.end() > 0 {
             self.tail = None;
         }
-        self.unsynced.files.extend(left.files);
+        left.files.iter().for_each(|file| self.unsynced.note(file));
         self.unsynced.folder |= left.folder;
     }
 
@@ -260,9 +269,7 @@ impl State {
         if let Some(segment) = self.segments.back_mut() {
             segment.end += length;
         }
-        if !self.unsynced.files.last().is_some_and(|last| Arc::ptr_eq(last, &tail)) {
-            self.unsynced.files.push(tail);
-        }
+        self.unsynced.note(&tail);
         Ok(())
     }
 
