@@ -55,6 +55,13 @@ fn append_all(outbox: &FileOutbox, kinds: &[String]) {
     }
 }
 
+/// What a process leaves that appends these and ends.
+async fn leave(folder: &Path, audit: SocketAddr, kinds: &[String]) {
+    let tasks = Tasks::new();
+    append_all(&start(folder, audit, 1_000, &tasks).await, kinds);
+    tasks.finish(SOON).await;
+}
+
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut found: Vec<_> =
@@ -181,15 +188,10 @@ async fn a_file_that_is_older_than_the_mark_is_delivered_and_goes() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = nowhere().await;
     let audit = audit_at(address).await;
-    let tasks = Tasks::new();
-    let first = start(folder.path(), address, 100, &tasks).await;
-    append_all(&first, &kinds(0..2));
-    tasks.finish(SOON).await;
+    leave(folder.path(), address, &kinds(0..2)).await;
     let old = files(folder.path(), "events").remove(0);
     let kept = fs::read(&old).expect("readable");
-    let tasks = Tasks::new();
-    append_all(&start(folder.path(), address, 100, &tasks).await, &kinds(2..3));
-    tasks.finish(SOON).await;
+    leave(folder.path(), address, &kinds(2..3)).await;
     fs::write(&old, kept).expect("it is back");
     assert_eq!(waiting_in(folder.path()).expect("readable"), 0);
 
@@ -206,9 +208,7 @@ async fn what_a_hole_or_a_wrong_length_hides_is_set_aside() {
     for harm in [&[0; 8][..], &[0, 0, 0, 0x40]] {
         let folder = tempfile::tempdir().expect("a folder");
         let address = nowhere().await;
-        let tasks = Tasks::new();
-        append_all(&start(folder.path(), address, 100, &tasks).await, &kinds(0..2));
-        tasks.finish(SOON).await;
+        leave(folder.path(), address, &kinds(0..2)).await;
         let path = files(folder.path(), "events").remove(0);
         let mut bytes = fs::read(&path).expect("readable");
         bytes[..harm.len()].copy_from_slice(harm);
@@ -223,10 +223,7 @@ async fn what_a_hole_or_a_wrong_length_hides_is_set_aside() {
 async fn what_was_damaged_is_set_aside_with_all_behind_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = nowhere().await;
-    let tasks = Tasks::new();
-    let first = start(folder.path(), address, 100, &tasks).await;
-    append_all(&first, &kinds(0..3));
-    tasks.finish(SOON).await;
+    leave(folder.path(), address, &kinds(0..3)).await;
     let path = files(folder.path(), "events").remove(0);
     let mut bytes = fs::read(&path).expect("readable");
     let at = bytes.windows(12).position(|window| window == b"test.event_1").expect("written");
@@ -247,10 +244,7 @@ async fn a_mark_that_says_nothing_costs_a_repetition_and_no_event() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = nowhere().await;
     let audit = audit_at(address).await;
-    let tasks = Tasks::new();
-    let first = start(folder.path(), address, 100, &tasks).await;
-    append_all(&first, &kinds(0..2));
-    tasks.finish(SOON).await;
+    leave(folder.path(), address, &kinds(0..2)).await;
     fs::write(folder.path().join("delivered"), b"no mark of ours").expect("written");
     let second = start(folder.path(), address, 100, &Tasks::new()).await;
     append_all(&second, &kinds(2..3));
@@ -281,9 +275,7 @@ async fn files_that_somebody_takes_away_are_made_again() {
 async fn what_another_left_is_delivered_once_audit_takes_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = nowhere().await;
-    let tasks = Tasks::new();
-    append_all(&start(folder.path(), address, 1_000, &tasks).await, &kinds(0..130));
-    tasks.finish(SOON).await;
+    leave(folder.path(), address, &kinds(0..130)).await;
     let left = Left::open(folder.path()).await.expect("opens");
     let refused = left.deliver(peer(address)).await;
     assert!(matches!(refused, Err(DeliveryError::Send(_))), "{refused:?}");
