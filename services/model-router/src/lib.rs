@@ -124,11 +124,13 @@ pub async fn serve(
         tasks.clone(),
         open_calls,
     );
+    let last = recorder.clone();
     let service = Service { catalogs, recorder, replay: Memory::default(), streams: Memory::default() };
     announce(edge.address());
     let stopped = async move { shutdown.cancelled().await };
     let edge = edge.with_apis(doors::apis(&service));
     let served = edge.serve(grpc::routes(service), SERVICES, readiness, tasks, stopped).await;
+    last.store_kept();
     if let Err(error) = outbox.sync().await {
         tracing::error!(%error, "what is left in the outbox is not known to be on disk");
     }

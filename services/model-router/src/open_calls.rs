@@ -13,7 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_edge::fault::chain;
 use bulkhead_outbox::Left;
@@ -42,6 +42,8 @@ struct Places {
     /// None: the file cannot be used, so nothing is marked.
     file: Option<File>,
     free: Mutex<Vec<u16>>,
+    /// Places whose mark could not be cleared: of calls that have their event.
+    standing: Mutex<Vec<u16>>,
 }
 
 /// The mark of one call. Dropped before [`Mark::recorded`] it stays where it is.
@@ -52,6 +54,8 @@ pub(crate) struct Mark {
     facts: Value,
     asked: Vec<Value>,
     place: Option<u16>,
+    /// It may stand in its place.
+    is_marked: bool,
 }
 
 impl OpenCalls {
@@ -69,7 +73,13 @@ impl OpenCalls {
             let error = chain(error, ": ");
             tracing::warn!(error, "calls that are open when this router is killed will leave no event");
         });
-        Self(Arc::new(Places { file: file.ok(), free: Mutex::new((0..places()).rev().collect()) }))
+        Self::over(file.ok())
+    }
+
+    /// Every place is free.
+    fn over(file: Option<File>) -> Self {
+        let free = Mutex::new((0..places()).rev().collect());
+        Self(Arc::new(Places { file, free, standing: Mutex::default() }))
     }
 
     /// A mark that is made once a model is asked. `event` is the call's, as far as it is known.
@@ -80,7 +90,7 @@ impl OpenCalls {
             "sensitivity": facts.sensitivity,
             "error": "ROUTER_GONE",
         });
-        Mark { calls: self.clone(), event, facts, asked: Vec::new(), place: None }
+        Mark { calls: self.clone(), event, facts, asked: Vec::new(), place: None, is_marked: false }
     }
 
     /// Whether it was written.
@@ -91,7 +101,25 @@ impl OpenCalls {
     }
 
     fn take_place(&self) -> Option<u16> {
-        self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        lock(&self.0.free).pop()
+    }
+
+    /// Gives places back, once what stands in them is cleared: a mark that stood would tell of a call that has its event.
+    /// Where that fails it is tried again with the next call.
+    fn release(&self, place: u16, is_marked: bool) {
+        if !is_marked {
+            lock(&self.0.free).push(place);
+            return;
+        }
+        let mut standing = lock(&self.0.standing);
+        standing.push(place);
+        while let Some(place) = standing.pop() {
+            if !self.write(place, &[0; LENGTH_BYTES]) {
+                standing.push(place);
+                return;
+            }
+            lock(&self.0.free).push(place);
+        }
     }
 }
 
@@ -106,16 +134,15 @@ impl Mark {
         self.facts["attempts"] = Value::from(self.asked.clone());
         self.event.attributes_json = self.facts.to_string();
         if let Some(written) = written(&self.event) {
-            let _without_a_mark_it_goes_on = self.calls.write(place, &written);
+            // Without a mark the call goes on.
+            self.is_marked |= self.calls.write(place, &written);
         }
     }
 
     /// The event of the call is stored.
     pub(crate) fn recorded(self) {
-        let Some(place) = self.place else { return };
-        // A mark that stands would tell of a call that has its event.
-        if self.calls.write(place, &[0; LENGTH_BYTES]) {
-            self.calls.0.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+        if let Some(place) = self.place {
+            self.calls.release(place, self.is_marked);
         }
     }
 }
@@ -176,6 +203,10 @@ fn event(place: &[u8]) -> Option<audit::Event> {
     audit::Event::decode(bytes).ok()
 }
 
+fn lock(places: &Mutex<Vec<u16>>) -> MutexGuard<'_, Vec<u16>> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn places() -> u16 {
     u16::try_from(CALLS_MAX).unwrap_or(u16::MAX)
 }
@@ -205,6 +236,40 @@ mod tests {
         put(4, &last);
         assert_eq!(read(&content), [marked(1), marked(4)]);
         assert_eq!(read(&content[..PLACE_BYTES + 2]), [marked(1)]);
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_mark_takes_no_place_either() {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("it is always full");
+        let calls = OpenCalls::over(Some(full));
+        let facts = Facts {
+            route: "r".into(),
+            local_only: false,
+            sensitivity: Vec::new(),
+            deadline: std::time::Instant::now(),
+        };
+        for number in 0..u32::from(places()) * 2 {
+            let mut mark = calls.mark(marked(number), &facts);
+            mark.asked("m");
+            assert!(mark.place.is_some() && !mark.is_marked, "call {number}");
+            mark.recorded();
+        }
+        calls.release(0, true);
+        assert_eq!(
+            *lock(&calls.0.standing),
+            [0],
+            "what stands is tried again, and is not given to another call"
+        );
+    }
+
+    #[test]
+    fn a_mark_that_could_not_be_cleared_is_cleared_with_the_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = OpenCalls::over(Some(File::create(folder.path().join(FILE)).expect("a file")));
+        let (standing, place) = (calls.take_place().expect("free"), calls.take_place().expect("free"));
+        lock(&calls.0.standing).push(standing);
+        calls.release(place, true);
+        assert_eq!((lock(&calls.0.standing).len(), lock(&calls.0.free).len()), (0, usize::from(places())));
     }
 
     #[test]

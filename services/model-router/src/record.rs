@@ -185,7 +185,8 @@ impl Recorder {
         mark: Option<Mark>,
     ) -> Written {
         if closing.savings.entries().is_empty() && closing.events.is_empty() {
-            let result = self.append(Some(draft), closing, mark).map(drop);
+            let appended = self.append(Some(draft), closing, mark);
+            let result = appended.map(drop).map_err(|error| self.told(error));
             drop(permit);
             return Written::Now(result);
         }
@@ -212,7 +213,7 @@ impl Recorder {
             }
             return Err(error);
         }
-        let told = self.append(Some(draft), closing, mark)?;
+        let told = self.append(Some(draft), closing, mark).map_err(|error| self.told(error))?;
         self.commit(told).await;
         Ok(())
     }
@@ -257,13 +258,21 @@ impl Recorder {
         let mut events: Vec<_> = draft.into_iter().chain(events).map(EventDraft::into_event).collect();
         if let Err(error) = self.outbox.append_events(&events) {
             // What has to be told of budgets goes with the next write; of the call nobody else knows.
-            if is_call && !events.is_empty() {
+            if is_call {
                 self.unstored.keep(unstored::withheld(events.swap_remove(0)), mark);
             }
-            return Err(self.told(error.into()));
+            return Err(error.into());
         }
         mark.into_iter().for_each(Mark::recorded);
         Ok(savings.saved())
+    }
+
+    /// Tries once more, at the end, to store what could not be stored: what stays is told by the next router here, as far
+    /// as its mark does.
+    pub(crate) fn store_kept(&self) {
+        if let Err(error) = self.unstored.store() {
+            self.told(error.into());
+        }
     }
 
     /// Says it in the log and to whoever asks for readiness.

@@ -41,7 +41,7 @@ impl Deadline {
         Ok(Self { at: Instant::now() + timeout, timeout, by_caller, mutating: rule.mutating })
     }
 
-    /// Whether the caller says how long it waits: then its time runs from the beginning of its request.
+    /// Whether the caller says how long it waits: then the time of a plain answer runs from the beginning of its request.
     pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
         headers.contains_key("grpc-timeout")
     }

@@ -94,12 +94,12 @@ impl Files {
     /// Writes events, and returns how many wait then.
     pub(super) fn append(&self, events: &[pb::Event], limit: Limit) -> Result<i64, AppendError> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let mut state = self.lock();
         // Of nothing there is no frame: its zeros would be the end of the file.
         if count == 0 {
-            return Ok(state.waiting);
+            return Ok(self.waiting());
         }
         let frame = frame::encode(events);
+        let mut state = self.lock();
         if state.waiting >= limit.0 {
             return Err(AppendError::Full { waiting: state.waiting });
         }

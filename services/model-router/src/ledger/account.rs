@@ -212,10 +212,10 @@ impl Account {
         }
     }
 
-    /// Whether the disk knows all of it and nobody needs it here.
+    /// Whether the disk knows all of it and nobody needs it here. An event that is not kept yet is known here alone.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.users == 0 && self.reserved == 0 && self.unsaved().is_none()
+        self.users == 0 && self.reserved == 0 && self.unsaved().is_none() && self.exhausted != Word::Given
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
         let short = account.may(60, MARKS).expect_err("too little is left");
         assert!(!account.is_first_refusal(&short), "the stop is not reached");
         assert_eq!(refusals(&mut account, 40), [true, false, false], "it was lowered");
-        assert_eq!(account.unsaved(), None, "its event is not kept");
+        assert_eq!((account.unsaved(), account.is_idle()), (None, false), "its event is not kept");
         account.told(Some(Timestamp::UNIX_EPOCH));
         assert_eq!(account.unsaved(), None, "that is of another period");
         account.told(None);

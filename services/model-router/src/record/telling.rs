@@ -16,6 +16,7 @@ impl Recorder {
         self.tasks.spawn("budget-event", async move {
             if let Err(error) = recorder.store_alone(closing).await {
                 tracing::warn!(error = chain(&error, ": "), "an event about a budget is not stored yet");
+                recorder.conditions.failed(&error);
             }
         });
     }
@@ -25,7 +26,7 @@ impl Recorder {
         if closing.events.is_empty() {
             return Ok(());
         }
-        self.spend(&closing.savings).await.map_err(|error| self.told(error))?;
+        self.spend(&closing.savings).await?;
         let told = self.append(None, closing, None)?;
         self.commit(told).await;
         Ok(())
