@@ -192,6 +192,13 @@ impl Account {
         }
     }
 
+    /// Nobody took the word that a stop was passed.
+    pub fn unsay(&mut self) {
+        if self.exhausted == Word::Given {
+            self.exhausted = Word::None;
+        }
+    }
+
     /// What has to go to the disk, if anything has: all that was spent here in this period, and not what was added to it. So it
     /// may be written twice, or after something later, and the disk is still right.
     #[must_use]

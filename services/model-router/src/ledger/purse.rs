@@ -204,9 +204,13 @@ impl Hold {
 }
 
 impl Drop for Hold {
+    /// Nobody is there to tell of what was passed, so that of a stop the first refusal tells.
     fn drop(&mut self) {
         for notice in self.end(bulkhead_edge::now()) {
             tracing::warn!(?notice, "a budget's mark was passed by an attempt that nobody settled");
+            if notice.passed == Passed::Stop {
+                self.ledger.change(&notice.key, Account::unsay);
+            }
         }
     }
 }

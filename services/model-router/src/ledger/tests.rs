@@ -253,6 +253,8 @@ async fn nothing_crosses_tenants() {
 async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_store, ledger) = open(&folder).await;
+    // What nobody settles ends by the clock.
+    let now = bulkhead_edge::now();
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
@@ -261,8 +263,16 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
     let refused = join_all(calls.into_iter().map(|(wanted, ending)| {
         let ledger = &ledger;
         async move {
-            let mut purse = ledger.purse("acme", "", time(NOON)).await.expect("reads");
-            let Ok(mut hold) = purse.hold(wanted, time(NOON)) else { return 1 };
+            let mut purse = ledger.purse("acme", "", now).await.expect("reads");
+            let tell = |notices: Vec<Notice>| {
+                let news = notices.iter().map(|notice| news(notice.passed, notice.period.start));
+                ledger.tell(news.collect());
+            };
+            let Ok(mut hold) = purse.hold(wanted, now) else {
+                tell(purse.notices());
+                save(ledger, purse.save()).await;
+                return 1;
+            };
             tokio::task::yield_now().await;
             match ending {
                 // Nobody settles it: its caller left before it was sent.
@@ -273,7 +283,7 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
                 }
                 _ => {
                     hold.spent(wanted / 2);
-                    drop(hold.settle(time(NOON)));
+                    tell(hold.settle(now));
                 }
             }
             save(ledger, purse.save()).await;
@@ -281,10 +291,25 @@ async fn a_crowd_never_spends_above_the_stop_and_nothing_stays_reserved() {
         }
     }));
     let refused: usize = refused.await.into_iter().sum();
-    let now = told(&ledger, "", time(NOON)).await;
+    let stand = told(&ledger, "", now).await;
     assert!(refused > 0, "seed {seed}");
-    assert!(now[0].2 <= 1_000 && now[0].3 == 0, "seed {seed}: {now:?}");
+    assert!(stand[0].2 <= 1_000 && stand[0].3 == 0, "seed {seed}: {stand:?}");
     assert!(ledger.lock().accounts.values().all(Account::is_idle), "seed {seed}");
+}
+
+#[tokio::test]
+async fn a_stop_that_an_attempt_passed_which_nobody_settled_is_told_at_the_first_refusal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_store, ledger) = open(&folder).await;
+    let now = bulkhead_edge::now();
+    let mut purse = ledger.purse("acme", "", now).await.expect("reads");
+    let mut hold = purse.hold(1_000, now).expect("pays");
+    hold.spent(1_000);
+    drop(hold);
+    for told in [1, 0] {
+        purse.may(0, now).expect_err("it is used up");
+        assert_eq!(purse.notices().len(), told);
+    }
 }
 
 async fn rows(store: &Store) -> i64 {
