@@ -18,7 +18,7 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
-use crate::house::{House, MODEL, TOKEN};
+use crate::house::{MODEL, TOKEN};
 
 /// Four lines of an agent's, as long as what the simulator answers to them.
 const PROMPT: &str = "Sum up the minutes of the meeting in March: who was there, what was decided and by whom, and which \
@@ -36,6 +36,8 @@ pub(crate) enum Way {
     Direct,
     /// Through a bare reverse proxy.
     Proxy,
+    /// Through what speaks the router's contract and does nothing else.
+    Gateway,
     /// Through the router, with its own contract.
     Grpc,
     /// Through the router, as if it were the model.
@@ -43,7 +45,17 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Proxy, Self::Grpc, Self::Api];
+    pub(crate) const ALL: [Self; 5] = [Self::Direct, Self::Proxy, Self::Gateway, Self::Grpc, Self::Api];
+
+    /// Whether it is called over the router's own contract.
+    pub(crate) fn is_grpc(self) -> bool {
+        matches!(self, Self::Gateway | Self::Grpc)
+    }
+
+    /// Whether answers come this way in such a shape.
+    pub(crate) fn has(self, shape: Shape) -> bool {
+        self != Self::Gateway || shape == Shape::Plain
+    }
 }
 
 impl fmt::Display for Way {
@@ -51,6 +63,7 @@ impl fmt::Display for Way {
         formatter.write_str(match self {
             Self::Direct => "the model itself",
             Self::Proxy => "bare proxy",
+            Self::Gateway => "bare gateway, gRPC",
             Self::Grpc => "router, gRPC",
             Self::Api => "router, API",
         })
@@ -128,9 +141,9 @@ impl Caller {
     }
 }
 
-/// A channel to the router.
-pub(crate) async fn channel(house: &House) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", house.router.address))?;
+/// A channel to whoever serves the router's contract.
+pub(crate) async fn channel(address: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 

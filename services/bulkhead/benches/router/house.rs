@@ -23,6 +23,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(crate) struct House {
     pub(crate) router: Child,
     pub(crate) proxy: Child,
+    pub(crate) gateway: Child,
     pub(crate) audit: Child,
     pub(crate) simulator: Child,
     _collector: Child,
@@ -30,23 +31,26 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// Starts everything.
-    pub(crate) async fn open(programs: Option<&Path>) -> anyhow::Result<Self> {
+    /// Starts everything; `traced`: the services tell the collector.
+    pub(crate) async fn open(programs: Option<&Path>, traced: bool) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let simulator = Child::part(&["simulator"]).await?;
         let proxy = Child::part(&["proxy", &simulator.address]).await?;
+        let gateway = Child::part(&["gateway", &simulator.address]).await?;
         let collector = Child::part(&["collector"]).await?;
-        let traced = |service| {
+        let start = |service| {
             let mut command = program(service, programs, folder.path());
-            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+            if traced {
+                command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+            }
             command
         };
         credentials(folder.path())?;
         furnish(folder.path(), "audit", &audit(folder.path()))?;
-        let audit = Child::start(traced("audit")).await?;
+        let audit = Child::start(start("audit")).await?;
         furnish(folder.path(), "model-router", &router(folder.path(), &simulator.address, &audit.address))?;
-        let router = Child::start(traced("model-router")).await?;
-        Ok(Self { router, proxy, audit, simulator, _collector: collector, _folder: folder })
+        let router = Child::start(start("model-router")).await?;
+        Ok(Self { router, proxy, gateway, audit, simulator, _collector: collector, _folder: folder })
     }
 
     /// The router's memory, once it has come to rest, in KiB.

@@ -82,6 +82,7 @@ fn between(house: &House, way: Way) -> &Child {
     match way {
         Way::Direct => &house.simulator,
         Way::Proxy => &house.proxy,
+        Way::Gateway => &house.gateway,
         Way::Grpc | Way::Api => &house.router,
     }
 }
@@ -90,9 +91,9 @@ async fn gather(house: &House, way: Way, shape: Shape, callers: usize) -> anyhow
     let mut ready = Vec::new();
     let mut shared = None;
     for caller in 0..callers {
-        if way == Way::Grpc {
+        if way.is_grpc() {
             if caller % CALLERS_PER_CHANNEL == 0 {
-                shared = Some(channel(house).await?);
+                shared = Some(channel(&between(house, way).address).await?);
             }
             ready.extend(shared.clone().map(|channel| Caller::grpc(channel, shape)));
         } else {

@@ -1,5 +1,6 @@
 //! What the router costs a call, with identity, audit and tracing on: over gRPC and over `/v1/chat/completions`, plain and
-//! streamed, against the model called directly and against a bare reverse proxy before it.
+//! streamed, against the model called directly, against a bare reverse proxy before it, and against the least that can
+//! stand between the router's contract and the model's.
 //!
 //! Model, proxy, router, audit and the collector of traces are processes of their own; this one is the load. Rounds
 //! alternate between the ways to the model, so that what else the machine does falls on all of them, and the figures to
@@ -14,6 +15,7 @@
 
 mod call;
 mod child;
+mod gateway;
 mod house;
 mod load;
 mod report;
@@ -49,7 +51,10 @@ struct Arguments {
     /// program is each of them, and holds more memory.
     #[arg(long)]
     programs: Option<PathBuf>,
-    /// Calls over this way alone, such as for a profile: direct, proxy, grpc or api.
+    /// Nothing is exported: spans and log lines are made, and no collector is told.
+    #[arg(long)]
+    no_collector: bool,
+    /// Calls over this way alone, such as for a profile: direct, proxy, gateway, grpc or api.
     #[arg(long)]
     only: Option<Way>,
     /// Of these: plain or streamed.
@@ -72,6 +77,8 @@ enum Command {
     Simulator,
     /// The proxy before it.
     Proxy { upstream: SocketAddr },
+    /// What serves the router's contract and does nothing else.
+    Gateway { upstream: SocketAddr },
     /// Takes spans, and forgets them.
     Collector,
 }
@@ -91,6 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Some(Command::Simulator) => runtime.block_on(serve::simulator())?,
         Some(Command::Proxy { upstream }) => runtime.block_on(serve::proxy(upstream))?,
+        Some(Command::Gateway { upstream }) => runtime.block_on(serve::gateway(upstream))?,
         Some(Command::Collector) => runtime.block_on(serve::collector())?,
         None => runtime.block_on(run(arguments))?,
     }
@@ -103,7 +111,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         Plan { rounds: 7, round: Duration::from_secs(1), calls: HOUR_OF_CALLS }
     };
-    let house = House::open(arguments.programs.as_deref()).await?;
+    let house = House::open(arguments.programs.as_deref(), !arguments.no_collector).await?;
     let idle = house.settled_memory().await?;
     let ways = arguments.only.map_or_else(|| Way::ALL.to_vec(), |way| vec![way]);
     println!("Medians of {} rounds of {:?}.", plan.rounds, plan.round);
@@ -111,6 +119,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for shape in Shape::ALL.into_iter().filter(|shape| arguments.shape.is_none_or(|only| only == *shape)) {
         println!("\n{shape}:\n");
         report::head(shape);
+        let ways: Vec<_> = ways.iter().copied().filter(|way| way.has(shape)).collect();
         for callers in CALLERS.into_iter().filter(|count| arguments.callers.is_none_or(|only| only == *count))
         {
             let rows = compare(&house, plan, shape, callers, &ways).await?;

@@ -11,8 +11,12 @@ use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::gateway::Gateway;
 
 /// The simulator, until the process is ended.
 pub(crate) async fn simulator() -> anyhow::Result<()> {
@@ -55,6 +59,24 @@ pub(crate) async fn proxy(upstream: SocketAddr) -> anyhow::Result<()> {
         });
         #[expect(clippy::disallowed_methods, reason = "ends with its connection, or with the process")]
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+/// The least that serves the router's contract.
+pub(crate) async fn gateway(upstream: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(any()).await?;
+    announce(listener.local_addr()?)?;
+    let gateway = tonic::service::Routes::new(Gateway::before(&upstream.to_string())?).prepare();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let service = TowerToHyperService::new(gateway.clone());
+        #[expect(clippy::disallowed_methods, reason = "ends with its connection, or with the process")]
+        tokio::spawn(async move {
+            let connections = auto::Builder::new(TokioExecutor::new());
+            // Told by the calls that fail.
+            drop(connections.serve_connection(TokioIo::new(stream), service).await);
+        });
     }
 }
 
