@@ -55,8 +55,25 @@ fn blocks(fields: &mut Fields<'_>) -> Vec<pb::ContentBlock> {
 }
 
 fn read(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
-    // A hint to a cache: it changes no answer.
-    part.ignore(&["cache_control"]);
+    let is_marked = is_marked(part);
+    let read = block_of(part, kind)?;
+    Some(pb::ContentBlock { cache_breakpoint: read.cache_breakpoint || is_marked, ..read })
+}
+
+/// Whether the provider is asked to keep the prompt up to here: a hint, of which the contract has only that. How long is left
+/// to the provider.
+pub(super) fn is_marked(fields: &mut Fields<'_>) -> bool {
+    let Some(mut control) = fields.inner("cache_control") else { return false };
+    let is_known = control.kind("type") == "ephemeral";
+    if !is_known {
+        control.wrong("type", "must be ephemeral");
+    }
+    control.ignore(&["ttl"]);
+    control.finish();
+    is_known
+}
+
+fn block_of(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
     match kind {
         "text" => Some(block(Block::Text(text(part)))),
         "image" => Some(media::image(source(part)?)),
@@ -139,9 +156,12 @@ fn tool_result(part: &mut Fields<'_>) -> pb::ContentBlock {
     let read = blocks(part);
     let texts: Option<Vec<&str>> = read.iter().map(as_text).collect();
     let content = texts.map(|texts| texts.join("\n"));
+    let is_marked = read.iter().any(|part| part.cache_breakpoint);
     let parts = if content.is_some() { Vec::new() } else { read };
     let content = content.unwrap_or_default();
-    block(Block::ToolResult(pb::ToolResultBlock { tool_use_id, content, is_error, parts }))
+    let result = block(Block::ToolResult(pb::ToolResultBlock { tool_use_id, content, is_error, parts }));
+    // Of parts that are one text now the whole has the mark.
+    pb::ContentBlock { cache_breakpoint: is_marked, ..result }
 }
 
 fn as_text(content: &pb::ContentBlock) -> Option<&str> {

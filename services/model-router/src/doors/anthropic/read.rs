@@ -24,8 +24,7 @@ pub(super) fn request(object: Object, violations: &mut Violations) -> Option<Ask
     let stream = fields.flag("stream").unwrap_or(false);
     fields.neutral("service_tier", &[json!("auto"), json!("standard_only")]);
     fields.neutral("speed", &[json!("standard")]);
-    // The last is a hint to a cache: it changes no answer.
-    fields.ignore(&["metadata", "cache_control"]);
+    fields.ignore(&["metadata"]);
     fields.finish();
     let stop_sequences = stop.unwrap_or_default();
     let generate = pb::GenerateRequest { max_output_tokens, temperature, top_p, stop_sequences, ..prompt? };
@@ -39,7 +38,6 @@ pub(super) fn counted(object: Object, violations: &mut Violations) -> Option<Ask
     fields.require("messages");
     let prompt = prompt(&mut fields);
     fields.neutral("speed", &[json!("standard")]);
-    fields.ignore(&["cache_control"]);
     fields.finish();
     Some(asked(prompt?, false))
 }
@@ -52,7 +50,12 @@ fn asked(generate: pb::GenerateRequest, stream: bool) -> Asked {
 /// What a model reads, and the route; none without a route.
 fn prompt(fields: &mut Fields<'_>) -> Option<pb::GenerateRequest> {
     let route = fields.text("model");
-    let messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
+    let mut messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
+    if message::is_marked(fields) {
+        // Of the whole request: up to its end.
+        let last = messages.last_mut().and_then(|message| message.content.last_mut());
+        last.into_iter().for_each(|block| block.cache_breakpoint = true);
+    }
     let (response_format, tool_choice) = (response_format(fields), tool_choice(fields));
     let prompt = pb::GenerateRequest {
         system: message::system(fields),

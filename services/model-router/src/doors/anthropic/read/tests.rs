@@ -30,6 +30,37 @@ fn turn(role: pb::Role, content: Vec<Block>) -> pb::Message {
     pb::Message { role: role.into(), content: content.into_iter().map(block).collect() }
 }
 
+fn marked(content: Block) -> pb::ContentBlock {
+    pb::ContentBlock { cache_breakpoint: true, ..block(content) }
+}
+
+#[test]
+fn what_is_to_be_cached_is_marked() {
+    let cached = json!({ "type": "ephemeral", "ttl": "1h" });
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let mut marked_text = text("one");
+    marked_text["cache_control"] = cached.clone();
+    let call = json!({ "type": "tool_use", "id": "t1", "name": "f", "input": {} });
+    let result =
+        json!({ "type": "tool_result", "tool_use_id": "t1", "content": [text("zero"), marked_text] });
+    let messages = json!([
+        { "role": "user", "content": [marked_text, text("two")] },
+        { "role": "assistant", "content": [call] },
+        { "role": "user", "content": [result, text("three")] },
+    ]);
+    let marks = |control: Value| {
+        let asked =
+            read(json!({ "model": "m", "max_tokens": 9, "messages": messages, "cache_control": control }));
+        asked.map(|asked| {
+            let blocks = asked.generate.messages.into_iter().flat_map(|message| message.content);
+            blocks.map(|block| block.cache_breakpoint).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(marks(Value::Null), Ok(vec![true, false, false, true, false]));
+    assert_eq!(marks(cached), Ok(vec![true, false, false, true, true]), "the whole request is to be cached");
+    assert_eq!(marks(json!({ "type": "durable" })), Err(vec!["cache_control.type".to_owned()]));
+}
+
 #[test]
 fn a_conversation_with_tools_is_read_whole() {
     let cached = json!({ "type": "ephemeral" });
@@ -94,7 +125,10 @@ fn a_conversation_with_tools_is_read_whole() {
                     Block::ToolUse(wanted),
                 ],
             ),
-            turn(pb::Role::User, vec![Block::ToolResult(result), Block::Text("And?".into())]),
+            pb::Message {
+                role: pb::Role::User.into(),
+                content: vec![marked(Block::ToolResult(result)), block(Block::Text("And?".into()))],
+            },
         ],
         tools: vec![pb::ToolDefinition {
             name: "fs.read".into(),
