@@ -157,10 +157,26 @@ struct Books {
     learnt: HashMap<String, i64>,
     /// Each mark of an account leaves one in a period, so they are few.
     untold: Vec<News>,
+    /// Accounts at which idle ones are looked for again.
+    sweep_at: usize,
 }
 
 /// Accounts below which none that is idle is looked for.
 const SWEEP_MIN: usize = 1_024;
+
+impl Books {
+    /// Forgets idle accounts once there are many. The next look comes when there are twice as many as are left, so that a
+    /// new account costs no look at all of those that are in use.
+    fn forget_idle(&mut self) {
+        let before = self.accounts.len();
+        if before < self.sweep_at.max(SWEEP_MIN) {
+            return;
+        }
+        self.accounts.retain(|_, account| !account.is_idle());
+        self.changes = self.changes.saturating_add(u64::from(self.accounts.len() < before));
+        self.sweep_at = self.accounts.len().saturating_mul(2);
+    }
+}
 
 impl Ledger {
     /// Takes a store over from whoever had it.
@@ -303,12 +319,10 @@ impl Ledger {
     /// again.
     fn enter(&self, key: &Key, start: Option<Timestamp>, read: Option<(Account, u64)>) -> bool {
         let mut books = self.lock();
-        let Books { accounts, changes, .. } = &mut *books;
-        if accounts.len() >= SWEEP_MIN && !accounts.contains_key(key) {
-            let before = accounts.len();
-            accounts.retain(|_, account| !account.is_idle());
-            *changes = changes.saturating_add(u64::from(accounts.len() < before));
+        if !books.accounts.contains_key(key) {
+            books.forget_idle();
         }
+        let Books { accounts, changes, .. } = &mut *books;
         if let Some((account, _)) = read.filter(|(_, as_of)| as_of == changes) {
             // Whoever was faster read the same.
             accounts.entry(key.clone()).or_insert(account);

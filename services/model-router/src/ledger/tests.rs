@@ -562,3 +562,22 @@ async fn what_was_spent_before_rows_had_an_origin_is_this_stores_own() {
     assert_eq!(told(&ledger, "", time(NOON)).await, all);
     assert_eq!(rows(&ledger.store).await, 2);
 }
+
+#[test]
+fn accounts_in_use_are_not_looked_through_for_each_new_one() {
+    let account = |users| {
+        let mut account = Account::new(None, Known::default());
+        account.users = users;
+        account
+    };
+    let key = |session: usize| Key { session_id: session.to_string(), ..key() };
+    let mut books = Books::default();
+    books.accounts.extend((0..SWEEP_MIN).map(|session| (key(session), account(1))));
+    books.forget_idle();
+    books.accounts.insert(key(SWEEP_MIN), account(0));
+    books.forget_idle();
+    assert_eq!((books.accounts.len(), books.changes), (SWEEP_MIN + 1, 0), "too early for another look");
+    books.accounts.extend((SWEEP_MIN + 1..2 * SWEEP_MIN).map(|session| (key(session), account(1))));
+    books.forget_idle();
+    assert_eq!((books.accounts.len(), books.changes), (2 * SWEEP_MIN - 1, 1), "there are twice as many");
+}

@@ -161,6 +161,36 @@ async fn a_stream_that_breaks_ends_with_an_error_and_no_other_model_is_asked() {
     }
 }
 
+/// Its words were passed on when it turned out that it calls no tool, and nothing takes them back.
+#[tokio::test]
+async fn a_model_that_talks_where_it_has_to_call_a_tool_ends_a_stream_with_an_error() {
+    let bench = with(MODEL).await;
+    bench.always("primary", pieces(&["I would ", "rather talk."]).into()).await;
+    for (path, tool, choice) in [
+        (
+            COMPLETIONS,
+            json!({ "type": "function", "function": { "name": "fs.read", "parameters": { "type": "object" } } }),
+            json!("required"),
+        ),
+        (
+            MESSAGES,
+            json!({ "name": "fs.read", "input_schema": { "type": "object" } }),
+            json!({ "type": "any" }),
+        ),
+    ] {
+        let mut asked = asked();
+        (asked["tools"], asked["tool_choice"]) = (json!([tool]), choice);
+        let (status, _headers, text) = post(&bench, path, &asked).text().await;
+        let events = data(&text);
+        assert_eq!((status, text_of(&events).as_str()), (200, "I would rather talk."), "{text}");
+        let last = events.last().expect("an error");
+        let reason = last.pointer("/error/code").or_else(|| last.pointer("/error/details/error_code"));
+        assert_eq!(reason, Some(&json!("STREAM_BROKEN")), "{text}");
+        assert!(!is_done(&text), "{text}");
+    }
+    assert_eq!(bench.counts().await, [2, 0, 0], "nobody else was asked");
+}
+
 #[tokio::test]
 async fn json_is_streamed_as_it_was_validated() {
     let bench = with(MODEL).await;
