@@ -58,7 +58,10 @@ pub fn of_value(value: &Value) -> Result<String, CanonicalError> {
 /// # Errors
 /// As of [`to_string`].
 pub fn of<T: Serialize>(value: &T) -> Result<String, CanonicalError> {
-    of_value(&serde_json::to_value(value).map_err(CanonicalError::NoCanonicalForm)?)
+    match plain::to_string(value) {
+        Some(text) => Ok(text),
+        None => of_value(&serde_json::to_value(value).map_err(CanonicalError::NoCanonicalForm)?),
+    }
 }
 
 /// Parses text that must already be in RFC 8785 form.

@@ -1,90 +1,58 @@
 //! The RFC 8785 text of what needs none of its harder rules, which is nearly everything that is written: keys of ASCII,
 //! whose order by UTF-16 is that of their bytes, and whole numbers, which ECMAScript writes as anybody does. Strings are
 //! written as serde_json writes them, which is the RFC's way.
+//!
+//! It is written from the fields themselves, with no [`serde_json::Value`] in between. An object whose fields come in the
+//! order of their names is written once; one where they do not is put in order when it ends.
 
-use serde_json::{Map, Value};
+mod compound;
+mod writer;
 
-use crate::INTEGER_MAGNITUDE_MAX;
+use std::fmt::Display;
+
+use serde::{Serialize, ser};
+
+use compound::Entry;
+use writer::Writer;
 
 /// Levels that are surely no more than the strict reader takes; what is nested deeper is left to it.
 const LEVELS_MAX: usize = 63;
+/// Most of what is written is shorter.
+const TEXT_BYTES: usize = 1_024;
 
 /// The text; none: the value is not so plain.
-pub(crate) fn to_string(value: &Value) -> Option<String> {
-    let mut text = String::with_capacity(256);
-    write(value, LEVELS_MAX, &mut text)?;
-    Some(text)
+pub(crate) fn to_string<T: Serialize + ?Sized>(value: &T) -> Option<String> {
+    let mut page = Page { text: String::with_capacity(TEXT_BYTES), entries: Vec::new() };
+    value.serialize(Writer { page: &mut page, levels_left: LEVELS_MAX }).ok()?;
+    Some(page.text)
 }
 
-fn write(value: &Value, depth_left: usize, text: &mut String) -> Option<()> {
-    match value {
-        Value::Null => text.push_str("null"),
-        Value::Bool(true) => text.push_str("true"),
-        Value::Bool(false) => text.push_str("false"),
-        Value::Number(number) => {
-            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs))?;
-            if magnitude > INTEGER_MAGNITUDE_MAX {
-                return None;
-            }
-            text.push_str(&number.to_string());
-        }
-        Value::String(string) => quote(string, text)?,
-        Value::Array(items) => {
-            let depth_left = depth_left.checked_sub(1)?;
-            text.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                write(item, depth_left, text)?;
-            }
-            text.push(']');
-        }
-        Value::Object(entries) => {
-            let depth_left = depth_left.checked_sub(1)?;
-            text.push('{');
-            for (at, (key, value)) in sorted(entries)?.into_iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                quote(key, text)?;
-                text.push(':');
-                write(value, depth_left, text)?;
-            }
-            text.push('}');
-        }
-    }
-    Some(())
+/// What is written so far.
+struct Page {
+    text: String,
+    /// Of the objects that are open, the outermost first.
+    entries: Vec<Entry>,
 }
 
-fn sorted(entries: &Map<String, Value>) -> Option<Vec<(&String, &Value)>> {
-    let mut sorted: Vec<_> = entries.iter().collect();
-    if !sorted.iter().all(|(key, _)| key.is_ascii()) {
-        return None;
-    }
-    if !sorted.is_sorted_by_key(|(key, _)| *key) {
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-    }
-    Some(sorted)
-}
+/// The value is not so plain.
+#[derive(Debug, thiserror::Error)]
+#[error("not plain")]
+struct NotPlain;
 
-fn quote(string: &str, text: &mut String) -> Option<()> {
-    // What has to be escaped is left to who knows how.
-    if string.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        text.push('"');
-        text.push_str(string);
-        text.push('"');
-    } else {
-        text.push_str(&serde_json::to_string(string).ok()?);
+impl ser::Error for NotPlain {
+    /// Whoever writes the value then fails as it does, and tells why.
+    fn custom<T: Display>(_why: T) -> Self {
+        Self
     }
-    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -106,6 +74,46 @@ mod tests {
         })
     }
 
+    /// Of every kind that is plain, with fields in the order of their names and in another.
+    #[derive(Debug, Clone, Serialize)]
+    struct Typed {
+        a: Option<i64>,
+        sorted: Sorted,
+        list: (u8, i16, char, ()),
+        #[serde(flatten)]
+        rest: BTreeMap<String, Value>,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        b: String,
+    }
+
+    #[derive(Debug, Clone, Serialize)]
+    struct Sorted {
+        kind: Kind,
+        #[serde(rename = "kind and more")]
+        more: Vec<Value>,
+        #[serde(rename = "kind!")]
+        most: Option<Box<Typed>>,
+    }
+
+    #[derive(Debug, Clone, Serialize)]
+    enum Kind {
+        Unit,
+        Held(u64),
+    }
+
+    fn typed(inner: Option<Typed>) -> impl Strategy<Value = Typed> {
+        let kind = prop_oneof![4 => Just(Kind::Unit), 1 => any::<u64>().prop_map(Kind::Held)];
+        let rest = prop::collection::btree_map("[a-f]{1,2}", values(), 0..4);
+        let parts = (any::<Option<i32>>(), kind, prop::collection::vec(values(), 0..3), any::<String>());
+        (parts, any::<(u8, i16, char)>(), rest).prop_map(move |((a, kind, more, b), list, rest)| Typed {
+            a: a.map(i64::from),
+            sorted: Sorted { kind, more, most: inner.clone().map(Box::new) },
+            list: (list.0, list.1, list.2, ()),
+            rest,
+            b,
+        })
+    }
+
     proptest! {
         #[test]
         fn what_is_plain_is_written_as_the_rfc_says(value in values()) {
@@ -113,6 +121,62 @@ mod tests {
                 prop_assert_eq!(text, serde_jcs::to_string(&value).expect("canonical"));
             }
         }
+
+        #[test]
+        fn a_type_is_written_as_its_value(typed in typed(None).prop_flat_map(|inner| typed(Some(inner)))) {
+            let value = serde_json::to_value(&typed).expect("a value");
+            if let Some(text) = to_string(&typed) {
+                prop_assert_eq!(&text, &serde_jcs::to_string(&value).expect("canonical"));
+            }
+            match (crate::of(&typed), crate::of_value(&value)) {
+                (Ok(of_type), Ok(of_value)) => prop_assert_eq!(of_type, of_value),
+                (of_type, of_value) => prop_assert!(of_type.is_err() && of_value.is_err(), "{:?}", typed),
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_in_order_whatever_order_they_come_in() {
+        #[derive(Serialize)]
+        struct Unsorted {
+            b: u8,
+            #[serde(rename = "a b")]
+            spaced: [u8; 2],
+            a: Option<bool>,
+        }
+        let two = || Unsorted { b: 1, spaced: [2, 3], a: None };
+        let text = to_string(&[two(), two()]).expect("is plain");
+        assert_eq!(text, r#"[{"a":null,"a b":[2,3],"b":1},{"a":null,"a b":[2,3],"b":1}]"#);
+    }
+
+    #[test]
+    fn what_only_a_value_says_is_left_to_it() {
+        #[derive(Serialize)]
+        struct Twice {
+            a: u8,
+            #[serde(rename = "a")]
+            again: u8,
+        }
+        #[derive(Serialize)]
+        #[serde(rename = "$serde_json::private::RawValue")]
+        struct OfItsOwn {
+            a: u8,
+        }
+        let numbered = BTreeMap::from([(10, "ten"), (9, "nine")]);
+        assert_eq!(to_string(&numbered), None);
+        assert_eq!(crate::of(&numbered).expect("has one"), r#"{"10":"ten","9":"nine"}"#);
+        assert_eq!(to_string(&Twice { a: 1, again: 2 }), None);
+        assert_eq!(crate::of(&Twice { a: 1, again: 2 }).expect("has one"), r#"{"a":2}"#);
+        assert_eq!(to_string(&OfItsOwn { a: 1 }), None);
+        assert_eq!(to_string(&BTreeMap::from([("\"", 1)])), None);
+        assert_eq!(to_string(&Kind::Held(1)), None);
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_left_to_others() {
+        let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+        assert!(to_string(&deep(LEVELS_MAX)).is_some());
+        assert!(to_string(&deep(LEVELS_MAX + 1)).is_none());
     }
 
     #[test]

@@ -1,40 +1,40 @@
 //! An event before it is stored.
 
-use bulkhead_canonical_json as canonical;
 use bulkhead_edge::{Principal, wire};
 use bulkhead_proto::audit::v1 as pb;
 use bulkhead_proto::common::v1::RunContext;
+use bulkhead_telemetry::{TracePlace, trace_place};
 use jiff::Timestamp;
+use prost::bytes::BufMut;
+use prost::{EncodeError, Message as _};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::redact::redact_value;
-
-/// Attributes at most; with the other fields the line stays well below 65,535 bytes.
-const ATTRIBUTES_BYTES_MAX: usize = 48 << 10;
+use crate::attributes::Attributes;
 
 /// What happened, by whom, in which call. The place in the trace is the current span.
 #[derive(Debug, Clone)]
 pub struct EventDraft {
     event: pb::Event,
-    attributes: Value,
+    attributes: Attributes,
 }
 
 impl EventDraft {
     /// An event of `kind` (docs/audit-events.md lists them) at `time` by `principal`.
     #[must_use]
     pub fn new(kind: &str, time: Timestamp, principal: &Principal) -> Self {
-        let span = tracing::Span::current();
+        let TracePlace { trace_id, traceparent } = trace_place(&tracing::Span::current());
         let event = pb::Event {
             event_id: Uuid::now_v7().to_string(),
             time: Some(wire::timestamp(time)),
             kind: kind.to_owned(),
             principal: Some(principal.into()),
-            trace_id: bulkhead_telemetry::trace_id(&span),
-            traceparent: bulkhead_telemetry::traceparent(&span),
+            trace_id,
+            traceparent,
             ..pb::Event::default()
         };
-        Self { event, attributes: json!({}) }
+        Self { event, attributes: Attributes::Value(json!({})) }
     }
 
     /// Where in an agent's work it belongs.
@@ -85,7 +85,15 @@ impl EventDraft {
     /// looks like a credential is redacted all the same.
     #[must_use]
     pub fn attributes(mut self, attributes: Value) -> Self {
-        self.attributes = attributes;
+        self.attributes = Attributes::Value(attributes);
+        self
+    }
+
+    /// The same of a type that is a JSON object, for events of which there are many: it is written at once. Quickest with
+    /// its fields in the order of their names.
+    #[must_use]
+    pub fn attributes_of(mut self, attributes: &impl Serialize) -> Self {
+        self.attributes = Attributes::of(attributes);
         self
     }
 
@@ -93,28 +101,30 @@ impl EventDraft {
     /// their size and hash, so that no event can block the ones behind it.
     #[must_use]
     pub fn into_event(self) -> pb::Event {
-        let redacted = redact_value(self.attributes);
-        // The log nests them one level deeper, so what would only just fit here is judged as it will stand.
-        let nested = Value::Array(vec![redacted]);
-        let text = match canonical::of_value(&nested) {
-            Ok(line) => match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                Some(text) if text.len() <= ATTRIBUTES_BYTES_MAX => text.to_owned(),
-                Some(_) | None => summary(&line),
-            },
-            Err(error) => {
-                tracing::error!(%error, kind = self.event.kind, "attributes without a canonical form");
-                summary(&nested.to_string())
-            }
-        };
-        pb::Event { attributes_json: text, ..self.event }
+        let attributes_json = self.attributes.into_json(&self.event.kind);
+        pb::Event { attributes_json, ..self.event }
     }
-}
 
-/// Of attributes within brackets.
-fn summary(nested: &str) -> String {
-    let text = nested.strip_prefix('[').and_then(|nested| nested.strip_suffix(']')).unwrap_or(nested);
-    let sha256 = canonical::sha256_hex(text);
-    json!({ "omitted_bytes": text.len(), "omitted_sha256": sha256 }).to_string()
+    /// Writes another event of the same, under an id of its own: how it ended, and the rest, if this one is never stored.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn encode_as(
+        &self,
+        outcome: &str,
+        attributes: &impl Serialize,
+        room: &mut impl BufMut,
+    ) -> Result<(), EncodeError> {
+        let differs = pb::Event {
+            event_id: Uuid::now_v7().to_string(),
+            outcome: outcome.to_owned(),
+            attributes_json: Attributes::of(attributes).into_json(&self.event.kind),
+            ..pb::Event::default()
+        };
+        // Of a field that is there twice, the last one stands (Protocol Buffers, "Last One Wins"), so nothing is copied.
+        self.event.encode(room)?;
+        differs.encode(room)
+    }
 }
 
 #[cfg(test)]
@@ -122,14 +132,22 @@ mod tests {
     use super::*;
     use bulkhead_edge::PrincipalKind;
 
-    fn draft(attributes: Value) -> pb::Event {
+    fn new() -> EventDraft {
         let ada = Principal {
             tenant: "default".into(),
             kind: PrincipalKind::Person,
             name: "ada".into(),
             owner: None,
         };
-        EventDraft::new("tool.intent", Timestamp::UNIX_EPOCH, &ada).attributes(attributes).into_event()
+        EventDraft::new("tool.intent", Timestamp::UNIX_EPOCH, &ada)
+    }
+
+    /// Whichever way the attributes come.
+    fn draft(attributes: Value) -> pb::Event {
+        let of_type = new().attributes_of(&attributes).into_event();
+        let of_value = new().attributes(attributes).into_event();
+        assert_eq!(of_type.attributes_json, of_value.attributes_json);
+        of_type
     }
 
     #[test]
@@ -152,5 +170,36 @@ mod tests {
         let event = draft(json!({ "path": "a", "note": "key sk-ant-api03-abcdefghijklmnopqrstuvwx here" }));
         assert!(!event.attributes_json.contains("abcdefghijkl"), "{}", event.attributes_json);
         assert!(event.attributes_json.contains("[redacted]"));
+        let key = draft(json!({ "ghp_0123456789012345678901234567890123": "a" }));
+        assert_eq!(key.attributes_json, r#"{"[redacted]":"a"}"#);
+    }
+
+    #[test]
+    fn attributes_are_canonical_and_kept_as_they_are() {
+        let event =
+            draft(json!({ "b": [1, null, "claude-sonnet-4"], "a": { "é": 0.5 }, "token": "abcdefghi" }));
+        let told = r#"{"a":{"é":0.5},"b":[1,null,"claude-sonnet-4"],"token":"abcdefghi"}"#;
+        assert_eq!(event.attributes_json, told);
+        let large = draft(json!({ "a": 9_007_199_254_740_993_u64 }));
+        assert!(large.attributes_json.contains("omitted_sha256"), "{}", large.attributes_json);
+    }
+
+    #[test]
+    fn what_is_written_in_case_this_is_never_stored_tells_of_the_same() {
+        let draft = new().subject("s").outcome("answered").attributes_of(&json!({ "a": 1 }));
+        let mut written = Vec::new();
+        draft.encode_as("unknown", &json!({ "b": "Bearer abcdefghijkl" }), &mut written).expect("fits");
+        let other = pb::Event::decode(written.as_slice()).expect("an event");
+        let event = draft.clone().into_event();
+        assert_ne!(other.event_id, event.event_id);
+        let expected = pb::Event {
+            event_id: other.event_id.clone(),
+            outcome: "unknown".into(),
+            attributes_json: r#"{"b":"[redacted]"}"#.into(),
+            ..event
+        };
+        assert_eq!(other, expected);
+        let mut room = [0; 64];
+        assert!(draft.encode_as("unknown", &json!({}), &mut room.as_mut_slice()).is_err());
     }
 }

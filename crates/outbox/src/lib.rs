@@ -9,6 +9,7 @@
 //! costs a call microseconds, and what it holds survives the end of the process at once and the loss of power a
 //! moment later.
 
+mod attributes;
 mod delivery;
 mod draft;
 mod file;

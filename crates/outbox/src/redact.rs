@@ -50,6 +50,18 @@ fn may_hold_one(text: &str) -> bool {
     text.len() >= CREDENTIAL_BYTES_MIN && (!text.bytes().all(is_word) || text.contains("gh"))
 }
 
+/// Whether a string in a JSON text may hold what looks like a credential, by one look at the text: it stands in brackets,
+/// and nothing is between its parts. A credential has white space or `=` before its secret part, or a `:` that ends no key,
+/// or one of the beginnings that the shapes have; what is escaped or beyond ASCII is not looked into.
+pub(crate) fn may_hold_one_in_json(nested: &str) -> bool {
+    nested.as_bytes().windows(3).any(|three| match three {
+        [_, _, ..=b' ' | b'=' | b'\\' | 0x7f..] => true,
+        [_, before, b':'] => *before != b'"',
+        b"sk-" | b"AKI" | b"ASI" | [b'g', b'h', _] | b"xox" | b"AIz" | b"eyJ" | b"---" => true,
+        _ => false,
+    })
+}
+
 /// The value with every string in it redacted, keys included.
 #[must_use]
 pub fn redact_value(value: Value) -> Value {
@@ -69,6 +81,7 @@ fn redact_entry((key, value): (String, Value)) -> (String, Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn credentials_are_replaced_and_the_rest_is_kept() {
@@ -88,9 +101,39 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_and_plainest_credentials_are_found_too() {
+    fn what_events_say_in_general_needs_no_second_look() {
+        let said = r#"[{"attempts":[{"model":"claude-sonnet-4-5","outcome":"answered"}],"cost_usd_micros":null,"tokens":7}]"#;
+        assert!(!may_hold_one_in_json(said));
+    }
+
+    proptest! {
+        /// Of texts made of what credentials are made of.
+        #[test]
+        fn what_needs_no_second_look_holds_no_credential(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(vec![
+                        "sk-", "AKIA", "ASIA", "gh", "p_", "xoxb-", "AIza", "eyJ", ".", "-----BEGIN ", "PRIVATE KEY-----",
+                        "bearer ", "BEARER", "\u{a0}", "\t", "token", "my_api_key", "PASSWD", "pa\u{17f}\u{17f}word", "=",
+                        ":", "\"", "'", "secret", "-",
+                    ]).prop_map(str::to_owned),
+                    "[A-Za-z0-9]{1,24}",
+                ],
+                0..7,
+            ),
+            is_key: bool,
+        ) {
+            let text = parts.concat();
+            let value = if is_key { serde_json::json!([{ text: 1 }]) } else { serde_json::json!([{ "a": text }]) };
+            if !may_hold_one_in_json(&value.to_string()) {
+                prop_assert_eq!(redact_value(value.clone()), value);
+            }
+        }
+    }
+
+    fn plainest() -> [String; 10] {
         let plain = "a".repeat(40);
-        for text in [
+        [
             format!("sk-{}", &plain[..16]),
             "AKIA0000000000000000".to_owned(),
             format!("ghp_{}", &plain[..20]),
@@ -101,9 +144,15 @@ mod tests {
             "bearer aaaaaaaa".to_owned(),
             "token:aaaaaa".to_owned(),
             "token=aaaaaa".to_owned(),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn the_shortest_and_plainest_credentials_are_found_too() {
+        for text in plainest() {
             assert!(redact_text(&text).contains(REDACTED), "{text}");
             let value = serde_json::json!({ text.as_str(): [text] });
+            assert!(may_hold_one_in_json(&serde_json::json!([{ "a": text }]).to_string()), "{text}");
             assert!(!redact_value(value).to_string().contains(&text), "{text}");
         }
     }

@@ -1,7 +1,5 @@
 //! W3C trace context in and out of spans.
 
-use std::collections::HashMap;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector};
@@ -59,23 +57,42 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     });
 }
 
-/// The `traceparent` of `span`, for storing with work that continues later. Empty outside any trace.
-#[must_use]
-pub fn traceparent(span: &Span) -> String {
-    let mut carrier = HashMap::new();
-    let context = span.context();
-    opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut carrier);
-    });
-    carrier.remove(TRACEPARENT).unwrap_or_default()
+/// Where in which trace something happened. Both are empty outside any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TracePlace {
+    /// 32 lower-case hex digits.
+    pub trace_id: String,
+    /// As W3C Trace Context writes version 00, for storing with work that continues later.
+    pub traceparent: String,
 }
 
-/// The trace id of `span`, 32 lower-case hex digits. Empty outside any trace.
+/// The place of `span`.
+#[must_use]
+pub fn trace_place(span: &Span) -> TracePlace {
+    let context = span.context();
+    let span = context.span();
+    let span = span.span_context();
+    if !span.is_valid() {
+        return TracePlace::default();
+    }
+    let trace_id = hex::encode(span.trace_id().to_bytes());
+    let span_id = hex::encode(span.span_id().to_bytes());
+    // The one flag that the propagator passes on.
+    let flags = if span.is_sampled() { "01" } else { "00" };
+    let traceparent = ["00", &trace_id, &span_id, flags].join("-");
+    TracePlace { trace_id, traceparent }
+}
+
+/// The `traceparent` of `span` alone.
+#[must_use]
+pub fn traceparent(span: &Span) -> String {
+    trace_place(span).traceparent
+}
+
+/// The trace id of `span` alone.
 #[must_use]
 pub fn trace_id(span: &Span) -> String {
-    let context = span.context();
-    let span_context = context.span().span_context().clone();
-    if span_context.is_valid() { span_context.trace_id().to_string() } else { String::new() }
+    trace_place(span).trace_id
 }
 
 fn set_parent(span: &Span, carrier: &dyn Extractor) {
@@ -132,6 +149,29 @@ impl Injector for HeadersMut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry::propagation::TextMapPropagator as _;
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    #[test]
+    fn a_place_is_what_the_propagator_passes_on() {
+        for (sampler, flags) in [(Sampler::AlwaysOn, "-01"), (Sampler::AlwaysOff, "-00")] {
+            let tracer = SdkTracerProvider::builder().with_sampler(sampler).build().tracer("test");
+            let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                let span = tracing::info_span!("work");
+                let mut passed = HeaderMap::new();
+                TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(&mut passed));
+                let place = trace_place(&span);
+                assert_eq!(passed[TRACEPARENT], place.traceparent);
+                assert!(place.traceparent.ends_with(flags), "{}", place.traceparent);
+                assert_eq!(trace_id_of(&place.traceparent), Some(place.trace_id.as_str()));
+            });
+        }
+        assert_eq!(trace_place(&Span::none()), TracePlace::default());
+    }
 
     #[test]
     fn a_traceparent_has_one_form() {

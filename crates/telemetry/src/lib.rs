@@ -26,7 +26,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use context::{
-    adopt, adopt_traceparent, inject, link_span, link_traceparent, trace_id, trace_id_of, traceparent,
+    TracePlace, adopt, adopt_traceparent, inject, link_span, link_traceparent, trace_id, trace_id_of,
+    trace_place, traceparent,
 };
 pub use settings::{Exported, TelemetrySettings};
 

@@ -5,8 +5,9 @@
 //! `unknown`. A mark is in the kernel's hands when it is written and outlives the process, not the machine: it is not synced,
 //! because it would then cost more than the event itself. No call waits for a mark, and none is refused for want of one.
 //!
-//! One file beside the store, with a place for each call that may be open: the length of an event, the start of its SHA-256,
-//! and the event.
+//! One file beside the store, with a place for each call that may be open.
+
+mod place;
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -16,22 +17,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_edge::fault::chain;
-use bulkhead_outbox::Left;
+use bulkhead_outbox::{EventDraft, Left};
 use bulkhead_proto::audit::v1 as audit;
-use prost::Message as _;
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use serde::Serialize;
 
-use crate::record::{CALLS_MAX, Facts};
+use crate::record::CALLS_MAX;
+use place::{BYTES, Marks};
 
 /// Name of the file.
 const FILE: &str = "open-calls";
-/// Of one place. Events of calls have some 500 bytes; what does not fit is not marked.
-const PLACE_BYTES: usize = 2_048;
-/// Of the length before the event, in the order of the network; zero: the place is free.
-const LENGTH_BYTES: usize = 4;
-/// Of the digest after the length: enough to tell a whole event from half of one.
-const DIGEST_BYTES: usize = 8;
 
 /// The marks of one router. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -50,9 +44,6 @@ struct Places {
 #[derive(Debug)]
 pub(crate) struct Mark {
     calls: OpenCalls,
-    event: audit::Event,
-    facts: Value,
-    asked: Vec<Value>,
     place: Option<u16>,
     /// It may stand in its place.
     is_marked: bool,
@@ -66,7 +57,7 @@ impl OpenCalls {
             record_left(folder, left).await?;
             let path = folder.join(FILE);
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-            file.set_len(u64::from(places()) * bytes(PLACE_BYTES))?;
+            file.set_len(u64::from(places()) * bytes(BYTES))?;
             Ok::<_, io::Error>(file)
         };
         let file = opened.await.inspect_err(|error| {
@@ -82,21 +73,15 @@ impl OpenCalls {
         Self(Arc::new(Places { file, free, standing: Mutex::default() }))
     }
 
-    /// A mark that is made once a model is asked. `event` is the call's, as far as it is known.
-    pub(crate) fn mark(&self, event: audit::Event, facts: &Facts) -> Mark {
-        let facts = json!({
-            "route": facts.route,
-            "local_only": facts.local_only,
-            "sensitivity": facts.sensitivity,
-            "error": "ROUTER_GONE",
-        });
-        Mark { calls: self.clone(), event, facts, asked: Vec::new(), place: None, is_marked: false }
+    /// A mark that is made once a model is asked.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { calls: self.clone(), place: None, is_marked: false }
     }
 
     /// Whether it was written.
     fn write(&self, place: u16, bytes_of_place: &[u8]) -> bool {
         let Some(file) = &self.0.file else { return true };
-        let written = file.write_all_at(bytes_of_place, u64::from(place) * bytes(PLACE_BYTES));
+        let written = file.write_all_at(bytes_of_place, u64::from(place) * bytes(BYTES));
         written.inspect_err(|error| tracing::warn!(%error, "the mark of an open call is not written")).is_ok()
     }
 
@@ -114,7 +99,7 @@ impl OpenCalls {
         let mut standing = lock(&self.0.standing);
         standing.push(place);
         while let Some(place) = standing.pop() {
-            if !self.write(place, &[0; LENGTH_BYTES]) {
+            if !self.write(place, &place::FREE) {
                 standing.push(place);
                 return;
             }
@@ -124,18 +109,17 @@ impl OpenCalls {
 }
 
 impl Mark {
-    /// A model is asked: from now on somebody may work for the call.
-    pub(crate) fn asked(&mut self, model: &str) {
+    /// A model is asked: from now on somebody may work for the call. `draft` is the call's, and `attributes` what can be
+    /// said of it if nobody else does.
+    pub(crate) fn asked(&mut self, draft: &EventDraft, attributes: &impl Serialize) {
         if self.place.is_none() {
             self.place = self.calls.take_place();
         }
         let Some(place) = self.place else { return };
-        self.asked.push(json!({ "model": model, "outcome": "unknown" }));
-        self.facts["attempts"] = Value::from(self.asked.clone());
-        self.event.attributes_json = self.facts.to_string();
-        if let Some(written) = written(&self.event) {
+        let mut bytes = [0; BYTES];
+        if let Some(written) = place::write(&mut bytes, |room| draft.encode_as("unknown", attributes, room)) {
             // Without a mark the call goes on.
-            self.is_marked |= self.calls.write(place, &written);
+            self.is_marked |= self.calls.write(place, written);
         }
     }
 
@@ -156,7 +140,10 @@ async fn record_left(folder: &Path, left: &Left) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    let open = read(&content);
+    let Marks { open, unreadable } = place::read(&content);
+    if unreadable > 0 {
+        tracing::warn!(marks = unreadable, "marks of calls that were open cannot be read");
+    }
     if !open.is_empty() {
         // Whose event waits already: its router was killed between storing it and taking its mark away.
         let known: HashSet<_> = left.events().await?.iter().map(name).collect();
@@ -178,31 +165,6 @@ fn name(event: &audit::Event) -> (String, String) {
     (event.subject_id.clone(), event.request_id.clone())
 }
 
-/// A place with an event in it; none where there is not enough of it.
-fn written(event: &audit::Event) -> Option<Vec<u8>> {
-    let event = event.encode_to_vec();
-    let length = u32::try_from(event.len()).ok()?.to_be_bytes();
-    let place = [&length[..], &digest(&event), &event].concat();
-    (place.len() <= PLACE_BYTES).then_some(place)
-}
-
-fn digest(event: &[u8]) -> [u8; DIGEST_BYTES] {
-    Sha256::digest(event).first_chunk().copied().unwrap_or_default()
-}
-
-/// Every whole event in a file. Half of one is what a machine that lost its power may leave.
-fn read(content: &[u8]) -> Vec<audit::Event> {
-    content.chunks(PLACE_BYTES).filter_map(event).collect()
-}
-
-fn event(place: &[u8]) -> Option<audit::Event> {
-    let (length, rest) = place.split_first_chunk::<LENGTH_BYTES>()?;
-    let (told, rest) = rest.split_first_chunk::<DIGEST_BYTES>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let bytes = rest.get(..length).filter(|bytes| !bytes.is_empty() && digest(bytes) == *told)?;
-    audit::Event::decode(bytes).ok()
-}
-
 fn lock(places: &Mutex<Vec<u16>>) -> MutexGuard<'_, Vec<u16>> {
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -218,39 +180,43 @@ fn bytes(size: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bulkhead_edge::{Principal, PrincipalKind};
+    use serde_json::json;
 
-    fn marked(number: u32) -> audit::Event {
-        audit::Event { event_id: number.to_string(), subject_id: "s".repeat(100), ..audit::Event::default() }
+    fn draft() -> EventDraft {
+        let ada = Principal {
+            tenant: "default".into(),
+            kind: PrincipalKind::Person,
+            name: "ada".into(),
+            owner: None,
+        };
+        EventDraft::new("model.call", jiff::Timestamp::UNIX_EPOCH, &ada)
     }
 
     #[test]
-    fn every_place_is_read_for_itself() {
-        let mut content = vec![0; 5 * PLACE_BYTES];
-        let mut put = |place: usize, bytes: &[u8]| {
-            content[place * PLACE_BYTES..][..bytes.len()].copy_from_slice(bytes);
-        };
-        let (first, last) = (written(&marked(1)).expect("fits"), written(&marked(4)).expect("fits"));
-        put(0, &first);
-        put(1, &u32::MAX.to_be_bytes());
-        put(2, &first[..first.len() / 2]);
-        put(4, &last);
-        assert_eq!(read(&content), [marked(1), marked(4)]);
-        assert_eq!(read(&content[..PLACE_BYTES + 2]), [marked(1)]);
+    fn a_mark_tells_of_the_models_that_were_asked_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        let calls = OpenCalls::over(Some(File::create(&path).expect("a file")));
+        let mut mark = calls.mark();
+        for asked in [json!(["a", "b"]), json!(["c"])] {
+            mark.asked(&draft().subject("s"), &json!({ "asked": asked }));
+            let marks = place::read(&std::fs::read(&path).expect("is there"));
+            let told = marks.open.iter().map(|event| (event.subject_id.as_str(), event.outcome.as_str()));
+            assert_eq!(told.collect::<Vec<_>>(), [("s", "unknown")]);
+            assert_eq!(marks.open[0].attributes_json, json!({ "asked": asked }).to_string());
+        }
+        mark.recorded();
+        assert_eq!(place::read(&std::fs::read(&path).expect("is there")), Marks::default());
     }
 
     #[test]
     fn a_disk_that_takes_no_mark_takes_no_place_either() {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("it is always full");
         let calls = OpenCalls::over(Some(full));
-        let facts = Facts {
-            route: "r".into(),
-            local_only: false,
-            sensitivity: Vec::new(),
-            deadline: std::time::Instant::now(),
-        };
         for number in 0..u32::from(places()) * 2 {
-            let mut mark = calls.mark(marked(number), &facts);
-            mark.asked("m");
+            let mut mark = calls.mark();
+            mark.asked(&draft(), &json!({}));
             assert!(mark.place.is_some() && !mark.is_marked, "call {number}");
             mark.recorded();
         }
@@ -270,11 +236,5 @@ mod tests {
         lock(&calls.0.standing).push(standing);
         calls.release(place, true);
         assert_eq!((lock(&calls.0.standing).len(), lock(&calls.0.free).len()), (0, usize::from(places())));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_not_marked() {
-        let large = audit::Event { attributes_json: "x".repeat(PLACE_BYTES), ..marked(1) };
-        assert_eq!(written(&large), None);
     }
 }

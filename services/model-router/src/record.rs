@@ -5,31 +5,30 @@
 //! ([`crate::open_calls`]). The event holds
 //! counts, names and times, never a prompt or an answer.
 
+mod attributes;
+mod call;
 mod telling;
 mod unstored;
 mod upkeep;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bulkhead_edge::{Readiness, Tasks};
 use bulkhead_outbox::{AppendError, EventDraft, FileOutbox};
-use bulkhead_proto::audit::v1 as audit;
 use bulkhead_sqlite::{Store, WriteError};
-use jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::attempt::Attempt;
-use crate::chat::{StopReason, Usage};
 use crate::ledger::{self, Savings};
-use crate::meter::{Closing, Denied, Meter};
+use crate::meter::{Closing, Meter};
 use crate::open_calls::{Mark, OpenCalls};
-use crate::price::{self, Charge};
 use crate::reload::Catalogs;
+use call::Open;
 use unstored::Unstored;
 use upkeep::Conditions;
+
+pub(crate) use call::{CallRecord, Ending, Facts};
 
 /// Calls at a time. Each has a place in the outbox reserved, so that none is answered and then refused for
 /// lack of room.
@@ -83,36 +82,6 @@ pub(crate) struct Recorder {
     open_calls: OpenCalls,
 }
 
-/// What is known of a call before it begins.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) route: String,
-    pub(crate) local_only: bool,
-    pub(crate) sensitivity: Vec<&'static str>,
-    /// When its caller's time is over.
-    pub(crate) deadline: Instant,
-}
-
-impl Facts {
-    /// Why a call ended that nobody waits for any more.
-    fn abandoned(&self) -> &'static str {
-        if Instant::now() >= self.deadline { "DEADLINE_EXCEEDED" } else { "CALLER_GONE" }
-    }
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ending {
-    /// `answered`, `failed` or `refused`.
-    pub(crate) outcome: &'static str,
-    /// Who answered.
-    pub(crate) model: String,
-    pub(crate) usage: Usage,
-    pub(crate) stop_reason: Option<StopReason>,
-    /// The reason that the caller was given; empty when answered.
-    pub(crate) error: &'static str,
-}
-
 impl Recorder {
     /// Takes calls while the store works and fewer than `waiting_max` events wait, and keeps the readiness
     /// true about both.
@@ -138,25 +107,17 @@ impl Recorder {
         Self { store, outbox, unstored, tasks, waiting_max, conditions, calls, open_calls }
     }
 
-    /// Reserves room for a call's event. `unknown` is the event that would tell of it if nothing else could.
+    /// Reserves room for a call's event.
     pub(crate) fn open(
         &self,
         draft: EventDraft,
-        unknown: audit::Event,
         facts: Facts,
         meter: Meter,
     ) -> Result<CallRecord, RecordError> {
         let permit = self.reserve().inspect_err(|error| self.conditions.failed(error))?;
         self.conditions.has_room();
-        let mark = Some(self.open_calls.mark(unknown, &facts));
-        Ok(CallRecord {
-            mark,
-            open: Some(Open { draft, facts, permit, began: Instant::now() }),
-            recorder: self.clone(),
-            meter,
-            attempts: Vec::new(),
-            running: None,
-        })
+        let open = Open { draft, facts, permit, began: Instant::now() };
+        Ok(CallRecord::open(open, self.clone(), meter, self.open_calls.mark()))
     }
 
     /// What a store that cannot be written would only find out after the model was called is known here, once one
@@ -296,157 +257,4 @@ impl Written {
             Self::Soon(written) => written.await.map_err(RecordError::Lost)?,
         }
     }
-}
-
-/// The record of one call, open until [`CallRecord::close`]. Dropped before that, it says that the caller
-/// went away, or that its time was over.
-#[derive(Debug)]
-pub(crate) struct CallRecord {
-    open: Option<Open>,
-    recorder: Recorder,
-    meter: Meter,
-    attempts: Vec<Attempt>,
-    running: Option<Running>,
-    mark: Option<Mark>,
-}
-
-#[derive(Debug)]
-struct Open {
-    draft: EventDraft,
-    facts: Facts,
-    permit: OwnedSemaphorePermit,
-    began: Instant,
-}
-
-#[derive(Debug)]
-struct Running {
-    model: String,
-    waited: Duration,
-    start: Timestamp,
-    began: Instant,
-}
-
-impl CallRecord {
-    /// An attempt begins.
-    pub(crate) fn begin(&mut self, model: &str, waited: Duration, start: Timestamp) {
-        self.running = Some(Running { model: model.to_owned(), waited, start, began: Instant::now() });
-        self.meter.sent();
-        self.mark.iter_mut().for_each(|mark| mark.asked(model));
-    }
-
-    /// When the running attempt began.
-    pub(crate) fn started(&self) -> Timestamp {
-        self.running.as_ref().map_or(Timestamp::UNIX_EPOCH, |running| running.start)
-    }
-
-    /// It is over.
-    pub(crate) fn end(&mut self, mut attempt: Attempt) {
-        self.running = None;
-        attempt.charge = self.meter.ended(&attempt);
-        self.attempts.push(attempt);
-    }
-
-    /// What the call takes of limits and budgets.
-    pub(crate) fn meter(&mut self) -> &mut Meter {
-        &mut self.meter
-    }
-
-    /// What money stands against now.
-    pub(crate) fn against(&self, model: usize) -> Option<Denied> {
-        self.meter.against(model)
-    }
-
-    /// Every attempt so far.
-    pub(crate) fn attempts(&self) -> &[Attempt] {
-        &self.attempts
-    }
-
-    /// Stores the event; the answer may go out once this returns.
-    pub(crate) async fn close(mut self, ending: &Ending) -> Result<Vec<Attempt>, RecordError> {
-        let Some(open) = self.open.take() else { return Ok(Vec::new()) };
-        let closing = self.meter.close(bulkhead_edge::now());
-        let (draft, permit) = self.complete(open, ending, closing.charge);
-        self.recorder.write(draft, permit, closing, self.mark.take()).result().await?;
-        Ok(std::mem::take(&mut self.attempts))
-    }
-
-    /// `charge`: of the attempt that runs.
-    fn complete(
-        &self,
-        open: Open,
-        ending: &Ending,
-        charge: Option<Charge>,
-    ) -> (EventDraft, OwnedSemaphorePermit) {
-        let Open { draft, facts, permit, began } = open;
-        let running = self.running.as_ref().map(|running| told_running(running, ending.error, charge));
-        let attempts = self.attempts.iter().map(told).chain(running);
-        let charges = self.attempts.iter().map(|attempt| attempt.charge).chain([charge]);
-        let charge = Charge::sum(&charges.collect::<Vec<_>>());
-        let cost = price::total(self.attempts.iter().map(|attempt| attempt.cost_usd_micros));
-        let attributes = json!({
-            "route": facts.route,
-            "model": ending.model,
-            "local_only": facts.local_only,
-            "sensitivity": facts.sensitivity,
-            "input_tokens": ending.usage.input_tokens,
-            "output_tokens": ending.usage.output_tokens,
-            "cache_read_input_tokens": ending.usage.cache_read_input_tokens,
-            "cache_creation_input_tokens": ending.usage.cache_creation_input_tokens,
-            "reasoning_output_tokens": ending.usage.reasoning_output_tokens,
-            "latency_ms": millis(began.elapsed()),
-            "stop_reason": ending.stop_reason.map_or("", StopReason::as_str),
-            "error": ending.error,
-            "cost_usd_micros": cost,
-            "charged_usd_micros": charge.map(|charge| charge.usd_micros),
-            "charge_is_estimate": charge.map(|charge| charge.is_estimate),
-            "attempts": attempts.collect::<Vec<_>>(),
-        });
-        (draft.outcome(ending.outcome).attributes(attributes), permit)
-    }
-}
-
-impl Drop for CallRecord {
-    fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            let ending = Ending { outcome: "failed", error: open.facts.abandoned(), ..Ending::default() };
-            let closing = self.meter.close(bulkhead_edge::now());
-            let (draft, permit) = self.complete(open, &ending, closing.charge);
-            // A failure is in the log; nobody else is there to hear of it.
-            drop(self.recorder.write(draft, permit, closing, self.mark.take()));
-        }
-    }
-}
-
-fn told(attempt: &Attempt) -> Value {
-    let failure = attempt.failure.as_ref();
-    json!({
-        "model": attempt.model,
-        "outcome": attempt.outcome(),
-        "http_status": failure.map_or(200, |failure| failure.http_status),
-        "error_kind": failure.map_or("", |failure| failure.kind.as_str()),
-        "waited_ms": millis(attempt.waited),
-        "latency_ms": millis(attempt.latency),
-        "cost_usd_micros": attempt.cost_usd_micros,
-        "charged_usd_micros": attempt.charge.map(|charge| charge.usd_micros),
-        "charge_is_estimate": attempt.charge.map(|charge| charge.is_estimate),
-    })
-}
-
-/// The call ended while this one ran; whether the provider did the work is not known.
-fn told_running(running: &Running, why: &str, charge: Option<Charge>) -> Value {
-    json!({
-        "model": running.model,
-        "outcome": "unknown",
-        "http_status": 0,
-        "error_kind": why,
-        "waited_ms": millis(running.waited),
-        "latency_ms": millis(running.began.elapsed()),
-        "cost_usd_micros": null,
-        "charged_usd_micros": charge.map(|charge| charge.usd_micros),
-        "charge_is_estimate": charge.map(|charge| charge.is_estimate),
-    })
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,11 +6,10 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_edge::{Call, wire};
+use bulkhead_edge::Call;
 use bulkhead_idempotency::memory::Memory;
 use bulkhead_idempotency::{Claim, PayloadDigest, Request};
 use bulkhead_outbox::EventDraft;
-use bulkhead_proto::audit::v1 as audit;
 use bulkhead_proto::common::v1::RunContext;
 use bulkhead_proto::router::v1 as pb;
 use prost::DecodeError;
@@ -206,10 +205,9 @@ impl Service {
         let (meters, caps) = (command.catalog.meters(), command.caps.within(route.caps));
         let opened = meters.open(caller, size, route.models(), caps).await;
         let meter = opened.inspect_err(|_refusal| self.recorder.tell(meters))?;
-        let (began, kind) = (bulkhead_edge::now(), "model.call");
-        let draft = EventDraft::new(kind, began, call.principal())
+        let draft = EventDraft::new("model.call", bulkhead_edge::now(), call.principal())
             .context(&command.context)
-            .subject(command.request_id.to_string())
+            .subject(command.request_id)
             .request(call.request_id());
         let facts = Facts {
             route: command.route.name.clone(),
@@ -217,21 +215,7 @@ impl Service {
             sensitivity: command.sensitivity.iter().map(|category| category.as_str()).collect(),
             deadline: call.deadline(),
         };
-        let context = &command.context;
-        let unknown = audit::Event {
-            event_id: Uuid::now_v7().to_string(),
-            time: Some(wire::timestamp(began)),
-            kind: kind.to_owned(),
-            principal: Some(call.principal().into()),
-            session_id: context.session_id.clone(),
-            run_id: context.run_id.clone(),
-            step: context.step,
-            outcome: "unknown".to_owned(),
-            request_id: call.request_id().to_owned(),
-            subject_id: command.request_id.to_string(),
-            ..audit::Event::default()
-        };
-        Ok(self.recorder.open(draft, unknown, facts, meter)?)
+        Ok(self.recorder.open(draft, facts, meter)?)
     }
 
     /// The plan and nothing else: no model is called and nothing is written.
