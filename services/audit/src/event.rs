@@ -8,7 +8,7 @@ use bulkhead_edge::Principal;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
@@ -59,7 +59,7 @@ pub struct Event {
 }
 
 /// An event in its place: what one line says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Entry {
     /// As it was sent.
     #[serde(flatten)]
@@ -70,6 +70,37 @@ pub struct Entry {
     pub sequence: u64,
     /// Who sent it, from the credential.
     pub source: Principal,
+}
+
+/// An entry as it is written, its keys in their order, so that nothing has to be gathered and sorted first.
+#[derive(Serialize)]
+struct Line<'a> {
+    attributes: &'a Map<String, Value>,
+    event_id: Uuid,
+    kind: &'a str,
+    logged_time: Timestamp,
+    #[serde(skip_serializing_if = "is_empty")]
+    outcome: &'a str,
+    principal: &'a Principal,
+    #[serde(skip_serializing_if = "is_empty")]
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    run_id: &'a str,
+    sequence: u64,
+    #[serde(skip_serializing_if = "is_empty")]
+    session_id: &'a str,
+    source: &'a Principal,
+    #[serde(skip_serializing_if = "is_zero")]
+    step: u32,
+    #[serde(skip_serializing_if = "is_empty")]
+    subject_id: &'a str,
+    time: Timestamp,
+    #[serde(skip_serializing_if = "is_empty")]
+    tool: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    trace_id: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    traceparent: &'a str,
 }
 
 /// Why a line is none.
@@ -101,6 +132,36 @@ pub enum LineError {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(step: &u32) -> bool {
     *step == 0
+}
+
+fn is_empty(text: &&str) -> bool {
+    text.is_empty()
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { event, logged_time, sequence, source } = self;
+        let line = Line {
+            attributes: &event.attributes,
+            event_id: event.event_id,
+            kind: &event.kind,
+            logged_time: *logged_time,
+            outcome: &event.outcome,
+            principal: &event.principal,
+            request_id: &event.request_id,
+            run_id: &event.run_id,
+            sequence: *sequence,
+            session_id: &event.session_id,
+            source,
+            step: event.step,
+            subject_id: &event.subject_id,
+            time: event.time,
+            tool: &event.tool,
+            trace_id: &event.trace_id,
+            traceparent: &event.traceparent,
+        };
+        line.serialize(serializer)
+    }
 }
 
 impl Event {
