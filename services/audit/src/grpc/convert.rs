@@ -1,16 +1,14 @@
 //! From messages to types and back; every violation is told at once.
 
-use bulkhead_canonical_json as canonical;
 use bulkhead_edge::page::Page;
 use bulkhead_edge::principal::is_name;
 use bulkhead_edge::{Principal, Violations, wire};
 use bulkhead_proto::audit::v1 as pb;
 use prost::Message as _;
 use prost_types::Timestamp;
-use serde_json::{Map, Value};
 use tonic::Status;
 
-use crate::event::{Event, LineError, is_kind};
+use crate::event::{Attributes, Event, LineError, is_kind};
 use crate::index::{Filter, Order};
 use crate::log::Batch;
 use crate::query::Recorded;
@@ -84,7 +82,7 @@ fn event(message: pb::Event, violations: &mut Violations) -> Option<(Event, Fits
     );
     check_texts(&message, violations);
     let principal = Principal::read(message.principal, "principal", violations);
-    let attributes = attributes(&message.attributes_json, "attributes_json", violations);
+    let attributes = attributes(message.attributes_json, "attributes_json", violations);
     let event = Event {
         attributes: attributes?,
         event_id: event_id?,
@@ -141,13 +139,10 @@ fn check_traceparent(message: &pb::Event, violations: &mut Violations) {
     violations.require(same, "trace_id", "must be that of the traceparent");
 }
 
-fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Map<String, Value>> {
-    if text.is_empty() {
-        return Some(Map::new());
-    }
-    match canonical::parse(text) {
-        Ok(Value::Object(attributes)) => Some(attributes),
-        Ok(_) => {
+fn attributes(text: String, field: &str, violations: &mut Violations) -> Option<Attributes> {
+    match Attributes::read(text) {
+        Ok(Some(attributes)) => Some(attributes),
+        Ok(None) => {
             violations.add(field, "must be a JSON object, or empty");
             None
         }
@@ -251,7 +246,7 @@ pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
             traceparent: event.traceparent,
             request_id: event.request_id,
             subject_id: event.subject_id,
-            attributes_json: Value::Object(event.attributes).to_string(),
+            attributes_json: event.attributes.into_text(),
             ..pb::Event::default()
         }),
     }
