@@ -5,6 +5,7 @@
 //! before anything is hashed. What is hashed is what is used: a caller takes the parsed value, never the text
 //! (`1.0` and `1` are one value, and so are fractions that no double tells apart).
 
+mod fixed;
 mod plain;
 mod strict;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+pub use fixed::is_plain_object;
 pub use strict::{Depth, parse, parse_any_number};
 
 /// Integers whose magnitude is above this do not survive RFC 8785 (which follows ECMAScript numbers).

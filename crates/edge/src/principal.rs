@@ -67,20 +67,14 @@ impl Principal {
             pb::PrincipalKind::Service => Some(PrincipalKind::Service),
             pb::PrincipalKind::Unspecified => None,
         };
-        violations.require(kind.is_some(), &format!("{field}.kind"), "must be AGENT, PERSON or SERVICE");
-        violations.require(
-            is_tenant(&message.tenant),
-            &format!("{field}.tenant"),
-            "must be 1 to 64 of [a-z0-9-]",
-        );
-        violations.require(
-            is_name(&message.name),
-            &format!("{field}.name"),
-            "must be 1 to 64 of [a-z0-9._-]",
-        );
+        let mut inner = Violations::new();
+        inner.require(kind.is_some(), "kind", "must be AGENT, PERSON or SERVICE");
+        inner.require(is_tenant(&message.tenant), "tenant", "must be 1 to 64 of [a-z0-9-]");
+        inner.require(is_name(&message.name), "name", "must be 1 to 64 of [a-z0-9._-]");
         let owner = (!message.owner.is_empty()).then_some(message.owner);
         let owner_fits = owner.as_deref().is_none_or(is_name);
-        violations.require(owner_fits, &format!("{field}.owner"), "must be empty or 1 to 64 of [a-z0-9._-]");
+        inner.require(owner_fits, "owner", "must be empty or 1 to 64 of [a-z0-9._-]");
+        violations.add_within(field, inner);
         Some(Self { tenant: message.tenant, kind: kind?, name: message.name, owner })
     }
 }

@@ -3,15 +3,19 @@
 //! Promises that a line has exactly one form: whoever parses a line and writes it again gets the same
 //! bytes, and a line in any other form is refused.
 
+mod attributes;
+
 use bulkhead_canonical_json::{self as canonical, CanonicalError};
 use bulkhead_edge::Principal;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
+
+pub use attributes::Attributes;
 
 /// Longest line in bytes, without its newline: entry bundles of C2SP tlog-tiles carry 16-bit lengths.
 pub const LINE_BYTES_MAX: usize = 65_535;
@@ -20,7 +24,7 @@ pub const LINE_BYTES_MAX: usize = 65_535;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The rest, by kind (docs/audit-events.md).
-    pub attributes: Map<String, Value>,
+    pub attributes: Attributes,
     /// Chosen by the sender; the key of deduplication.
     pub event_id: Uuid,
     /// What happened, dotted.
@@ -59,7 +63,7 @@ pub struct Event {
 }
 
 /// An event in its place: what one line says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Entry {
     /// As it was sent.
     #[serde(flatten)]
@@ -70,6 +74,39 @@ pub struct Entry {
     pub sequence: u64,
     /// Who sent it, from the credential.
     pub source: Principal,
+}
+
+/// An entry as it is written, its keys in their order, so that nothing has to be gathered and sorted first.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// None where they are text already, which is put before the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a Attributes>,
+    event_id: Uuid,
+    kind: &'a str,
+    logged_time: Timestamp,
+    #[serde(skip_serializing_if = "is_empty")]
+    outcome: &'a str,
+    principal: &'a Principal,
+    #[serde(skip_serializing_if = "is_empty")]
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    run_id: &'a str,
+    sequence: u64,
+    #[serde(skip_serializing_if = "is_empty")]
+    session_id: &'a str,
+    source: &'a Principal,
+    #[serde(skip_serializing_if = "is_zero")]
+    step: u32,
+    #[serde(skip_serializing_if = "is_empty")]
+    subject_id: &'a str,
+    time: Timestamp,
+    #[serde(skip_serializing_if = "is_empty")]
+    tool: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    trace_id: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    traceparent: &'a str,
 }
 
 /// Why a line is none.
@@ -101,6 +138,35 @@ pub enum LineError {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(step: &u32) -> bool {
     *step == 0
+}
+
+fn is_empty(text: &&str) -> bool {
+    text.is_empty()
+}
+
+impl<'a> Line<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        let Entry { event, logged_time, sequence, source } = entry;
+        Self {
+            attributes: event.attributes.plain().is_none().then_some(&event.attributes),
+            event_id: event.event_id,
+            kind: &event.kind,
+            logged_time: *logged_time,
+            outcome: &event.outcome,
+            principal: &event.principal,
+            request_id: &event.request_id,
+            run_id: &event.run_id,
+            sequence: *sequence,
+            session_id: &event.session_id,
+            source,
+            step: event.step,
+            subject_id: &event.subject_id,
+            time: event.time,
+            tool: &event.tool,
+            trace_id: &event.trace_id,
+            traceparent: &event.traceparent,
+        }
+    }
 }
 
 impl Event {
@@ -136,7 +202,10 @@ impl Entry {
     /// # Errors
     /// [`LineError::TooLong`] or [`LineError::NotJson`].
     pub fn to_line(&self) -> Result<String, LineError> {
-        let line = canonical::of(self)?;
+        let mut line = canonical::of(&Line::of(self))?;
+        if let Some(attributes) = self.event.attributes.plain() {
+            line.insert_str(1, &format!("\"attributes\":{attributes},"));
+        }
         if line.len() > LINE_BYTES_MAX {
             return Err(LineError::TooLong { bytes: line.len() });
         }
@@ -152,11 +221,14 @@ impl Entry {
             return Err(LineError::TooLong { bytes: line.len() });
         }
         let text = std::str::from_utf8(line)?;
-        let value = canonical::parse(text)?;
+        let mut value = canonical::parse(text)?;
         if canonical::to_string(&value)? != text {
             return Err(LineError::NotCanonical);
         }
-        let entry: Self = serde_json::from_value(value).map_err(LineError::NotAnEntry)?;
+        // serde_json gives a meaning of its own to some keys when it turns a value into another.
+        let attributes = value.get_mut("attributes").and_then(Value::as_object_mut).map(std::mem::take);
+        let mut entry: Self = serde_json::from_value(value).map_err(LineError::NotAnEntry)?;
+        entry.event.attributes = attributes.unwrap_or_default().into();
         if entry.to_line()? == text { Ok(entry) } else { Err(LineError::Altered) }
     }
 
@@ -189,9 +261,13 @@ pub fn is_kind(kind: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use bulkhead_edge::PrincipalKind;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
+
+    fn object(value: &Value) -> Attributes {
+        value.as_object().expect("an object").clone().into()
+    }
 
     pub(crate) fn principal(kind: PrincipalKind, name: &str) -> Principal {
         Principal { tenant: "acme".into(), kind, name: name.into(), owner: None }
@@ -199,7 +275,7 @@ pub(crate) mod tests {
 
     pub(crate) fn event(number: u128, kind: &str) -> Event {
         Event {
-            attributes: Map::new(),
+            attributes: Map::new().into(),
             event_id: Uuid::from_u128(number),
             kind: kind.into(),
             outcome: String::new(),
@@ -229,7 +305,7 @@ pub(crate) mod tests {
     fn a_line_is_sorted_json_without_empty_fields() {
         let mut entry = entry(7, "tool.intent", "2026-05-09T12:00:00.25Z");
         entry.event.step = 3;
-        entry.event.attributes.insert("path".into(), json!("notes/é.md"));
+        entry.event.attributes = object(&json!({ "path": "notes/é.md" }));
         let expected = concat!(
             r#"{"attributes":{"path":"notes/é.md"},"event_id":"00000000-0000-0000-0000-000000000008","#,
             r#""kind":"tool.intent","logged_time":"2026-05-09T12:00:00.25Z","#,
@@ -287,29 +363,29 @@ pub(crate) mod tests {
     fn what_fits_at_the_end_of_the_longest_log_fits_everywhere() {
         let source = principal(PrincipalKind::Service, "executor");
         let mut event = event(1, "tool.intent");
-        event.attributes.insert("text".into(), json!(""));
+        event.attributes = object(&json!({ "text": "" }));
         event.check_line(&source).expect("short");
-        event.attributes.insert("text".into(), json!("x".repeat(LINE_BYTES_MAX)));
+        event.attributes = object(&json!({ "text": "x".repeat(LINE_BYTES_MAX) }));
         let Err(LineError::TooLong { bytes }) = event.check_line(&source) else { panic!("taken") };
         let fits = LINE_BYTES_MAX - (bytes - LINE_BYTES_MAX);
-        event.attributes.insert("text".into(), json!("x".repeat(fits)));
+        event.attributes = object(&json!({ "text": "x".repeat(fits) }));
         event.check_line(&source).expect("exactly fits");
-        event.attributes.insert("text".into(), json!("x".repeat(fits + 1)));
+        event.attributes = object(&json!({ "text": "x".repeat(fits + 1) }));
         assert!(event.check_line(&source).is_err());
     }
 
     #[test]
     fn a_fingerprint_survives_the_line_and_covers_every_field() {
         let mut entry = entry(7, "tool.intent", "2026-05-09T12:00:00Z");
-        entry.event.attributes.insert("ratio".into(), json!(1.0));
+        entry.event.attributes = object(&json!({ "ratio": 1.0 }));
         let line = entry.to_line().expect("a line");
         let read = Entry::parse(line.as_bytes()).expect("parses").event;
-        assert_ne!(read.attributes["ratio"], entry.event.attributes["ratio"], "the line spells it 1");
+        assert_ne!(read.attributes, entry.event.attributes, "the line spells it 1");
         let fingerprint = |event: &Event| event.fingerprint().expect("has a form");
         assert_eq!(fingerprint(&read), fingerprint(&entry.event));
 
         let changes: [fn(&mut Event); 14] = [
-            |event| drop(event.attributes.insert("ratio".into(), json!(2))),
+            |event| event.attributes = object(&json!({ "ratio": 2 })),
             |event| event.event_id = Uuid::from_u128(9),
             |event| event.kind = "tool.outcome".into(),
             |event| event.outcome = "failed".into(),

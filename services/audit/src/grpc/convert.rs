@@ -1,16 +1,14 @@
 //! From messages to types and back; every violation is told at once.
 
-use bulkhead_canonical_json as canonical;
 use bulkhead_edge::page::Page;
 use bulkhead_edge::principal::is_name;
 use bulkhead_edge::{Principal, Violations, wire};
 use bulkhead_proto::audit::v1 as pb;
 use prost::Message as _;
 use prost_types::Timestamp;
-use serde_json::{Map, Value};
 use tonic::Status;
 
-use crate::event::{Event, LineError, is_kind};
+use crate::event::{Attributes, Event, LineError, is_kind};
 use crate::index::{Filter, Order};
 use crate::log::Batch;
 use crate::query::Recorded;
@@ -49,7 +47,15 @@ pub(super) fn batch(request: pb::AppendEventsRequest, source: &Principal) -> Res
     let mut violations = Violations::new();
     let mut events = Vec::with_capacity(count);
     for (at, message) in request.events.into_iter().enumerate() {
-        events.extend(event(message, &format!("events[{at}]"), source, &mut violations));
+        let mut inner = Violations::new();
+        let event = event(message, &mut inner);
+        if !inner.is_empty() {
+            violations.add_within(&format!("events[{at}]"), inner);
+        }
+        if let Some((event, Fits::Unknown)) = &event {
+            check_line(event, at, source, &mut violations);
+        }
+        events.extend(event.map(|(event, _)| event));
     }
     let complete = events.len() == count;
     let batch = Batch { events, source: source.clone() };
@@ -57,19 +63,26 @@ pub(super) fn batch(request: pb::AppendEventsRequest, source: &Principal) -> Res
     Ok(violations.finish_as("INVALID_EVENT", complete.then_some(batch))?)
 }
 
-fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Violations) -> Option<Event> {
-    let field = |name: &str| format!("{at}.{name}");
-    let surely_fits = surely_fits(&message);
-    let event_id = violations.uuid(&field("event_id"), &message.event_id);
-    let time = time(message.time, &field("time"), violations);
+/// Whether an event is known to fit into a line.
+#[derive(Debug, Clone, Copy)]
+enum Fits {
+    Surely,
+    Unknown,
+}
+
+/// Says what is wrong by the names of the event's own fields: nearly always nothing is, and no name is made up then.
+fn event(message: pb::Event, violations: &mut Violations) -> Option<(Event, Fits)> {
+    let fits = fits(&message);
+    let event_id = violations.uuid("event_id", &message.event_id);
+    let time = time(message.time, "time", violations);
     violations.require(
         is_kind(&message.kind),
-        &field("kind"),
+        "kind",
         "must be 3 to 64 characters of [a-z_] in two or more parts with dots between",
     );
-    check_texts(&message, &field, violations);
-    let principal = Principal::read(message.principal, &format!("{at}.principal"), violations);
-    let attributes = attributes(&message.attributes_json, &format!("{at}.attributes_json"), violations);
+    check_texts(&message, violations);
+    let principal = Principal::read(message.principal, "principal", violations);
+    let attributes = attributes(message.attributes_json, "attributes_json", violations);
     let event = Event {
         attributes: attributes?,
         event_id: event_id?,
@@ -86,10 +99,7 @@ fn event(message: pb::Event, at: &str, source: &Principal, violations: &mut Viol
         trace_id: message.trace_id,
         traceparent: message.traceparent,
     };
-    if !surely_fits {
-        check_line(&event, at, source, violations);
-    }
-    Some(event)
+    Some((event, fits))
 }
 
 fn time(sent: Option<Timestamp>, field: &str, violations: &mut Violations) -> Option<jiff::Timestamp> {
@@ -97,44 +107,42 @@ fn time(sent: Option<Timestamp>, field: &str, violations: &mut Violations) -> Op
     wire::read_timestamp(sent?, field, violations)
 }
 
-fn check_texts(message: &pb::Event, field: &impl Fn(&str) -> String, violations: &mut Violations) {
-    violations.context_id(&field("session_id"), &message.session_id);
-    violations.context_id(&field("run_id"), &message.run_id);
-    violations.require(is_outcome(&message.outcome), &field("outcome"), OUTCOME);
-    violations.require(is_trace_id(&message.trace_id), &field("trace_id"), TRACE_ID);
-    check_traceparent(message, field, violations);
+fn check_texts(message: &pb::Event, violations: &mut Violations) {
+    violations.context_id("session_id", &message.session_id);
+    violations.context_id("run_id", &message.run_id);
+    violations.require(is_outcome(&message.outcome), "outcome", OUTCOME);
+    violations.require(is_trace_id(&message.trace_id), "trace_id", TRACE_ID);
+    check_traceparent(message, violations);
     for (name, text) in
         [("tool", &message.tool), ("request_id", &message.request_id), ("subject_id", &message.subject_id)]
     {
-        violations.require(is_text(text), &field(name), TEXT);
+        violations.require(is_text(text), name, TEXT);
     }
 }
 
 /// Whether the event makes a line without a look at the line: canonical JSON is never more than six times as long as what
 /// it is made of, and so few brackets are no deep nest.
-fn surely_fits(message: &pb::Event) -> bool {
+fn fits(message: &pb::Event) -> Fits {
     let brackets = message.attributes_json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    message.encoded_len() <= SHORT_BYTES && brackets <= SHALLOW
+    let surely = message.encoded_len() <= SHORT_BYTES && brackets <= SHALLOW;
+    if surely { Fits::Surely } else { Fits::Unknown }
 }
 
 /// A span belongs to the trace that the event names, or one of the two would mislead.
-fn check_traceparent(message: &pb::Event, field: &impl Fn(&str) -> String, violations: &mut Violations) {
+fn check_traceparent(message: &pb::Event, violations: &mut Violations) {
     if message.traceparent.is_empty() {
         return;
     }
     let trace_id = bulkhead_telemetry::trace_id_of(&message.traceparent);
-    violations.require(trace_id.is_some(), &field("traceparent"), TRACEPARENT);
+    violations.require(trace_id.is_some(), "traceparent", TRACEPARENT);
     let same = trace_id.is_none_or(|trace_id| trace_id == message.trace_id);
-    violations.require(same, &field("trace_id"), "must be that of the traceparent");
+    violations.require(same, "trace_id", "must be that of the traceparent");
 }
 
-fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Map<String, Value>> {
-    if text.is_empty() {
-        return Some(Map::new());
-    }
-    match canonical::parse(text) {
-        Ok(Value::Object(attributes)) => Some(attributes),
-        Ok(_) => {
+fn attributes(text: String, field: &str, violations: &mut Violations) -> Option<Attributes> {
+    match Attributes::read(text) {
+        Ok(Some(attributes)) => Some(attributes),
+        Ok(None) => {
             violations.add(field, "must be a JSON object, or empty");
             None
         }
@@ -145,14 +153,15 @@ fn attributes(text: &str, field: &str, violations: &mut Violations) -> Option<Ma
     }
 }
 
-fn check_line(event: &Event, at: &str, source: &Principal, violations: &mut Violations) {
+fn check_line(event: &Event, at: usize, source: &Principal, violations: &mut Violations) {
+    let field = format!("events[{at}]");
     match event.check_line(source) {
         Ok(()) => {}
         Err(LineError::TooLong { bytes }) => violations.add(
-            at,
+            field,
             format!("event {} would make a line of up to {bytes} bytes; 65535 are allowed", event.event_id),
         ),
-        Err(error) => violations.add(at, format!("event {}: {error}", event.event_id)),
+        Err(error) => violations.add(field, format!("event {}: {error}", event.event_id)),
     }
 }
 
@@ -237,7 +246,7 @@ pub(super) fn recorded(recorded: Recorded) -> pb::RecordedEvent {
             traceparent: event.traceparent,
             request_id: event.request_id,
             subject_id: event.subject_id,
-            attributes_json: Value::Object(event.attributes).to_string(),
+            attributes_json: event.attributes.into_text(),
             ..pb::Event::default()
         }),
     }

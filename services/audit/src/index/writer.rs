@@ -8,8 +8,9 @@ use super::filter::place;
 use super::{Place, Row, int};
 use crate::merkle::Head;
 
-/// Rows in one statement; at 15 columns well below SQLite's 32,766 parameters.
-const ROWS_MAX: usize = 200;
+/// Rows in one statement at most; at 15 columns well below SQLite's 32,766 parameters. A power of two, as each number of
+/// rows is: so there are eight statements, which are parsed once and kept, however many events come together.
+const ROWS_MAX: usize = 128;
 
 /// The only writer of an index.
 #[derive(Debug)]
@@ -87,7 +88,10 @@ impl IndexWriter {
 }
 
 async fn add(connection: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
-    for some in rows.chunks(ROWS_MAX) {
+    let mut rest = rows;
+    while let Some(power) = rest.len().checked_ilog2() {
+        let (some, others) = rest.split_at(ROWS_MAX.min(1 << power));
+        rest = others;
         let mut insert = QueryBuilder::<Sqlite>::new(
             "INSERT INTO events (sequence, event_id, tenant, time_s, time_ns, kind, principal_name, \
              session_id, tool, outcome, trace_id, subject_id, day, offset_bytes, length_bytes) ",

@@ -1,6 +1,6 @@
 //! From a group of batches to the bytes that go to the file. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bulkhead_edge::Principal;
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ pub(crate) struct Reused {
 pub(crate) type Known = HashMap<Uuid, Hash>;
 
 /// Gives every event that is new its place, beginning at `sequence`. `known` holds the ids of the group that
-/// are recorded already.
+/// are recorded already. Only of an id that comes twice is asked what it stands for.
 pub(crate) fn stage(
     group: Vec<Batch>,
     mut known: Known,
@@ -51,14 +51,15 @@ pub(crate) fn stage(
     let verdicts = Vec::with_capacity(group.len());
     let mut staged =
         Staged { logged_time, bytes: Vec::new(), leaves: Vec::new(), rows: Vec::new(), verdicts };
+    let repeated = repeated(&group, &known);
     let mut next = sequence;
     for batch in group {
-        let (fresh, verdict) = match sift(batch.events, &known)? {
+        let (fresh, verdict) = match sift(batch.events, &known, &repeated)? {
             Sifted::Reused(reused) => (Vec::new(), Err(reused)),
             Sifted::Taken { fresh, duplicates } => (fresh, Ok(duplicates)),
         };
         for (event, fingerprint) in fresh {
-            known.insert(event.event_id, fingerprint);
+            known.extend(fingerprint.map(|fingerprint| (event.event_id, fingerprint)));
             staged.add(Entry { event, logged_time, sequence: next, source: batch.source.clone() })?;
             next += 1;
         }
@@ -67,23 +68,39 @@ pub(crate) fn stage(
     Ok(staged)
 }
 
+/// The ids that are recorded or come more than once in the group.
+fn repeated(group: &[Batch], known: &Known) -> HashSet<Uuid> {
+    let mut seen = HashSet::with_capacity(group.iter().map(|batch| batch.events.len()).sum());
+    let ids = group.iter().flat_map(|batch| &batch.events).map(|event| event.event_id);
+    ids.filter(|id| !seen.insert(*id) || known.contains_key(id)).collect()
+}
+
 enum Sifted {
-    Taken { fresh: Vec<(Event, Hash)>, duplicates: u32 },
+    /// With the fingerprints of those that are repeated.
+    Taken {
+        fresh: Vec<(Event, Option<Hash>)>,
+        duplicates: u32,
+    },
     Reused(Reused),
 }
 
 /// Tells what is new in a batch from what repeats an equal event, there or in the batch itself.
-fn sift(events: Vec<Event>, known: &Known) -> Result<Sifted, LineError> {
+fn sift(events: Vec<Event>, known: &Known, repeated: &HashSet<Uuid>) -> Result<Sifted, LineError> {
     let mut own = Known::new();
     let (mut fresh, mut duplicates) = (Vec::with_capacity(events.len()), 0);
     for event in events {
-        let (event_id, fingerprint) = (event.event_id, event.fingerprint()?);
+        let event_id = event.event_id;
+        if !repeated.contains(&event_id) {
+            fresh.push((event, None));
+            continue;
+        }
+        let fingerprint = event.fingerprint()?;
         match known.get(&event_id).or_else(|| own.get(&event_id)) {
             Some(first) if *first == fingerprint => duplicates += 1,
             Some(_) => return Ok(Sifted::Reused(Reused { event_id })),
             None => {
                 own.insert(event_id, fingerprint);
-                fresh.push((event, fingerprint));
+                fresh.push((event, Some(fingerprint)));
             }
         }
     }

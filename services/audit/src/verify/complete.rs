@@ -10,11 +10,11 @@ mod approvals;
 mod effects;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::report::{FindingCode as Code, Findings, Where};
 use super::senders::Senders;
-use crate::event::{Entry, Event};
+use crate::event::{Attributes, Entry, Event};
 use approvals::Approvals;
 use effects::Effects;
 
@@ -117,8 +117,8 @@ fn approval_id(event: &Event) -> String {
 }
 
 /// Empty when the attribute is missing or no text: neither names anything.
-fn text(attributes: &Map<String, Value>, name: &str) -> String {
-    attributes.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn text(attributes: &Attributes, name: &str) -> String {
+    attributes.object().get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
             entry.event.time = entry.logged_time;
             entry.event.subject_id = (*subject).to_owned();
             entry.event.outcome = if *kind == "approval.settled" { "approved" } else { outcome }.to_owned();
-            entry.event.attributes = attributes.as_object().expect("an object").clone();
+            entry.event.attributes = attributes.as_object().expect("an object").clone().into();
             let at = Where { file: "2026-05-09.log".into(), line: sequence + 1, sequence };
             stories.take(&entry, &at, &mut findings);
             end = Some(entry.logged_time);

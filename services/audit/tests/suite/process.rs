@@ -142,6 +142,8 @@ async fn a_full_disk_refuses_events_and_keeps_the_log_whole() {
 /// Stands where a file is to be written anew, as if the disk had no room for it.
 fn occupy(installation: &Installation, name: &str) -> std::path::PathBuf {
     let path = installation.data().join(name);
+    // A process that was killed at the wrong moment has left its draft there.
+    drop(std::fs::remove_file(&path));
     std::fs::create_dir_all(&path).expect("a folder");
     path
 }

@@ -44,7 +44,7 @@ pub(crate) fn principal(kind: PrincipalKind, name: &str) -> Principal {
 
 pub(crate) fn event(number: u128) -> Event {
     Event {
-        attributes: Map::from_iter([("path".to_owned(), json!(format!("notes/{number}.md")))]),
+        attributes: Map::from_iter([("path".to_owned(), json!(format!("notes/{number}.md")))]).into(),
         event_id: Uuid::from_u128(number),
         kind: "tool.read".into(),
         outcome: "succeeded".into(),

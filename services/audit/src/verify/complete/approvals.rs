@@ -112,7 +112,8 @@ impl Settled {
 
 /// When the grant runs out. What stands there and is no time has passed.
 fn not_after(event: &Event) -> Option<Timestamp> {
-    let said = event.attributes.get("grant_not_after").filter(|said| !said.is_null())?;
+    let attributes = event.attributes.object();
+    let said = attributes.get("grant_not_after").filter(|said| !said.is_null())?;
     let time = said.as_str().and_then(|text| text.parse().ok());
     Some(time.unwrap_or(Timestamp::MIN))
 }
