@@ -38,6 +38,18 @@ impl Violations {
         }
     }
 
+    /// The same for a field whose name has to be put together, which is done only where it is told.
+    pub fn require_at(
+        &mut self,
+        holds: bool,
+        field: impl FnOnce() -> String,
+        description: impl Into<String>,
+    ) {
+        if !holds {
+            self.add(field(), description);
+        }
+    }
+
     /// Takes over what was found in a message inside of `field`.
     pub fn add_within(&mut self, field: &str, inner: Self) {
         self.0

@@ -48,6 +48,10 @@ pub struct Member<'m> {
 /// The places of the members, first choice first.
 #[must_use]
 pub fn order(members: &[Member<'_>], balance: Balance, draw: Draw<'_>) -> Vec<usize> {
+    // Most tiers are one model, and dice are dear.
+    if members.len() < 2 {
+        return (0..members.len()).collect();
+    }
     let mut dice = StdRng::seed_from_u64(draw.seed);
     let mut places = by_weight(members, |_| dice.random());
     match balance {

@@ -18,7 +18,7 @@ use crate::upstream::{CloudModel, LocalModel, Upstream, UpstreamError};
 #[derive(Debug)]
 pub struct Catalog {
     models: Vec<Entry>,
-    routes: Vec<RouteConfig>,
+    routes: Vec<Arc<RouteConfig>>,
     health: Health,
     policy: Policy,
     limits: Arc<Limits>,
@@ -78,18 +78,19 @@ impl Catalog {
     ) -> Self {
         let limits = Arc::new(limits);
         let meters = Meters::new(&config.models, Arc::clone(&limits), ledger);
-        Self { models, routes: config.routes.clone(), health, policy: config.retry, limits, meters }
+        let routes = config.routes.iter().cloned().map(Arc::new).collect();
+        Self { models, routes, health, policy: config.retry, limits, meters }
     }
 
     /// The route of that name.
     #[must_use]
-    pub fn route(&self, name: &str) -> Option<&RouteConfig> {
+    pub fn route(&self, name: &str) -> Option<&Arc<RouteConfig>> {
         self.routes.iter().find(|route| route.name == name)
     }
 
     /// Every route.
     #[must_use]
-    pub fn routes(&self) -> &[RouteConfig] {
+    pub fn routes(&self) -> &[Arc<RouteConfig>] {
         &self.routes
     }
 

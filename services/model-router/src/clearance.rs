@@ -43,10 +43,9 @@
 //! ```compile_fail,E0451
 //! use bulkhead_model_router::chat::Prompt;
 //! use bulkhead_model_router::clearance::{Anywhere, Cleared};
-//! use bulkhead_model_router::tokens::Size;
 //!
 //! fn forge(prompt: Prompt) -> Cleared<Anywhere> {
-//!     Cleared { size: Size::of(&prompt), prompt, scope: std::marker::PhantomData }
+//!     Cleared { request: prompt.into(), scope: std::marker::PhantomData }
 //! }
 //! ```
 
@@ -54,7 +53,7 @@ use std::marker::PhantomData;
 
 use crate::chat::{Prompt, Turn};
 use crate::plan::Needs;
-use crate::tokens::Size;
+use crate::tokens::Measured;
 
 /// A category that keeps a request on local models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,18 +95,17 @@ pub struct LocalOnly;
 /// A prompt that passed the check, with how far it may go.
 #[derive(Debug, Clone)]
 pub struct Cleared<S> {
-    prompt: Prompt,
-    size: Size,
+    request: Measured,
     scope: PhantomData<S>,
 }
 
 impl<S> Cleared<S> {
-    fn new(prompt: Prompt) -> Self {
-        Self { size: Size::of(&prompt), prompt, scope: PhantomData }
+    fn new(request: Measured) -> Self {
+        Self { request, scope: PhantomData }
     }
 
     fn with(&self, turns: Vec<Turn>) -> Self {
-        let mut prompt = self.prompt.clone();
+        let mut prompt = self.prompt().clone();
         for turn in turns {
             match prompt.turns.last_mut().filter(|last| last.role == turn.role) {
                 // Some servers refuse two turns of one speaker in a row.
@@ -115,12 +113,12 @@ impl<S> Cleared<S> {
                 None => prompt.turns.push(turn),
             }
         }
-        Self::new(prompt)
+        Self::new(prompt.into())
     }
 
     /// The prompt, for the adapters that write it down for a model.
     pub(crate) fn prompt(&self) -> &Prompt {
-        &self.prompt
+        self.request.prompt()
     }
 }
 
@@ -160,11 +158,12 @@ pub fn decide(sensitivity: &[Sensitivity]) -> Decision {
 
 /// Decides, and gives the prompt the clearance that the decision allows.
 #[must_use]
-pub fn clear(prompt: Prompt, sensitivity: &[Sensitivity]) -> Clearance {
+pub fn clear(prompt: impl Into<Measured>, sensitivity: &[Sensitivity]) -> Clearance {
+    let request = prompt.into();
     if decide(sensitivity).local_only {
-        Clearance::LocalOnly(Cleared::new(prompt))
+        Clearance::LocalOnly(Cleared::new(request))
     } else {
-        Clearance::Anywhere(Cleared::new(prompt))
+        Clearance::Anywhere(Cleared::new(request))
     }
 }
 
@@ -188,11 +187,11 @@ impl Clearance {
     /// What the request asks of a model.
     #[must_use]
     pub fn needs(&self) -> Needs<'_> {
-        let (prompt, size) = match self {
-            Self::Anywhere(cleared) => (cleared.prompt(), cleared.size),
-            Self::LocalOnly(cleared) => (cleared.prompt(), cleared.size),
+        let request = match self {
+            Self::Anywhere(cleared) => &cleared.request,
+            Self::LocalOnly(cleared) => &cleared.request,
         };
-        Needs { local_only: self.is_local_only(), prompt: Some(prompt), size }
+        Needs::of(self.is_local_only(), request)
     }
 }
 

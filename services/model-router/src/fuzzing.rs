@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::chat::{Answer, Delta, StopReason};
 use crate::doors::fuzzed;
 use crate::failure::{Kind, delay};
+use crate::provider::json::Json;
 use crate::provider::samples::{PARAMETERS, Told, conversation, listen};
 use crate::provider::{ADAPTERS, Adapter, DecodeError, Limits, ndjson, sse};
 
@@ -152,9 +153,13 @@ fn each(name: &str) -> impl Iterator<Item = &'static Adapter> {
 }
 
 fn answer(provider: &str, bytes: &[u8]) {
-    let Ok(body) = serde_json::from_slice(bytes) else { return };
+    let (Ok(body), Ok(json)) = (serde_json::from_slice(bytes), serde_json::from_slice::<Json<'_>>(bytes))
+    else {
+        return;
+    };
+    assert_eq!(json.to_value(), body, "read otherwise");
     for adapter in each(provider) {
-        if let Ok(answer) = (adapter.answer)(&body, &conversation(), &PARAMETERS) {
+        if let Ok(answer) = (adapter.answer)(&json, &conversation(), &PARAMETERS) {
             check(&answer);
         }
         // A failure's words are read from the same bytes.

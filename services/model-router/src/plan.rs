@@ -7,7 +7,7 @@ use crate::balance::{self, Balance, Draw, Member};
 use crate::chat::Prompt;
 use crate::health::{Block, ModelState};
 use crate::limit::minute::Fit;
-use crate::tokens::Size;
+use crate::tokens::{Measured, Size};
 
 /// What a request asks of a model.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,12 @@ impl<'p> Needs<'p> {
     #[must_use]
     pub fn new(local_only: bool, prompt: Option<&'p Prompt>) -> Self {
         Self { local_only, prompt, size: prompt.map(Size::of).unwrap_or_default() }
+    }
+
+    /// Of a request that was measured.
+    #[must_use]
+    pub fn of(local_only: bool, request: &'p Measured) -> Self {
+        Self { local_only, prompt: Some(request.prompt()), size: request.size() }
     }
 }
 
@@ -192,17 +198,18 @@ impl Plan {
 /// Puts the models of each tier in order.
 #[must_use]
 pub fn chain(tiers: Vec<Vec<Candidate>>, balance: Balance, draw: Draw<'_>) -> Vec<Candidate> {
-    tiers.into_iter().flat_map(|tier| in_order(&tier, balance, draw)).collect()
+    tiers.into_iter().flat_map(|tier| in_order(tier, balance, draw)).collect()
 }
 
-fn in_order(tier: &[Candidate], balance: Balance, draw: Draw<'_>) -> Vec<Candidate> {
+fn in_order(tier: Vec<Candidate>, balance: Balance, draw: Draw<'_>) -> Vec<Candidate> {
     let members = tier.iter().map(|candidate| Member {
         name: &candidate.name,
         weight: candidate.weight,
         in_flight: candidate.state.in_flight(),
     });
     let places = balance::order(&members.collect::<Vec<_>>(), balance, draw);
-    places.into_iter().filter_map(|place| tier.get(place).cloned()).collect()
+    let mut tier: Vec<_> = tier.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|place| tier.get_mut(place)?.take()).collect()
 }
 
 /// Sorts a chain.

@@ -5,6 +5,7 @@
 mod abilities;
 mod anthropic;
 mod draft;
+pub(crate) mod json;
 mod lines;
 mod names;
 pub mod ndjson;
@@ -17,6 +18,8 @@ pub(crate) mod stream;
 #[cfg(test)]
 mod translation;
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use bulkhead_edge::Secret;
 use http::HeaderMap;
@@ -25,6 +28,7 @@ use serde_json::Value;
 
 use crate::chat::{Answer, Block, Media, Prompt, ResponseFormat, ToolResult};
 use crate::failure::Kind;
+use json::Json;
 use stream::{Framing, Reader};
 
 pub(crate) use anthropic::REDACTED;
@@ -46,12 +50,10 @@ pub struct Adapter {
     /// The fields of a request that the format has no words for, or none that the model understands. A request that sets one
     /// is not sent there. The number is the model's `max_output_tokens_default`.
     pub(crate) inexpressible: fn(&Prompt, Abilities, u32) -> Vec<&'static str>,
-    /// The body of a request.
-    pub(crate) request: fn(&Prompt, &Parameters<'_>) -> Value,
+    /// The body of a request, written down.
+    pub(crate) request: fn(&Prompt, &Parameters<'_>) -> serde_json::Result<Vec<u8>>,
     /// Reads the body of a success.
-    pub(crate) answer: fn(&Value, &Prompt, &Parameters<'_>) -> Result<Answer, Malformed>,
-    /// Makes the body of a request ask for a stream.
-    pub(crate) ask_for_stream: fn(&mut Value),
+    pub(crate) answer: fn(&Json<'_>, &Prompt, &Parameters<'_>) -> Result<Answer, Malformed>,
     /// How a stream is cut into events.
     pub(crate) framing: Framing,
     /// Reads a stream of this answer.
@@ -59,7 +61,7 @@ pub struct Adapter {
     /// Refines what a status means by the body of the failure.
     pub(crate) failure: fn(Kind, &str) -> Kind,
     /// The status of an error that stands where an answer, or an event of one, should; none where none does.
-    pub(crate) told: fn(&Value) -> Option<u16>,
+    pub(crate) told: fn(&Json<'_>) -> Option<u16>,
     /// Finds the provider's own words in the body of a failure, for `failure` alone: they may quote the
     /// prompt and are never passed on.
     pub(crate) message: fn(&Value) -> Option<&str>,
@@ -86,6 +88,8 @@ pub(crate) struct Parameters<'a> {
     pub(crate) attempt_id: &'a str,
     /// What the model is said to be able to do.
     pub(crate) abilities: Abilities,
+    /// The answer is wanted as a stream.
+    pub(crate) stream: bool,
 }
 
 /// Why an answer cannot be used. The text never quotes the answer.
@@ -164,22 +168,25 @@ fn is_binary(block: &Block) -> bool {
 }
 
 /// What a tool answered, as text; formats without a flag for failures tell the model in a word.
-fn result_text(result: &ToolResult) -> String {
+fn result_text(result: &ToolResult) -> Cow<'_, str> {
+    if result.parts.is_empty() && !result.is_error {
+        return Cow::Borrowed(&result.content);
+    }
     let texts = result.parts.iter().filter_map(|part| match part {
-        Block::Text(text) => Some(text.clone()),
+        Block::Text(text) => Some(text.into()),
         Block::Media(media) => plain_text(media),
         Block::ToolUse(_) | Block::ToolResult(_) | Block::Thinking(_) => None,
     });
-    let content = Some(result.content.clone()).filter(|content| !content.is_empty());
+    let content = Some(Cow::from(&result.content)).filter(|content| !content.is_empty());
     let all = content.into_iter().chain(texts).collect::<Vec<_>>().join("\n\n");
-    if result.is_error { format!("Error: {all}") } else { all }
+    if result.is_error { format!("Error: {all}").into() } else { all.into() }
 }
 
 /// A document that is text, as text.
-fn plain_text(media: &Media) -> Option<String> {
+fn plain_text(media: &Media) -> Option<Cow<'_, str>> {
     match media {
-        Media::PlainText { title, text } if title.is_empty() => Some(text.clone()),
-        Media::PlainText { title, text } => Some(format!("{title}\n\n{text}")),
+        Media::PlainText { title, text } if title.is_empty() => Some(text.into()),
+        Media::PlainText { title, text } => Some(format!("{title}\n\n{text}").into()),
         Media::Image { .. } | Media::Pdf { .. } => None,
     }
 }
@@ -189,12 +196,12 @@ fn base64(content: &[u8]) -> String {
 }
 
 /// The instructions before a conversation, with what a format can only ask for in words.
-fn instructions(prompt: &Prompt, words: Option<String>) -> Option<String> {
-    let parts: Vec<&str> = [prompt.system.as_str(), words.as_deref().unwrap_or_default()]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect();
-    (!parts.is_empty()).then(|| parts.join("\n\n"))
+fn instructions(prompt: &Prompt, words: Option<String>) -> Option<Cow<'_, str>> {
+    match (prompt.system.as_str(), words) {
+        ("", words) => words.map(Cow::Owned),
+        (system, None) => Some(Cow::Borrowed(system)),
+        (system, Some(words)) => Some(format!("{system}\n\n{words}").into()),
+    }
 }
 
 /// Asks for JSON in words. OpenAI refuses its JSON mode where no message has the word.
@@ -212,19 +219,16 @@ fn ask_for_json(format: &ResponseFormat) -> Option<String> {
 }
 
 /// A field that must be text.
-fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str, Malformed> {
-    let text = value.get(field).and_then(Value::as_str);
+fn text<'v>(value: &'v Json<'_>, field: &str) -> Result<&'v str, Malformed> {
+    let text = value.get(field).and_then(Json::as_str);
     text.ok_or_else(|| Malformed::new(format!("the answer has no text field `{field}`")))
 }
 
 /// A list; absent and null count as empty.
-fn list<'v>(value: &'v Value, field: &str) -> Result<&'v [Value], Malformed> {
+fn list<'v>(value: &'v Json<'v>, field: &str) -> Result<&'v [Json<'v>], Malformed> {
     match value.get(field) {
-        None | Some(Value::Null) => Ok(&[]),
-        Some(list) => {
-            let list = list.as_array().map(Vec::as_slice);
-            list.ok_or_else(|| Malformed::new(format!("the field `{field}` is no list")))
-        }
+        None | Some(Json::Null) => Ok(&[]),
+        Some(list) => list.as_list().ok_or_else(|| Malformed::new(format!("the field `{field}` is no list"))),
     }
 }
 
@@ -238,9 +242,9 @@ const COUNT_MAX: u64 = (1 << 53) - 1;
 
 /// A count; absent counts as zero, because some servers leave zeros out. No conversation comes near the
 /// largest, so that more is nonsense and not cut to fit.
-fn count(value: &Value, field: &str) -> Result<u64, Malformed> {
+fn count(value: &Json<'_>, field: &str) -> Result<u64, Malformed> {
     match value.get(field) {
-        None | Some(Value::Null) => Ok(0),
+        None | Some(Json::Null) => Ok(0),
         Some(count) => {
             let count = count.as_u64().filter(|count| *count <= COUNT_MAX);
             count.ok_or_else(|| Malformed::new(format!("the field `{field}` is no count")))
@@ -266,7 +270,9 @@ mod tests {
             (json!({ "n": 1.5 }), None),
         ];
         for (body, expected) in cases {
-            assert_eq!(count(&body, "n").ok(), expected, "{body}");
+            let text = body.to_string();
+            let read = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(count(&read, "n").ok(), expected, "{body}");
         }
     }
 }

@@ -18,7 +18,6 @@ use uuid::Uuid;
 use crate::attempt::Attempt;
 use crate::balance::Draw;
 use crate::catalog::Catalog;
-use crate::chat::Prompt;
 use crate::clearance::{self, Sensitivity};
 use crate::config::RouteConfig;
 use crate::generate::{self, Answered, Run, Unanswered};
@@ -31,7 +30,7 @@ use crate::plan::{Needs, Plan};
 use crate::record::{CallRecord, Ending, Facts, RecordError, Recorder};
 use crate::reload::Catalogs;
 use crate::spend::Caps;
-use crate::tokens::Size;
+use crate::tokens::{Measured, Size};
 
 pub(crate) use kept::Kept;
 pub(crate) use stream::{Joinable, Messages};
@@ -43,8 +42,8 @@ pub(crate) struct Command {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) request_id: Uuid,
     pub(crate) payload: PayloadDigest,
-    pub(crate) route: RouteConfig,
-    pub(crate) prompt: Prompt,
+    pub(crate) route: Arc<RouteConfig>,
+    pub(crate) prompt: Measured,
     pub(crate) rules: Arc<Rules>,
     pub(crate) sensitivity: Vec<Sensitivity>,
     pub(crate) context: RunContext,
@@ -174,7 +173,7 @@ impl Service {
     }
 
     async fn answer(&self, call: &Call, command: Command) -> Result<pb::GenerateResponse, GenerateError> {
-        let (route, rules) = (command.route.clone(), command.rules.clone());
+        let (route, rules) = (Arc::clone(&command.route), Arc::clone(&command.rules));
         let catalog = Arc::clone(&command.catalog);
         let session = command.context.session_id.clone();
         let mut record = self.open(call, &command).await?;
@@ -191,7 +190,7 @@ impl Service {
             Ok(answered) => Ok(convert::response(answered, &attempts)),
             Err(why) => {
                 let local_only = clearance.is_local_only();
-                Err(GenerateError::Unanswered { route: route.name, local_only, attempts, why })
+                Err(GenerateError::Unanswered { route: route.name.clone(), local_only, attempts, why })
             }
         }
     }
@@ -201,7 +200,7 @@ impl Service {
     async fn open(&self, call: &Call, command: &Command) -> Result<CallRecord, GenerateError> {
         let caller =
             Caller { principal: call.principal().clone(), session_id: command.context.session_id.clone() };
-        let (size, route) = (Size::of(&command.prompt), &command.route);
+        let (size, route) = (command.prompt.size(), &command.route);
         let (meters, caps) = (command.catalog.meters(), command.caps.within(route.caps));
         let opened = meters.open(caller, size, route.models(), caps).await;
         let meter = opened.inspect_err(|_refusal| self.recorder.tell(meters))?;
@@ -228,7 +227,7 @@ impl Service {
             attempts: Vec::new(),
             why,
         };
-        let needs = Needs::new(local_only, Some(&command.prompt));
+        let needs = Needs::of(local_only, &command.prompt);
         let plan = generate::plan(catalog, route, needs, Draw::new(session)).map_err(unanswered)?;
         let caller = Caller { principal: call.principal().clone(), session_id: session.clone() };
         let (caps, wall) = (command.caps.within(route.caps), bulkhead_edge::now());

@@ -67,6 +67,33 @@ impl Size {
     }
 }
 
+/// A prompt with its size, which is estimated once and goes where the prompt goes.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    prompt: Prompt,
+    size: Size,
+}
+
+impl From<Prompt> for Measured {
+    fn from(prompt: Prompt) -> Self {
+        Self { size: Size::of(&prompt), prompt }
+    }
+}
+
+impl Measured {
+    /// What was measured.
+    #[must_use]
+    pub fn prompt(&self) -> &Prompt {
+        &self.prompt
+    }
+
+    /// By estimate.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+}
+
 /// Of everything that is sent.
 #[must_use]
 pub fn of_prompt(prompt: &Prompt) -> u64 {

@@ -214,6 +214,8 @@ impl Upstream {
 fn plain(target: &Target) -> reqwest::ClientBuilder {
     Client::builder()
         .no_proxy()
+        // The key among them is marked as sensitive, so that nothing shows it.
+        .default_headers((target.adapter.headers)(target.key.as_ref()))
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .connect_timeout(target.connect_timeout)

@@ -12,8 +12,18 @@ use super::minute::Fit;
 use crate::failure::delay::{go_span, text, until};
 use crate::health::SHARED_DELAY_MAX;
 
+/// Two headers of a limit: what is left of it, and until when.
+type Names = [&'static str; 2];
+
+const OPENAI_REQUESTS: Names = ["x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const OPENAI_TOKENS: Names = ["x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+const ANTHROPIC_REQUESTS: Names =
+    ["anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"];
 /// Anthropic's limits on tokens that a prompt has to fit into; the least that is left counts.
-const ANTHROPIC_TOKENS: [&str; 2] = ["tokens", "input-tokens"];
+const ANTHROPIC_TOKENS: [Names; 2] = [
+    ["anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"],
+    ["anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"],
+];
 
 /// What an answer's headers say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,21 +48,20 @@ impl Quota {
     /// `…-reset`. What is left without a time is not heeded: nobody could say when it is over.
     #[must_use]
     pub fn read(headers: &HeaderMap, now: Timestamp) -> Self {
-        let anthropic = |limit: &str| {
-            let amount = amount(headers, &format!("anthropic-ratelimit-{limit}-remaining"))?;
-            let reset: Timestamp =
-                text(headers, &format!("anthropic-ratelimit-{limit}-reset"))?.parse().ok()?;
+        let anthropic = |[remaining, reset]: Names| {
+            let amount = amount(headers, remaining)?;
+            let reset: Timestamp = text(headers, reset)?.parse().ok()?;
             Some(Left { amount, reset: until(reset, now) })
         };
-        let openai = |limit: &str| {
-            let amount = amount(headers, &format!("x-ratelimit-remaining-{limit}"))?;
-            let reset = go_span(text(headers, &format!("x-ratelimit-reset-{limit}"))?)?;
+        let openai = |[remaining, reset]: Names| {
+            let amount = amount(headers, remaining)?;
+            let reset = go_span(text(headers, reset)?)?;
             Some(Left { amount, reset })
         };
         let tokens = ANTHROPIC_TOKENS.into_iter().filter_map(anthropic).min_by_key(|left| left.amount);
         Self {
-            requests: openai("requests").or_else(|| anthropic("requests")),
-            tokens: openai("tokens").or(tokens),
+            requests: openai(OPENAI_REQUESTS).or_else(|| anthropic(ANTHROPIC_REQUESTS)),
+            tokens: openai(OPENAI_TOKENS).or(tokens),
         }
     }
 }

@@ -7,9 +7,10 @@ mod write;
 use bulkhead_edge::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use write::{ask_for_stream, request};
+use write::request;
 
 use super::draft::{Draft, Input};
+use super::json::Json;
 use super::stream::Framing;
 use super::{Abilities, Adapter, COUNT_MAX, Malformed, Parameters, count, field, named, text};
 use crate::chat::{Answer, Prompt, StopReason, ToolChoiceMode, Usage};
@@ -24,7 +25,6 @@ pub(super) static ADAPTER: Adapter = Adapter {
     inexpressible,
     request,
     answer,
-    ask_for_stream,
     framing: Framing::Sse,
     reader: stream::reader,
     failure,
@@ -86,8 +86,8 @@ fn redacted(encrypted: &str) -> String {
     format!("{REDACTED}{encrypted}")
 }
 
-fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
-    let content = body.get("content").and_then(Value::as_array);
+fn answer(body: &Json<'_>, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    let content = body.get("content").and_then(Json::as_list);
     let content = content.ok_or_else(|| Malformed::new("the answer has no list `content`"))?;
     let stop_reason = read_stop_reason(text(body, "stop_reason")?)?;
     let mut draft = Draft::new(prompt, parameters);
@@ -102,7 +102,7 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
 
 /// The blocks that are whole. A call that stands where the answer was cut off may lack arguments, and nothing says whether
 /// it does.
-fn whole(content: &[Value], stop_reason: StopReason) -> &[Value] {
+fn whole<'v>(content: &'v [Json<'v>], stop_reason: StopReason) -> &'v [Json<'v>] {
     match content.split_last() {
         Some((last, before)) if cuts_off(stop_reason) && is_call(last) => before,
         Some(_) | None => content,
@@ -114,16 +114,16 @@ fn cuts_off(stop_reason: StopReason) -> bool {
     matches!(stop_reason, StopReason::MaxTokens | StopReason::Refusal)
 }
 
-fn is_call(block: &Value) -> bool {
-    block.get("type").and_then(Value::as_str) == Some("tool_use")
+fn is_call(block: &Json<'_>) -> bool {
+    block.get("type").and_then(Json::as_str) == Some("tool_use")
 }
 
 /// Blocks of types that are not known are no part of the answer.
-fn read_block(block: &Value, draft: &mut Draft) -> Result<(), Malformed> {
+fn read_block(block: &Json<'_>, draft: &mut Draft) -> Result<(), Malformed> {
     match text(block, "type")? {
         "text" => draft.text(text(block, "text")?),
         "thinking" => {
-            let signature = block.get("signature").and_then(Value::as_str);
+            let signature = block.get("signature").and_then(Json::as_str);
             draft.thinking(text(block, "thinking")?, signature.unwrap_or_default())
         }
         "redacted_thinking" => draft.thinking("", &redacted(text(block, "data")?)),
@@ -144,7 +144,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, usage: &Value) -> Result<(), Malformed> {
+    fn add(&mut self, usage: &Json<'_>) -> Result<(), Malformed> {
         for (field, counted) in [
             ("input_tokens", &mut self.input),
             ("output_tokens", &mut self.output),

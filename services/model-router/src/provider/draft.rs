@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::json::Json;
 use super::names::ToolNames;
 use super::{ANSWER_BYTES_MAX, Malformed, Parameters};
 use crate::chat::{
@@ -34,10 +35,10 @@ pub(super) enum Input {
 
 impl Input {
     /// Of formats that write it as JSON.
-    pub(super) fn of(value: Option<&Value>) -> Self {
-        match value {
-            Some(Value::Object(object)) => Self::Object(object.clone()),
-            Some(Value::String(text)) => Self::Other(text.clone()),
+    pub(super) fn of(value: Option<&Json<'_>>) -> Self {
+        match value.map(Json::to_value) {
+            Some(Value::Object(object)) => Self::Object(object),
+            Some(Value::String(text)) => Self::Other(text),
             Some(other) => Self::Other(other.to_string()),
             None => Self::Other(String::new()),
         }

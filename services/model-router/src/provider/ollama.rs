@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::draft::{Draft, Input};
+use super::json::Json;
 use super::stream::Framing;
 use super::{
     Abilities, Adapter, Malformed, Parameters, ThinkingSwitch, ask_for_json, base64, count, field,
@@ -27,7 +28,6 @@ pub(super) static ADAPTER: Adapter = Adapter {
     inexpressible,
     request,
     answer,
-    ask_for_stream,
     framing: Framing::Ndjson,
     reader: stream::reader,
     failure,
@@ -67,14 +67,14 @@ fn inexpressible(
     ])
 }
 
-fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> serde_json::Result<Vec<u8>> {
     // The server holds the model to the format, but tells it nothing of it.
     let system = instructions(prompt, ask_for_json(&prompt.response_format));
     let system = system.map(|system| json!({ "role": "system", "content": system }));
     let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, prompt));
     let mut body = json!({
         "model": parameters.provider_model,
-        "stream": false,
+        "stream": parameters.stream,
         "think": thinking_of(prompt, parameters.abilities),
         "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
         "options": { "num_predict": parameters.max_output_tokens },
@@ -99,7 +99,7 @@ fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
     if !prompt.tools.is_empty() && prompt.tool_choice.mode != ToolChoiceMode::Never {
         body["tools"] = prompt.tools.iter().map(tool_of).collect();
     }
-    body
+    serde_json::to_vec(&body)
 }
 
 /// Models that can think do so unless they are told. There is no measure but a word, and the limit of the answer's tokens,
@@ -112,10 +112,6 @@ fn thinking_of(prompt: &Prompt, abilities: Abilities) -> Value {
         (Some(tokens), ThinkingSwitch::Level) if tokens <= MORE_THINKING_TOKENS => json!("medium"),
         (Some(_), ThinkingSwitch::Level) => json!("high"),
     }
-}
-
-fn ask_for_stream(body: &mut Value) {
-    body["stream"] = json!(true);
 }
 
 /// One turn may become several messages: each tool result is one of its own, and they come first, because
@@ -136,7 +132,7 @@ fn spoken(turn: &Turn) -> Option<Value> {
     let mut images = Vec::new();
     for block in &turn.blocks {
         match block {
-            Block::Text(text) => texts.push(text.clone()),
+            Block::Text(text) => texts.push(text.into()),
             Block::Media(Media::Image { content, .. }) => images.push(base64(content)),
             // A PDF has no words here, and is not sent here.
             Block::Media(media) => texts.extend(plain_text(media)),
@@ -177,13 +173,13 @@ fn tool_of(tool: &Tool) -> Value {
     json!({ "type": "function", "function": function })
 }
 
-fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
-    if body.get("done").and_then(Value::as_bool) != Some(true) {
+fn answer(body: &Json<'_>, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    if body.get("done").and_then(Json::as_bool) != Some(true) {
         return Err(Malformed::new("the answer does not say that it is done"));
     }
     let mut draft = Draft::new(prompt, parameters);
     Said::read(body)?.add_to(&mut draft)?;
-    let word = body.get("done_reason").and_then(Value::as_str);
+    let word = body.get("done_reason").and_then(Json::as_str);
     let stop_reason = read_stop_reason(word, draft.has_calls())?;
     draft.finish(stop_reason, counted(body)?, text(body, "model")?)
 }
@@ -192,14 +188,14 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
 struct Said<'b> {
     thinking: &'b str,
     content: &'b str,
-    calls: &'b [Value],
+    calls: &'b [Json<'b>],
 }
 
 impl<'b> Said<'b> {
-    fn read(body: &'b Value) -> Result<Self, Malformed> {
+    fn read(body: &'b Json<'b>) -> Result<Self, Malformed> {
         let message = body.get("message").ok_or_else(|| Malformed::new("the answer has no `message`"))?;
         let thinking = match message.get("thinking") {
-            None | Some(Value::Null) => "",
+            None | Some(Json::Null) => "",
             Some(_) => text(message, "thinking")?,
         };
         Ok(Self { thinking, content: text(message, "content")?, calls: list(message, "tool_calls")? })
@@ -222,7 +218,7 @@ impl<'b> Said<'b> {
     }
 }
 
-fn counted(body: &Value) -> Result<Usage, Malformed> {
+fn counted(body: &Json<'_>) -> Result<Usage, Malformed> {
     Ok(Usage {
         input_tokens: count(body, "prompt_eval_count")?,
         output_tokens: count(body, "eval_count")?,
@@ -252,7 +248,7 @@ fn failure(kind: Kind, message: &str) -> Kind {
 }
 
 /// The format tells an error in a stream by words alone.
-fn told(body: &Value) -> Option<u16> {
+fn told(body: &Json<'_>) -> Option<u16> {
     body.get("error").is_some_and(|error| !error.is_null()).then_some(500)
 }
 

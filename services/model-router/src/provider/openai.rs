@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions (<https://platform.openai.com/docs/api-reference/chat>), and the many servers that speak
 //! it: vLLM, llama.cpp, OpenRouter. Their base URL ends where OpenAI's does, with `/v1`.
 
+mod body;
 mod stream;
 mod write;
 
@@ -8,9 +9,10 @@ use bulkhead_edge::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
-use write::{ask_for_stream, request_to_openai, request_to_others};
+use write::{request_to_openai, request_to_others};
 
 use super::draft::{Draft, Input};
+use super::json::Json;
 use super::stream::Framing;
 use super::{Adapter, Malformed, Parameters, count, field, has_media_in_results, has_pdf, list, named, text};
 use crate::chat::{Answer, Object, Prompt, StopReason, Usage};
@@ -49,7 +51,6 @@ const OF_OTHERS: Adapter = Adapter {
     },
     request: request_to_others,
     answer,
-    ask_for_stream,
     framing: Framing::Sse,
     reader: stream::reader,
     failure,
@@ -73,9 +74,10 @@ fn headers(key: Option<&Secret>) -> HeaderMap {
     headers
 }
 
-fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
-    let choice =
-        body.pointer("/choices/0").ok_or_else(|| Malformed::new("the answer has no first choice"))?;
+fn answer(body: &Json<'_>, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<Answer, Malformed> {
+    let choices = body.get("choices").and_then(Json::as_list);
+    let choice = choices.and_then(<[_]>::first);
+    let choice = choice.ok_or_else(|| Malformed::new("the answer has no first choice"))?;
     let message = choice.get("message").filter(|message| message.is_object());
     let message = message.ok_or_else(|| Malformed::new("the choice has no `message`"))?;
     let word = text(choice, "finish_reason")?;
@@ -94,7 +96,7 @@ fn answer(body: &Value, prompt: &Prompt, parameters: &Parameters<'_>) -> Result<
     draft.finish(stop_reason, usage.unwrap_or_default(), text(body, "model")?)
 }
 
-fn counted(usage: &Value) -> Result<Usage, Malformed> {
+fn counted(usage: &Json<'_>) -> Result<Usage, Malformed> {
     let part = |details: &str, field: &str| usage.get(details).map_or(Ok(0), |details| count(details, field));
     Ok(Usage {
         input_tokens: count(usage, "prompt_tokens")?,
@@ -107,21 +109,21 @@ fn counted(usage: &Value) -> Result<Usage, Malformed> {
 
 /// What compatible servers show of a model's thinking; each has one of the two names for it. The format does not know
 /// them, so that anything but text is none of it.
-fn thought(message: &Value) -> Option<&str> {
-    let text = |field| message.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+fn thought<'m>(message: &'m Json<'_>) -> Option<&'m str> {
+    let text = |field| message.get(field).and_then(Json::as_str).filter(|text| !text.is_empty());
     text("reasoning_content").or_else(|| text("reasoning"))
 }
 
 /// Text that may be absent, null or empty, which all mean that nothing was said.
-fn said<'m>(message: &'m Value, field: &str) -> Result<Option<&'m str>, Malformed> {
+fn said<'m>(message: &'m Json<'_>, field: &str) -> Result<Option<&'m str>, Malformed> {
     match message.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(words)) => Ok(Some(words.as_str()).filter(|words| !words.is_empty())),
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Text(words)) => Ok(Some(words.as_ref()).filter(|words| !words.is_empty())),
         Some(_) => Err(Malformed::new(format!("the field `{field}` is no text"))),
     }
 }
 
-fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malformed> {
+fn read_calls(message: &Json<'_>, word: &str, draft: &mut Draft) -> Result<(), Malformed> {
     let calls = list(message, "tool_calls")?;
     for (at, call) in calls.iter().enumerate() {
         let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
@@ -136,20 +138,20 @@ fn read_calls(message: &Value, word: &str, draft: &mut Draft) -> Result<(), Malf
 }
 
 /// Whether the limit of tokens, or a filter, cut a call off: then it is no call, and what cut it off is told.
-fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Value>) -> bool {
+fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Json<'_>>) -> bool {
     let whole = match said_arguments {
-        Some(Value::String(text)) => serde_json::from_str::<Object>(text).is_ok(),
-        other => other.is_some_and(Value::is_object),
+        Some(Json::Text(text)) => serde_json::from_str::<Object>(text).is_ok(),
+        other => other.is_some_and(Json::is_object),
     };
     matches!(word, "length" | "content_filter") && is_last && !whole
 }
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers
 /// give the object itself.
-fn arguments(value: Option<&Value>) -> Input {
+fn arguments(value: Option<&Json<'_>>) -> Input {
     match value {
-        Some(Value::String(text)) if text.trim().is_empty() => Input::Object(Object::new()),
-        Some(Value::String(text)) => Input::parse(text),
+        Some(Json::Text(text)) if text.trim().is_empty() => Input::Object(Object::new()),
+        Some(Json::Text(text)) => Input::parse(text),
         other => Input::of(other),
     }
 }

@@ -1,5 +1,7 @@
 //! One conversation with everything in it, shared by the golden tests and the fuzz targets.
 
+#[cfg(test)]
+use super::Malformed;
 use super::stream::{Ended, Heard, Listener};
 use super::{Abilities, Adapter, Answer, Kind, Parameters, Prompt, ResponseFormat, ThinkingSwitch, Value};
 use crate::chat::{Block, Delta, Object, Role, Tool, ToolChoice, ToolResult, ToolUse, Turn, Usage, append};
@@ -82,7 +84,29 @@ pub(crate) const PARAMETERS: Parameters<'_> = Parameters {
         ends_at_finish_reason: false,
         thinking: ThinkingSwitch::None,
     },
+    stream: false,
 };
+
+/// What an adapter writes of a prompt.
+#[cfg(test)]
+pub(crate) fn written(adapter: &Adapter, prompt: &Prompt) -> Value {
+    written_as(adapter, prompt, &PARAMETERS)
+}
+
+/// The same with other parameters.
+#[cfg(test)]
+pub(crate) fn written_as(adapter: &Adapter, prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+    let body = (adapter.request)(prompt, parameters).expect("it can be written");
+    serde_json::from_slice(&body).expect("JSON")
+}
+
+/// What an adapter reads of an answer.
+#[cfg(test)]
+pub(crate) fn read(adapter: &Adapter, body: &Value) -> Result<Answer, Malformed> {
+    let text = body.to_string();
+    let body = serde_json::from_str(&text).expect("JSON");
+    (adapter.answer)(&body, &conversation(), &PARAMETERS)
+}
 
 /// What became of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use serde_json::Value;
 
+use super::json::Json;
 use super::sse::Event;
 use super::{ANSWER_BYTES_MAX, Adapter, DecodeError, Limits, Malformed, Parameters, ndjson, sse};
 use crate::chat::{Answer, Delta, Prompt, Usage};
@@ -77,7 +78,7 @@ impl From<DecodeError> for Malformed {
 
 impl Event {
     /// Its data as JSON.
-    pub(crate) fn json(&self) -> Result<Value, Malformed> {
+    pub(crate) fn json(&self) -> Result<Json<'_>, Malformed> {
         serde_json::from_str(&self.data).map_err(|error| {
             Malformed::new(format!(
                 "an event of the stream is not JSON (line {}, column {})",

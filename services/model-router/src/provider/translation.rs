@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::samples::{PARAMETERS, conversation, object};
+use super::samples::{conversation, object, written};
 use super::{anthropic, ollama, openai};
 use crate::chat::{Block, Prompt, Role, Thinking, Tool, ToolResult, ToolUse, Turn};
 
@@ -224,19 +224,19 @@ fn without_disguise(prompt: &Prompt) -> bool {
 proptest! {
     #[test]
     fn by_anthropics_messages(prompt in prompts(Thoughts::Signed)) {
-        let body = (anthropic::ADAPTER.request)(&prompt, &PARAMETERS);
+        let body = written(&anthropic::ADAPTER, &prompt);
         prop_assert_eq!(from_anthropic(&body, &prompt), talk(prompt));
     }
 
     #[test]
     fn by_openais_completions(prompt in prompts(Thoughts::None).prop_filter("no disguise", without_disguise)) {
-        let body = (openai::OPENAI.request)(&prompt, &PARAMETERS);
+        let body = written(&openai::OPENAI, &prompt);
         prop_assert_eq!(from_openai(&body, &prompt), talk(prompt));
     }
 
     #[test]
     fn by_ollamas_chat(prompt in prompts(Thoughts::Unsigned).prop_filter("no disguise", without_disguise)) {
-        let body = (ollama::ADAPTER.request)(&prompt, &PARAMETERS);
+        let body = written(&ollama::ADAPTER, &prompt);
         prop_assert_eq!(from_ollama(&body), talk(prompt));
     }
 }

@@ -105,7 +105,7 @@ async fn run(
         }
         Err(why) => {
             let local_only = clearance.is_local_only();
-            Err(GenerateError::Unanswered { route: route.name, local_only, attempts, why })
+            Err(GenerateError::Unanswered { route: route.name.clone(), local_only, attempts, why })
         }
     });
     match answered {

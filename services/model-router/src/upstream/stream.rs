@@ -63,8 +63,8 @@ pub(super) async fn open(
     brief: Brief,
 ) -> Result<Streaming, Failure> {
     let clock = Clock::start(&brief);
-    let exchange = Exchange { http, target, prompt, brief };
-    let response = clock.within(0, exchange.send(exchange.streamed_body())).await??;
+    let exchange = Exchange { http, target, prompt, brief, stream: true };
+    let response = clock.within(0, exchange.send()).await??;
     let http_status = response.status().as_u16();
     if !response.status().is_success() {
         return Err(clock.within(http_status, exchange.refused(response)).await?);
@@ -223,26 +223,24 @@ impl Clock {
     /// Waits for the server at most as long as it may be silent now. Time in which nobody waits does not count against
     /// the server, but for the exchange as a whole.
     async fn within<T>(&self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
-        let (until, what) = if self.has_token {
-            (Instant::now() + self.idle, format!("nothing came for {} ms", self.idle.as_millis()))
+        let until = if self.has_token { Instant::now() + self.idle } else { self.first_token };
+        let step = timeout_at(until.min(self.end), step);
+        step.await.map_err(|_elapsed| {
+            let text = self.silence(until >= self.end);
+            Failure { http_status, ..Failure::without_response(Kind::Silence, text) }
+        })
+    }
+
+    /// What is told of it. `is_over`: the exchange as a whole took too long.
+    fn silence(&self, is_over: bool) -> String {
+        if is_over {
+            format!("no complete answer within {} ms", self.limits.total.as_millis())
+        } else if self.has_token {
+            format!("nothing came for {} ms", self.idle.as_millis())
         } else {
-            let limit = self.limits.first_token.as_millis();
-            (self.first_token, format!("no token came within {limit} ms"))
-        };
-        if until >= self.end {
-            return self.within_total(http_status, step).await;
+            format!("no token came within {} ms", self.limits.first_token.as_millis())
         }
-        timeout_at(until, step).await.map_err(|_elapsed| silence(http_status, what))
     }
-
-    async fn within_total<T>(&self, http_status: u16, step: impl Future<Output = T>) -> Result<T, Failure> {
-        let what = format!("no complete answer within {} ms", self.limits.total.as_millis());
-        timeout_at(self.end, step).await.map_err(|_elapsed| silence(http_status, what))
-    }
-}
-
-fn silence(http_status: u16, what: String) -> Failure {
-    Failure { http_status, ..Failure::without_response(Kind::Silence, what) }
 }
 
 #[cfg(test)]

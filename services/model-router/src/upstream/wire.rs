@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use super::told::{self, Place};
 use super::{Brief, Target};
 use crate::chat::{Answer, Prompt};
 use crate::failure::{Failure, Kind, delay, message};
+use crate::provider::json::Json;
 use crate::provider::stream::Broken;
 use crate::provider::{ANSWER_BYTES_MAX, Malformed, Parameters};
 
@@ -23,7 +25,7 @@ pub(super) async fn exchange(
     brief: Brief,
 ) -> Result<Answer, Failure> {
     let timeout = brief.timeout;
-    let exchange = Exchange { http, target, prompt, brief };
+    let exchange = Exchange { http, target, prompt, brief, stream: false };
     match tokio::time::timeout(timeout, exchange.run()).await {
         Ok(result) => result,
         Err(_elapsed) => Err(silence(timeout)),
@@ -36,11 +38,13 @@ pub(super) struct Exchange<'a> {
     pub(super) target: &'a Target,
     pub(super) prompt: &'a Prompt,
     pub(super) brief: Brief,
+    /// The answer is wanted as a stream.
+    pub(super) stream: bool,
 }
 
 impl Exchange<'_> {
     async fn run(self) -> Result<Answer, Failure> {
-        let response = self.send(self.body()).await?;
+        let response = self.send().await?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
             return Err(self.refused(response).await);
@@ -52,24 +56,14 @@ impl Exchange<'_> {
     }
 
     /// Posts the body and waits for the head of an answer.
-    pub(super) async fn send(&self, body: Value) -> Result<Response, Failure> {
-        let adapter = self.target.adapter;
-        let headers = (adapter.headers)(self.target.key.as_ref());
-        let sent = self.http.post(self.target.endpoint.clone()).headers(headers).json(&body).send().await;
+    pub(super) async fn send(&self) -> Result<Response, Failure> {
+        let body = (self.target.adapter.request)(self.prompt, &self.parameters()).map_err(unwritten)?;
+        let json = HeaderValue::from_static("application/json");
+        let request = self.http.post(self.target.endpoint.clone()).header(CONTENT_TYPE, json).body(body);
+        let sent = request.send().await;
         let response = sent.map_err(|error| transport(&error))?;
         self.brief.heard.hear(response.headers(), bulkhead_edge::now());
         Ok(response)
-    }
-
-    fn body(&self) -> Value {
-        (self.target.adapter.request)(self.prompt, &self.parameters())
-    }
-
-    /// The same request for a stream.
-    pub(super) fn streamed_body(&self) -> Value {
-        let mut body = self.body();
-        (self.target.adapter.ask_for_stream)(&mut body);
-        body
     }
 
     /// Reads why a response is none that was wanted.
@@ -86,13 +80,14 @@ impl Exchange<'_> {
             max_output_tokens: self.prompt.max_output_tokens.unwrap_or(self.target.max_output_tokens_default),
             attempt_id: &self.brief.attempt_id,
             abilities: self.target.abilities,
+            stream: self.stream,
         }
     }
 
     /// Reads a whole answer, or the error that some servers send with the status of one. An error beside what reads as an
     /// answer is an error, as in a stream.
     pub(super) fn answer(&self, body: &[u8]) -> Result<Answer, Broken> {
-        let json: Value = serde_json::from_slice(body).map_err(|error| {
+        let json: Json<'_> = serde_json::from_slice(body).map_err(|error| {
             Malformed::new(format!(
                 "the answer is not JSON (line {}, column {})",
                 error.line(),
@@ -101,7 +96,7 @@ impl Exchange<'_> {
         })?;
         let adapter = self.target.adapter;
         if let Some(status) = (adapter.told)(&json) {
-            return Err(Broken::Told { status, body: json });
+            return Err(Broken::Told { status, body: json.to_value() });
         }
         Ok((adapter.answer)(&json, self.prompt, &self.parameters())?)
     }
@@ -132,6 +127,11 @@ pub(super) async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// Nothing was sent.
+fn unwritten(error: serde_json::Error) -> Failure {
+    Failure::without_response(Kind::InvalidRequest, format!("the request cannot be written: {error}"))
 }
 
 fn silence(timeout: Duration) -> Failure {

@@ -78,7 +78,7 @@ pub(crate) fn prompt(request: pb::GenerateRequest) -> Result<Prompt, Fault> {
 
 /// A request without its id.
 struct Parts {
-    route: RouteConfig,
+    route: Arc<RouteConfig>,
     asked: Asked,
     context: common::RunContext,
     caps: Caps,
@@ -91,7 +91,7 @@ impl Parts {
             request_id,
             payload,
             route: self.route,
-            prompt: self.asked.prompt,
+            prompt: self.asked.prompt.into(),
             rules: Arc::new(self.asked.rules),
             sensitivity: sensitivity(&self.context),
             context: self.context,
@@ -122,7 +122,7 @@ fn caps(limits: pb::GenerateLimits, violations: &mut Violations) -> Caps {
 /// What is to be explained.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) route: RouteConfig,
+    pub(crate) route: Arc<RouteConfig>,
     pub(crate) session: String,
     pub(crate) sensitivity: Vec<Sensitivity>,
     /// None where no content was given.
@@ -164,7 +164,7 @@ pub(crate) fn question(request: pb::ExplainRouteRequest, catalog: &Catalog) -> R
 }
 
 /// A configured route.
-fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<RouteConfig> {
+fn route(name: &str, catalog: &Catalog, violations: &mut Violations) -> Option<Arc<RouteConfig>> {
     let name = if name.is_empty() { DEFAULT_ROUTE } else { name };
     let found = catalog.route(name).cloned();
     if found.is_none() {
@@ -269,14 +269,13 @@ fn turn(
         }
     };
     let fits = (1..=BLOCKS_MAX).contains(&message.content.len());
-    violations.require(fits, &format!("messages[{at}].content"), "must have 1 to 1000 blocks");
+    violations.require_at(fits, || format!("messages[{at}].content"), "must have 1 to 1000 blocks");
     let marked = message.content.iter().enumerate().filter(|(_, content)| is_breakpoint(content));
     let breakpoints = marked.map(|(place, _)| place).collect();
     let blocks = message.content.into_iter().take(BLOCKS_MAX).enumerate();
     let blocks: Vec<Option<Block>> = blocks
         .map(|(place, content)| {
-            let field = format!("messages[{at}].content[{place}]");
-            BlockReader { field, role, calls: &mut *calls, violations: &mut *violations }.read(content)
+            BlockReader { at, place, role, calls: &mut *calls, violations: &mut *violations }.read(content)
         })
         .collect();
     Some(Turn { role: role?, blocks: blocks.into_iter().collect::<Option<_>>()?, breakpoints })
@@ -293,7 +292,10 @@ fn is_breakpoint(content: &pb::ContentBlock) -> bool {
 
 /// One block of one turn, with what its checks need.
 struct BlockReader<'a> {
-    field: String,
+    /// Of its turn.
+    at: usize,
+    /// Within its turn.
+    place: usize,
     role: Option<Role>,
     /// Ids of the tool calls so far.
     calls: &'a mut HashSet<String>,
@@ -313,15 +315,15 @@ impl BlockReader<'_> {
             Some(Wire::Thinking(thinking)) => Some(Block::Thinking(self.thinking(thinking))),
             Some(Wire::Image(image)) => {
                 self.require(self.role != Some(Role::Assistant), "image", "belongs into a user's turn");
-                media::image(image, &self.field, self.violations).map(Block::Media)
+                media::image(image, &self.field(), self.violations).map(Block::Media)
             }
             Some(Wire::Document(document)) => {
                 self.require(self.role != Some(Role::Assistant), "document", "belongs into a user's turn");
-                media::document(document, &self.field, self.violations).map(Block::Media)
+                media::document(document, &self.field(), self.violations).map(Block::Media)
             }
             None => {
                 let right = "must be text, tool_use, tool_result, image, document or thinking";
-                self.violations.add(self.field.as_str(), right);
+                self.violations.add(self.field(), right);
                 None
             }
         }
@@ -351,13 +353,24 @@ impl BlockReader<'_> {
         let answers = self.calls.contains(&result.tool_use_id);
         self.require(answers, "tool_result.tool_use_id", "must be the id of a tool_use before it");
         let pb::ToolResultBlock { tool_use_id: id, content, is_error, parts } = result;
-        let parts = media::parts(parts, &format!("{}.tool_result", self.field), self.violations)?;
+        let parts = media::parts(parts, &format!("{}.tool_result", self.field()), self.violations)?;
         Some(Block::ToolResult(ToolResult { id, content, is_error, parts }))
     }
 
     fn require(&mut self, holds: bool, part: &str, description: &str) {
-        self.violations.require(holds, &format!("{}.{part}", self.field), description);
+        let Self { at, place, .. } = *self;
+        let field = || format!("{}.{part}", field(at, place));
+        self.violations.require_at(holds, field, description);
     }
+
+    fn field(&self) -> String {
+        field(self.at, self.place)
+    }
+}
+
+/// The name of a block.
+fn field(at: usize, place: usize) -> String {
+    format!("messages[{at}].content[{place}]")
 }
 
 const TOOL_NAME: &str = "must be 1 to 64 characters of [A-Za-z0-9_.-]";
@@ -383,9 +396,9 @@ fn tools(tools: Vec<pb::ToolDefinition>, violations: &mut Violations) -> Option<
     let read: Vec<Option<Tool>> = tools
         .map(|(at, definition)| {
             let name = definition.name.as_str();
-            violations.require(is_tool_name(name), &format!("tools[{at}].name"), TOOL_NAME);
+            violations.require_at(is_tool_name(name), || format!("tools[{at}].name"), TOOL_NAME);
             let is_new = names.insert(name.to_owned());
-            violations.require(is_new, &format!("tools[{at}].name"), "must be unique");
+            violations.require_at(is_new, || format!("tools[{at}].name"), "must be unique");
             tool(at, definition, violations)
         })
         .collect();

@@ -1,10 +1,9 @@
 //! A streamed message (<https://docs.anthropic.com/en/docs/build-with-claude/streaming>).
 
-use serde_json::Value;
-
 use super::{Counted, cuts_off, read_stop_reason, redacted};
 use crate::chat::{Answer, Delta, Object, Prompt, StopReason, Usage};
 use crate::provider::draft::{Draft, Input};
+use crate::provider::json::Json;
 use crate::provider::sse::Event;
 use crate::provider::stream::{Broken, Heard, Reader};
 use crate::provider::{Malformed, Parameters, text};
@@ -69,7 +68,7 @@ impl Reader for Message {
     fn hear(&mut self, event: &Event) -> Result<Heard, Broken> {
         let body = event.json()?;
         if let Some(status) = told(&body) {
-            return Err(Broken::Told { status, body });
+            return Err(Broken::Told { status, body: body.to_value() });
         }
         match text(&body, "type")? {
             "message_start" => self.begin(part(&body, "message")?)?,
@@ -107,7 +106,7 @@ impl Reader for Message {
 }
 
 impl Message {
-    fn begin(&mut self, message: &Value) -> Result<(), Malformed> {
+    fn begin(&mut self, message: &Json<'_>) -> Result<(), Malformed> {
         if self.model.is_some() {
             return Err(Malformed::new("the stream has a second `message_start`"));
         }
@@ -115,7 +114,7 @@ impl Message {
         self.counted.add(part(message, "usage")?)
     }
 
-    fn open(&mut self, body: &Value) -> Result<Heard, Malformed> {
+    fn open(&mut self, body: &Json<'_>) -> Result<Heard, Malformed> {
         if self.model.is_none() || self.open.is_some() || self.stop_reason.is_some() {
             return Err(Malformed::new("a block of the stream begins out of turn"));
         }
@@ -146,7 +145,7 @@ impl Message {
         Ok(Heard::Content)
     }
 
-    fn go_on(&mut self, body: &Value) -> Result<Heard, Malformed> {
+    fn go_on(&mut self, body: &Json<'_>) -> Result<Heard, Malformed> {
         let at = index(body)?;
         let open = self.open.as_mut().filter(|(index, _)| *index == at);
         let (_, open) = open.ok_or_else(|| Malformed::new("a piece of the stream belongs to no block"))?;
@@ -191,7 +190,7 @@ impl Message {
         self.draft.call(Some(&call.id), &call.name, input)
     }
 
-    fn end(&mut self, body: &Value) -> Result<(), Malformed> {
+    fn end(&mut self, body: &Json<'_>) -> Result<(), Malformed> {
         if self.open.is_some() {
             return Err(Malformed::new("the stream ends within a block"));
         }
@@ -199,7 +198,7 @@ impl Message {
             self.counted.add(usage)?;
         }
         let delta = part(body, "delta")?;
-        if delta.get("stop_reason").is_none_or(Value::is_null) {
+        if delta.get("stop_reason").is_none_or(Json::is_null) {
             return Ok(());
         }
         let stop_reason = read_stop_reason(text(delta, "stop_reason")?)?;
@@ -213,26 +212,26 @@ impl Message {
     }
 }
 
-fn part<'v>(body: &'v Value, field: &str) -> Result<&'v Value, Malformed> {
+fn part<'v>(body: &'v Json<'v>, field: &str) -> Result<&'v Json<'v>, Malformed> {
     let part = body.get(field).filter(|part| part.is_object());
     part.ok_or_else(|| Malformed::new(format!("an event of the stream has no object `{field}`")))
 }
 
-fn index(body: &Value) -> Result<u64, Malformed> {
-    let index = body.get("index").and_then(Value::as_u64);
+fn index(body: &Json<'_>) -> Result<u64, Malformed> {
+    let index = body.get("index").and_then(Json::as_u64);
     index.ok_or_else(|| Malformed::new("an event of the stream has no `index`"))
 }
 
 /// See [`crate::provider::Adapter::told`].
-pub(super) fn told(body: &Value) -> Option<u16> {
-    let is_error = body.get("type").and_then(Value::as_str) == Some("error");
+pub(super) fn told(body: &Json<'_>) -> Option<u16> {
+    let is_error = body.get("type").and_then(Json::as_str) == Some("error");
     is_error.then(|| status(body))
 }
 
 /// The status that goes with an error's type (<https://docs.anthropic.com/en/api/errors>). What is not listed there is
 /// the provider's failure.
-fn status(body: &Value) -> u16 {
-    match body.pointer("/error/type").and_then(Value::as_str) {
+fn status(body: &Json<'_>) -> u16 {
+    match body.get("error").and_then(|error| error.get("type")).and_then(Json::as_str) {
         Some("invalid_request_error") => 400,
         Some("authentication_error") => 401,
         Some("billing_error") => 402,

@@ -31,14 +31,14 @@ fn a_conversation_is_written_as_the_provider_wants_it() {
             { "name": "fs_read", "description": "Reads a file.", "input_schema": { "type": "object" } },
         ],
     });
-    assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
+    assert_eq!(samples::written(&ADAPTER, &samples::conversation()), expected);
 }
 
 #[test]
 fn a_stream_is_asked_for_by_one_word() {
-    let mut body = request(&samples::conversation(), &PARAMETERS);
-    let mut expected = body.clone();
-    ask_for_stream(&mut body);
+    let prompt = samples::conversation();
+    let body = samples::written_as(&ADAPTER, &prompt, &Parameters { stream: true, ..PARAMETERS });
+    let mut expected = samples::written(&ADAPTER, &prompt);
     expected["stream"] = json!(true);
     assert_eq!(body, expected);
 }
@@ -47,7 +47,7 @@ fn a_stream_is_asked_for_by_one_word() {
 fn nothing_is_sent_that_was_not_asked_for() {
     let prompt =
         Prompt { system: String::new(), tools: vec![], temperature: None, ..samples::conversation() };
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     for field in ["system", "tools", "temperature"] {
         assert!(body.get(field).is_none(), "{field}");
     }
@@ -57,7 +57,7 @@ fn nothing_is_sent_that_was_not_asked_for() {
 fn pictures_and_documents_travel_as_the_provider_wants_them() {
     let prompt = samples::illustrated();
     assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     let source = |kind: &str, data: &str| json!({ "type": "base64", "media_type": kind, "data": data });
     let image = json!({ "type": "image", "source": source("image/png", "UE5H") });
     let text = |text: &str| json!({ "type": "text", "text": text });
@@ -79,7 +79,7 @@ fn pictures_and_documents_travel_as_the_provider_wants_them() {
 #[test]
 fn choices_are_written_and_what_has_no_words_is_told() {
     let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     let choice = json!({ "type": "tool", "name": "fs_read", "disable_parallel_tool_use": true });
     assert_eq!(
         (&body["top_p"], &body["stop_sequences"], &body["tool_choice"]),
@@ -102,7 +102,7 @@ fn choices_are_written_and_what_has_no_words_is_told() {
     ];
     for (mode, word) in modes {
         let tool_choice = ToolChoice { mode, single_call: true };
-        let body = request(&Prompt { tool_choice, ..samples::conversation() }, &PARAMETERS);
+        let body = samples::written(&ADAPTER, &Prompt { tool_choice, ..samples::conversation() });
         assert_eq!(body["tool_choice"]["type"], word);
     }
 }
@@ -115,9 +115,9 @@ fn thinking_is_asked_for_within_what_the_provider_takes() {
         max_output_tokens: Some(4_000),
         ..samples::conversation()
     };
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     assert_eq!(body["thinking"], json!({ "type": "enabled", "budget_tokens": 2_000 }));
-    assert!(request(&samples::conversation(), &PARAMETERS).get("thinking").is_none());
+    assert!(samples::written(&ADAPTER, &samples::conversation()).get("thinking").is_none());
     assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
     let by_default = Prompt { max_output_tokens: None, ..prompt.clone() };
     for (default, lacking) in
@@ -147,7 +147,7 @@ fn thinking_goes_back_as_it_came_and_only_to_whom_it_came_from() {
         .blocks
         .splice(0..0, [thinking("Hm.", "EqQB=="), thinking("", &redacted("EmwK==")), thinking("theirs", "")]);
     prompt.turns.insert(1, others);
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     assert_eq!(body["messages"].as_array().map(Vec::len), Some(3), "a turn without a word is none");
     let content = body["messages"][1]["content"].as_array().expect("blocks");
     assert_eq!(content.len(), 4);
@@ -162,7 +162,7 @@ fn cached_tokens_are_part_of_the_prompts() {
         "input_tokens": 12, "output_tokens": 5,
         "cache_read_input_tokens": 500, "cache_creation_input_tokens": 30,
     });
-    let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+    let answer = samples::read(&ADAPTER, &body).expect("reads");
     let usage = Usage {
         input_tokens: 542,
         output_tokens: 5,
@@ -177,7 +177,7 @@ fn cached_tokens_are_part_of_the_prompts() {
 fn a_call_that_the_limit_cut_off_is_left_out() {
     let mut body = body();
     body["stop_reason"] = json!("max_tokens");
-    let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+    let answer = samples::read(&ADAPTER, &body).expect("reads");
     assert_eq!(answer.stop_reason, StopReason::MaxTokens);
     assert_eq!(answer.blocks.len(), 2, "thinking and text");
 }
@@ -197,7 +197,7 @@ fn body() -> Value {
 
 #[test]
 fn an_answer_is_read_with_its_tools_under_the_agents_names() {
-    let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
+    let answer = samples::read(&ADAPTER, &body()).expect("reads");
     let input = samples::object(json!({ "path": "b.md" }));
     let call = ToolUse { id: "toolu_1".into(), name: "fs.read".into(), input };
     let thinking = Thinking { text: "hm".into(), signature: "s".into() };
@@ -221,11 +221,11 @@ fn answers_that_cannot_be_used_are_malformed() {
     for (pointer, value) in cases {
         let mut body = body();
         *body.pointer_mut(pointer).expect("a place") = value.clone();
-        assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
+        assert!(samples::read(&ADAPTER, &body).is_err(), "{pointer} {value}");
     }
     let mut none = body();
     none["content"] = json!([]);
-    assert!(answer(&none, &samples::conversation(), &PARAMETERS).is_err(), "stopped for tools, none called");
+    assert!(samples::read(&ADAPTER, &none).is_err(), "stopped for tools, none called");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
     for (pointer, value, kind) in cases {
         let mut body = body();
         *body.pointer_mut(pointer).expect("a place") = value.clone();
-        let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
+        let told = samples::read(&ADAPTER, &body).expect_err(pointer);
         assert_eq!(told.kind(), kind, "{pointer} {value}");
     }
 }
@@ -255,7 +255,7 @@ fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
     for (pointer, value, fault) in cases {
         let mut body = body();
         *body.pointer_mut(pointer).expect("a place") = value.clone();
-        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect(pointer);
+        let answer = samples::read(&ADAPTER, &body).expect(pointer);
         let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
         assert_eq!(faults, [fault], "{pointer} {value}");
         assert!(!answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_))), "{pointer} {value}");
@@ -284,11 +284,11 @@ fn a_schema_goes_to_the_provider_itself_where_the_model_and_the_schema_are_said_
         (schema(open), able, None),
         (Prompt { response_format: ResponseFormat::JsonObject, ..samples::conversation() }, able, None),
     ] {
-        let body = request(&prompt, &parameters);
+        let body = samples::written_as(&ADAPTER, &prompt, &parameters);
         let in_words = body["system"].as_str().is_some_and(|system| system.contains("JSON"));
         assert_eq!((body.get("output_config"), in_words), (expected.as_ref(), expected.is_none()));
     }
-    assert!(request(&samples::conversation(), &able).get("output_config").is_none());
+    assert!(samples::written_as(&ADAPTER, &samples::conversation(), &able).get("output_config").is_none());
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn the_last_marks_for_the_cache_are_passed_on_where_the_provider_takes_them() {
     prompt.turns[0].breakpoints = vec![0];
     prompt.turns[1].breakpoints = vec![0, 1, 2];
     prompt.turns[2].breakpoints = vec![0, 3];
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     let marked = |message: &Value| {
         let blocks = message["content"].as_array().into_iter().flatten().enumerate();
         let marked = blocks.filter(|(_, block)| block.get("cache_control").is_some());
@@ -319,7 +319,7 @@ fn a_refusal_is_an_answer() {
     let said = [("a call that may lack arguments", body["content"].clone(), 2), ("nothing", json!([]), 0)];
     for (what, content, blocks) in said {
         body["content"] = content;
-        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        let answer = samples::read(&ADAPTER, &body).expect("reads");
         assert_eq!((answer.stop_reason, answer.blocks.len()), (StopReason::Refusal, blocks), "{what}");
     }
 }

@@ -12,7 +12,7 @@ use crate::provider::{Parameters, ask_for_json, base64, instructions};
 /// Marks for the cache that the provider takes in one request.
 const BREAKPOINTS_MAX: usize = 4;
 
-pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
+pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> serde_json::Result<Vec<u8>> {
     let names = ToolNames::of(prompt);
     let cached = cached(&prompt.turns);
     let turns = prompt.turns.iter().enumerate();
@@ -50,7 +50,10 @@ pub(super) fn request(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
             body["tool_choice"] = choice;
         }
     }
-    body
+    if parameters.stream {
+        body["stream"] = json!(true);
+    }
+    serde_json::to_vec(&body)
 }
 
 /// A schema that the provider itself holds the model to.
@@ -76,10 +79,6 @@ fn choice_of(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
         said["disable_parallel_tool_use"] = json!(true);
     }
     Some(said)
-}
-
-pub(super) fn ask_for_stream(body: &mut Value) {
-    body["stream"] = json!(true);
 }
 
 /// None: nothing of the turn can be read by this provider.

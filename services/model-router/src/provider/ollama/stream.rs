@@ -1,11 +1,10 @@
 //! Streamed lines (<https://docs.ollama.com/api/streaming>): each is an answer of its own, whose content goes on from
 //! the line before, and the last one says that it is the last.
 
-use serde_json::Value;
-
 use super::{Said, counted, read_stop_reason, told};
 use crate::chat::{Answer, Delta, Prompt, StopReason, Usage};
 use crate::provider::draft::Draft;
+use crate::provider::json::Json;
 use crate::provider::sse::Event;
 use crate::provider::stream::{Broken, Heard, Reader};
 use crate::provider::{Malformed, Parameters, text};
@@ -32,7 +31,7 @@ impl Reader for Lines {
     fn hear(&mut self, event: &Event) -> Result<Heard, Broken> {
         let body = event.json()?;
         if let Some(status) = told(&body) {
-            return Err(Broken::Told { status, body });
+            return Err(Broken::Told { status, body: body.to_value() });
         }
         Ok(self.line(&body)?)
     }
@@ -52,11 +51,11 @@ impl Reader for Lines {
 }
 
 impl Lines {
-    fn line(&mut self, body: &Value) -> Result<Heard, Malformed> {
+    fn line(&mut self, body: &Json<'_>) -> Result<Heard, Malformed> {
         let said = Said::read(body)?;
         said.add_to(&mut self.draft)?;
-        if body.get("done").and_then(Value::as_bool) == Some(true) {
-            let word = body.get("done_reason").and_then(Value::as_str);
+        if body.get("done").and_then(Json::as_bool) == Some(true) {
+            let word = body.get("done_reason").and_then(Json::as_str);
             self.end = Some(End {
                 model: text(body, "model")?.to_owned(),
                 usage: counted(body)?,

@@ -12,7 +12,7 @@ fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
     let both = ["messages.content.document", "messages.content.tool_result.parts"];
     assert_eq!(inexpressible(&prompt, Abilities::default(), ANSWER_TOKENS), both);
     prompt.turns[2].blocks.remove(2);
-    let messages = &request(&prompt, &PARAMETERS)["messages"];
+    let messages = &samples::written(&ADAPTER, &prompt)["messages"];
     let expected = json!({ "role": "user", "content": "Notes\n\nOne.", "images": ["UE5H"] });
     assert_eq!(messages[4], expected);
 }
@@ -20,7 +20,7 @@ fn pictures_travel_beside_the_text_and_a_pdf_does_not() {
 #[test]
 fn choices_are_written_and_what_has_no_words_is_told() {
     let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     let options = &body["options"];
     assert_eq!(
         (&options["top_p"], &options["seed"], &options["stop"]),
@@ -34,7 +34,7 @@ fn choices_are_written_and_what_has_no_words_is_told() {
     let tool_choice = ToolChoice { mode: ToolChoiceMode::Never, single_call: false };
     let none = Prompt { tool_choice, ..samples::conversation() };
     assert_eq!(inexpressible(&none, Abilities::default(), ANSWER_TOKENS), [""; 0]);
-    assert!(request(&none, &PARAMETERS).get("tools").is_none());
+    assert!(samples::written(&ADAPTER, &none).get("tools").is_none());
 }
 
 #[test]
@@ -57,14 +57,14 @@ fn a_conversation_is_written_as_the_provider_wants_it() {
         ],
         "tools": [{ "type": "function", "function": function }],
     });
-    assert_eq!(request(&samples::conversation(), &PARAMETERS), expected);
+    assert_eq!(samples::written(&ADAPTER, &samples::conversation()), expected);
 }
 
 #[test]
 fn a_stream_is_asked_for_by_one_word() {
-    let mut body = request(&samples::conversation(), &PARAMETERS);
-    let mut expected = body.clone();
-    ask_for_stream(&mut body);
+    let prompt = samples::conversation();
+    let body = samples::written_as(&ADAPTER, &prompt, &Parameters { stream: true, ..PARAMETERS });
+    let mut expected = samples::written(&ADAPTER, &prompt);
     expected["stream"] = json!(true);
     assert_eq!(body, expected);
 }
@@ -81,7 +81,7 @@ fn body() -> Value {
 
 #[test]
 fn an_answer_is_read_and_its_calls_get_ids() {
-    let answer = answer(&body(), &samples::conversation(), &PARAMETERS).expect("reads");
+    let answer = samples::read(&ADAPTER, &body()).expect("reads");
     let input = samples::object(json!({ "path": "b.md" }));
     let call = ToolUse { id: "call_a1_0".into(), name: "fs.read".into(), input };
     assert_eq!(answer.blocks, [Block::Text("Reading.".into()), Block::ToolUse(call)]);
@@ -93,13 +93,13 @@ fn an_answer_is_read_and_its_calls_get_ids() {
 fn thinking_is_read_and_goes_back_to_whom_it_came_from() {
     let mut thought = body();
     thought["message"]["thinking"] = json!("Hm.");
-    let answer = answer(&thought, &samples::conversation(), &PARAMETERS).expect("reads");
+    let answer = samples::read(&ADAPTER, &thought).expect("reads");
     let thinking = Thinking { text: "Hm.".into(), signature: String::new() };
     assert_eq!(answer.blocks[0], Block::Thinking(thinking.clone()));
     let mut prompt = samples::conversation();
     let signed = Thinking { signature: "EqQB==".into(), ..thinking.clone() };
     prompt.turns[1].blocks.splice(0..0, [Block::Thinking(thinking), Block::Thinking(signed)]);
-    let body = request(&prompt, &PARAMETERS);
+    let body = samples::written(&ADAPTER, &prompt);
     assert_eq!(body["messages"][2]["thinking"], "Hm.");
     let measured = Prompt { thinking_tokens_max: Some(9), ..samples::conversation() };
     assert_eq!(inexpressible(&measured, Abilities::default(), ANSWER_TOKENS), ["thinking_tokens_max"]);
@@ -123,7 +123,7 @@ fn a_model_is_told_to_think_in_the_words_that_it_understands() {
         let prompt = Prompt { thinking_tokens_max, ..samples::conversation() };
         let what = format!("{thinking:?} {thinking_tokens_max:?}");
         assert_eq!(inexpressible(&prompt, abilities, ANSWER_TOKENS).is_empty(), is_sent, "{what}");
-        let body = request(&prompt, &Parameters { abilities, ..PARAMETERS });
+        let body = samples::written_as(&ADAPTER, &prompt, &Parameters { abilities, ..PARAMETERS });
         assert_eq!(body["think"], told, "{what}");
     }
 }
@@ -134,7 +134,7 @@ fn a_plain_answer_ends_the_turn_or_is_cut() {
         let mut body = body();
         body["message"] = json!({ "role": "assistant", "content": "Done." });
         body["done_reason"] = json!(reason);
-        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect("reads");
+        let answer = samples::read(&ADAPTER, &body).expect("reads");
         assert_eq!((answer.stop_reason, answer.blocks.len()), (expected, 1));
     }
 }
@@ -152,7 +152,7 @@ fn answers_that_cannot_be_used_are_malformed() {
     for (pointer, value) in cases {
         let mut body = body();
         *body.pointer_mut(pointer).expect("a place") = value.clone();
-        assert!(answer(&body, &samples::conversation(), &PARAMETERS).is_err(), "{pointer} {value}");
+        assert!(samples::read(&ADAPTER, &body).is_err(), "{pointer} {value}");
     }
 }
 
@@ -166,7 +166,7 @@ fn what_a_prompt_can_bring_about_is_told_from_a_broken_format() {
     for (pointer, value, kind) in cases {
         let mut body = body();
         *body.pointer_mut(pointer).expect("a place") = value.clone();
-        let told = answer(&body, &samples::conversation(), &PARAMETERS).expect_err(pointer);
+        let told = samples::read(&ADAPTER, &body).expect_err(pointer);
         assert_eq!(told.kind(), kind, "{pointer} {value}");
     }
 }
@@ -178,7 +178,7 @@ fn calls_that_nobody_can_run_are_told_beside_the_blocks() {
     for (field, value, fault) in cases {
         let mut body = body();
         body["message"]["tool_calls"][0]["function"][field] = value;
-        let answer = answer(&body, &samples::conversation(), &PARAMETERS).expect(field);
+        let answer = samples::read(&ADAPTER, &body).expect(field);
         let faults: Vec<CallFault> = answer.miscalls.iter().map(|call| call.fault).collect();
         assert_eq!((faults, answer.blocks.len()), (vec![fault], 1), "{field}");
     }

@@ -1,11 +1,10 @@
 //! Streamed chunks (<https://platform.openai.com/docs/api-reference/chat-streaming>), with what compatible servers do
 //! differently: no ids of calls, no usage, no index, reasoning beside the content.
 
-use serde_json::Value;
-
 use super::{arguments, counted, is_cut_off, read_stop_reason, said, thought};
 use crate::chat::{Answer, Delta, Prompt, StopReason, Usage};
 use crate::provider::draft::Draft;
+use crate::provider::json::Json;
 use crate::provider::sse::Event;
 use crate::provider::stream::{Broken, Heard, Reader};
 use crate::provider::{ANSWER_BYTES_MAX, Malformed, Parameters, list};
@@ -55,7 +54,7 @@ impl Reader for Completion {
         }
         let body = event.json()?;
         if let Some(status) = told(&body) {
-            return Err(Broken::Told { status, body });
+            return Err(Broken::Told { status, body: body.to_value() });
         }
         Ok(self.chunk(&body)?)
     }
@@ -86,7 +85,7 @@ impl Reader for Completion {
 }
 
 impl Completion {
-    fn chunk(&mut self, body: &Value) -> Result<Heard, Malformed> {
+    fn chunk(&mut self, body: &Json<'_>) -> Result<Heard, Malformed> {
         if !body.is_object() {
             return Err(Malformed::new("an event of the stream is no object"));
         }
@@ -110,7 +109,7 @@ impl Completion {
         Ok(heard)
     }
 
-    fn delta(&mut self, delta: &Value) -> Result<Heard, Malformed> {
+    fn delta(&mut self, delta: &Json<'_>) -> Result<Heard, Malformed> {
         let (thought, content, refusal) = (thought(delta), said(delta, "content")?, said(delta, "refusal")?);
         let calls = list(delta, "tool_calls")?;
         if thought.is_none() && content.is_none() && refusal.is_none() && calls.is_empty() {
@@ -129,16 +128,16 @@ impl Completion {
         Ok(Heard::Content)
     }
 
-    fn piece(&mut self, piece: &Value) -> Result<(), Malformed> {
+    fn piece(&mut self, piece: &Json<'_>) -> Result<(), Malformed> {
         let index = match piece.get("index") {
-            None | Some(Value::Null) => None,
+            None | Some(Json::Null) => None,
             Some(index) => {
                 let index = index.as_u64();
                 Some(index.ok_or_else(|| Malformed::new("the index of a tool call is no count"))?)
             }
         };
         let id = said(piece, "id")?;
-        let function = piece.get("function").unwrap_or(&Value::Null);
+        let function = piece.get("function").unwrap_or(&Json::Null);
         let name = said(function, "name")?;
         let call = self.call_of(index, id, name);
         if let Some(name) = name
@@ -147,9 +146,9 @@ impl Completion {
             name.clone_into(&mut call.name);
         }
         match function.get("arguments") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(piece)) => call.arguments.push_str(piece),
-            Some(whole @ Value::Object(_)) => call.arguments.push_str(&whole.to_string()),
+            None | Some(Json::Null) => {}
+            Some(Json::Text(piece)) => call.arguments.push_str(piece),
+            Some(whole @ Json::Object(_)) => call.arguments.push_str(&whole.to_value().to_string()),
             Some(_) => return Err(Malformed::new("the arguments of a tool call are no text")),
         }
         let bytes: usize = self.calls.iter().map(|call| call.arguments.len()).sum();
@@ -180,7 +179,7 @@ impl Completion {
         let calls = std::mem::take(&mut self.calls);
         let count = calls.len();
         for (at, call) in calls.into_iter().enumerate() {
-            let said_arguments = Value::String(call.arguments);
+            let said_arguments = Json::Text(call.arguments.into());
             if is_cut_off(word, at + 1 == count, Some(&said_arguments)) {
                 break;
             }
@@ -195,26 +194,26 @@ impl Completion {
 }
 
 /// See [`crate::provider::Adapter::told`].
-pub(super) fn told(body: &Value) -> Option<u16> {
+pub(super) fn told(body: &Json<'_>) -> Option<u16> {
     is_error(body).then(|| status(body))
 }
 
 /// An error instead of a chunk; some servers leave out the `error` around it, as in their answers.
-fn is_error(body: &Value) -> bool {
+fn is_error(body: &Json<'_>) -> bool {
     let named = body.get("error").is_some_and(|error| !error.is_null());
-    named || body.get("object").and_then(Value::as_str) == Some("error")
+    named || body.get("object").and_then(Json::as_str) == Some("error")
 }
 
 /// The status that the error has as an answer of its own: a code that is one, else what the documented words stand for
 /// (<https://platform.openai.com/docs/guides/error-codes>). Any other is the server's failure.
-fn status(body: &Value) -> u16 {
-    let at = |field: &str| [format!("/error/{field}"), format!("/{field}")];
-    let found = |field| at(field).iter().find_map(|pointer| body.pointer(pointer).cloned());
+fn status(body: &Json<'_>) -> u16 {
+    let error = body.get("error");
+    let found = |field| error.and_then(|error| error.get(field)).or_else(|| body.get(field));
     let words = ["code", "type"].into_iter().filter_map(found);
-    words.into_iter().find_map(|word| status_of(&word)).unwrap_or(500)
+    words.into_iter().find_map(|word| status_of(word)).unwrap_or(500)
 }
 
-fn status_of(word: &Value) -> Option<u16> {
+fn status_of(word: &Json<'_>) -> Option<u16> {
     // Some servers write the number as text.
     let number = word.as_u64().or_else(|| word.as_str()?.parse().ok());
     if let Some(number) = number {

@@ -20,7 +20,7 @@ fn pictures_and_documents_travel_as_the_provider_wants_them() {
         result.parts.pop();
     }
     assert_eq!((OPENAI.inexpressible)(&prompt, Abilities::default(), ANSWER_TOKENS), [""; 0]);
-    let messages = &request_to_openai(&prompt, &PARAMETERS)["messages"];
+    let messages = &samples::written(&OPENAI, &prompt)["messages"];
     assert_eq!(messages[3]["content"], json!("Error: File not found: a.md\n\nSee:"));
     let file = json!({ "filename": "Minutes", "file_data": "data:application/pdf;base64,UERG" });
     let expected = json!([
@@ -34,7 +34,7 @@ fn pictures_and_documents_travel_as_the_provider_wants_them() {
 #[test]
 fn choices_are_written_as_the_provider_wants_them() {
     let prompt = Prompt { response_format: samples::a_schema(), ..samples::particular() };
-    let body = request_to_openai(&prompt, &PARAMETERS);
+    let body = samples::written(&OPENAI, &prompt);
     let named = json!({ "type": "function", "function": { "name": "fs_read" } });
     let schema = json!({ "type": "object", "required": ["n"] });
     let expected = [
@@ -54,7 +54,7 @@ fn choices_are_written_as_the_provider_wants_them() {
     assert_eq!(body["messages"][0]["content"], json!("Be brief."), "a schema needs no words");
     for (mode, word) in [(ToolChoiceMode::Never, "none"), (ToolChoiceMode::Required, "required")] {
         let tool_choice = ToolChoice { mode, single_call: false };
-        let body = request_to_others(&Prompt { tool_choice, ..samples::conversation() }, &PARAMETERS);
+        let body = samples::written(&COMPATIBLE, &Prompt { tool_choice, ..samples::conversation() });
         assert_eq!(body["tool_choice"], json!(word));
         assert!(body.get("parallel_tool_calls").is_none());
     }
@@ -63,7 +63,7 @@ fn choices_are_written_as_the_provider_wants_them() {
 #[test]
 fn the_json_mode_is_asked_for_in_words_too() {
     let prompt = Prompt { response_format: ResponseFormat::JsonObject, ..samples::conversation() };
-    let body = request_to_openai(&prompt, &PARAMETERS);
+    let body = samples::written(&OPENAI, &prompt);
     assert_eq!(body["response_format"], json!({ "type": "json_object" }));
     let system = body["messages"][0]["content"].as_str().expect("text");
     assert!(system.contains("JSON"), "{system}");
@@ -97,8 +97,8 @@ fn a_conversation_is_written_as_the_provider_wants_it() {
         ],
         "tools": [{ "type": "function", "function": function }],
     });
-    assert_eq!((OPENAI.request)(&samples::conversation(), &PARAMETERS), expected);
-    let to_others = (COMPATIBLE.request)(&samples::conversation(), &PARAMETERS);
+    assert_eq!(samples::written(&OPENAI, &samples::conversation()), expected);
+    let to_others = samples::written(&COMPATIBLE, &samples::conversation());
     assert_eq!(
         (to_others.get("max_tokens"), to_others.get("max_completion_tokens")),
         (Some(&json!(100)), None)
@@ -107,9 +107,9 @@ fn a_conversation_is_written_as_the_provider_wants_it() {
 
 #[test]
 fn a_stream_is_asked_for_with_its_counts() {
-    let mut body = (OPENAI.request)(&samples::conversation(), &PARAMETERS);
-    let mut expected = body.clone();
-    ask_for_stream(&mut body);
+    let prompt = samples::conversation();
+    let body = samples::written_as(&OPENAI, &prompt, &Parameters { stream: true, ..PARAMETERS });
+    let mut expected = samples::written(&OPENAI, &prompt);
     expected["stream"] = json!(true);
     expected["stream_options"] = json!({ "include_usage": true });
     assert_eq!(body, expected);
@@ -119,7 +119,7 @@ fn a_stream_is_asked_for_with_its_counts() {
 fn a_turn_of_calls_alone_says_nothing() {
     let mut prompt = samples::conversation();
     prompt.turns[1].blocks.remove(0);
-    let body = (OPENAI.request)(&prompt, &PARAMETERS);
+    let body = samples::written(&OPENAI, &prompt);
     assert_eq!(body["messages"][2]["content"], Value::Null);
 }
 
@@ -136,7 +136,7 @@ fn body() -> Value {
 }
 
 fn read(body: &Value) -> Result<Answer, Malformed> {
-    answer(body, &samples::conversation(), &PARAMETERS)
+    samples::read(&OPENAI, body)
 }
 
 fn with(pointer: &str, value: Value) -> Value {
@@ -198,9 +198,9 @@ fn reasoning_is_thinking_and_goes_back_to_nobody() {
     let thinking = Block::Thinking(Thinking { text: "Hm.".into(), signature: String::new() });
     assert_eq!(answer.blocks[0], thinking);
     let mut prompt = samples::conversation();
-    let without = (COMPATIBLE.request)(&prompt, &PARAMETERS);
+    let without = samples::written(&COMPATIBLE, &prompt);
     prompt.turns[1].blocks.insert(0, thinking);
-    assert_eq!((COMPATIBLE.request)(&prompt, &PARAMETERS), without);
+    assert_eq!(samples::written(&COMPATIBLE, &prompt), without);
 }
 
 #[test]

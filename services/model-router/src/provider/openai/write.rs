@@ -2,56 +2,62 @@
 
 use serde_json::{Value, json};
 
-use crate::chat::{Block, Media, Prompt, ResponseFormat, Role, Tool, ToolChoiceMode, ToolUse, Turn};
+use super::body::{
+    Call, CalledFunction, Content, File, ImageUrl, Message, OfferedFunction, Part, Request, Tool,
+};
+use crate::chat::{self, Block, Media, Prompt, ResponseFormat, Role, ToolChoiceMode, ToolUse, Turn};
 use crate::provider::names::ToolNames;
 use crate::provider::{Parameters, ask_for_json, base64, instructions, plain_text, result_text};
 
-pub(super) fn request_to_openai(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
-    request(prompt, parameters, "max_completion_tokens")
+pub(super) fn request_to_openai(prompt: &Prompt, parameters: &Parameters<'_>) -> serde_json::Result<Vec<u8>> {
+    let limit = Some(parameters.max_output_tokens);
+    serde_json::to_vec(&Request { max_completion_tokens: limit, ..request(prompt, parameters)? })
 }
 
-pub(super) fn request_to_others(prompt: &Prompt, parameters: &Parameters<'_>) -> Value {
-    request(prompt, parameters, "max_tokens")
+pub(super) fn request_to_others(prompt: &Prompt, parameters: &Parameters<'_>) -> serde_json::Result<Vec<u8>> {
+    let limit = Some(parameters.max_output_tokens);
+    serde_json::to_vec(&Request { max_tokens: limit, ..request(prompt, parameters)? })
 }
 
-fn request(prompt: &Prompt, parameters: &Parameters<'_>, limit: &str) -> Value {
+/// Without the limit of the answer's tokens, which has two names.
+fn request<'p>(prompt: &'p Prompt, parameters: &Parameters<'p>) -> serde_json::Result<Request<'p>> {
     let names = ToolNames::of(prompt);
+    let offers = !prompt.tools.is_empty();
+    Ok(Request {
+        model: parameters.provider_model,
+        messages: messages(prompt, &names)?,
+        max_completion_tokens: None,
+        max_tokens: None,
+        temperature: prompt.temperature,
+        top_p: prompt.top_p,
+        seed: prompt.seed,
+        stop: &prompt.stop_sequences,
+        response_format: format_of(&prompt.response_format),
+        tools: prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect(),
+        tool_choice: if offers { choice_of(&prompt.tool_choice.mode, &names) } else { None },
+        parallel_tool_calls: (offers && prompt.tool_choice.single_call).then_some(false),
+        stream: parameters.stream.then_some(true),
+        // With the counts, which a stream else lacks.
+        stream_options: parameters.stream.then(|| json!({ "include_usage": true })),
+    })
+}
+
+fn messages<'p>(prompt: &'p Prompt, names: &ToolNames) -> serde_json::Result<Vec<Message<'p>>> {
     // Of a schema the server learns by itself; JSON mode wants the word.
     let words = matches!(prompt.response_format, ResponseFormat::JsonObject)
         .then(|| ask_for_json(&prompt.response_format));
-    let system =
-        instructions(prompt, words.flatten()).map(|system| json!({ "role": "system", "content": system }));
-    let turns = prompt.turns.iter().flat_map(|turn| messages_of(turn, &names));
-    let mut body = json!({
-        "model": parameters.provider_model,
-        "messages": system.into_iter().chain(turns).collect::<Vec<_>>(),
+    let system = instructions(prompt, words.flatten()).map(|system| Message {
+        role: "system",
+        content: Content::Text(system),
+        tool_calls: Vec::new(),
+        tool_call_id: None,
     });
-    body[limit] = json!(parameters.max_output_tokens);
-    if let Some(temperature) = prompt.temperature {
-        body["temperature"] = json!(temperature);
+    let mut messages: Vec<_> = system.into_iter().collect();
+    for turn in &prompt.turns {
+        messages.extend(results_of(turn));
+        messages.extend(spoken(turn, names)?);
     }
-    if let Some(top_p) = prompt.top_p {
-        body["top_p"] = json!(top_p);
-    }
-    if let Some(seed) = prompt.seed {
-        body["seed"] = json!(seed);
-    }
-    if !prompt.stop_sequences.is_empty() {
-        body["stop"] = json!(prompt.stop_sequences);
-    }
-    if let Some(format) = format_of(&prompt.response_format) {
-        body["response_format"] = format;
-    }
-    if !prompt.tools.is_empty() {
-        body["tools"] = prompt.tools.iter().map(|tool| tool_of(tool, &names)).collect();
-        if let Some(choice) = choice_of(&prompt.tool_choice.mode, &names) {
-            body["tool_choice"] = choice;
-        }
-        if prompt.tool_choice.single_call {
-            body["parallel_tool_calls"] = json!(false);
-        }
-    }
-    body
+    Ok(messages)
 }
 
 /// Not `strict`: that takes only a part of JSON Schema, and the answer is validated in any case.
@@ -77,72 +83,62 @@ fn choice_of(mode: &ToolChoiceMode, names: &ToolNames) -> Option<Value> {
     }
 }
 
-/// With the counts, which a stream else lacks.
-pub(super) fn ask_for_stream(body: &mut Value) {
-    body["stream"] = json!(true);
-    body["stream_options"] = json!({ "include_usage": true });
-}
-
 /// One turn may become several messages: each tool result is one of its own, and they come first, because they have to
 /// follow the calls that they answer.
-fn messages_of(turn: &Turn, names: &ToolNames) -> Vec<Value> {
-    let results = turn.blocks.iter().filter_map(|block| match block {
-        Block::ToolResult(result) => {
-            Some(json!({ "role": "tool", "tool_call_id": result.id, "content": result_text(result) }))
-        }
+fn results_of(turn: &Turn) -> impl Iterator<Item = Message<'_>> {
+    turn.blocks.iter().filter_map(|block| match block {
+        Block::ToolResult(result) => Some(Message {
+            role: "tool",
+            content: Content::Text(result_text(result)),
+            tool_calls: Vec::new(),
+            tool_call_id: Some(&result.id),
+        }),
         Block::Text(_) | Block::ToolUse(_) | Block::Thinking(_) | Block::Media(_) => None,
-    });
-    results.chain(spoken(turn, names)).collect()
+    })
 }
 
-fn spoken(turn: &Turn, names: &ToolNames) -> Option<Value> {
-    let (mut parts, mut calls) = (Vec::new(), Vec::new());
+fn spoken<'p>(turn: &'p Turn, names: &ToolNames) -> serde_json::Result<Option<Message<'p>>> {
+    let (mut parts, mut tool_calls) = (Vec::new(), Vec::new());
     for block in &turn.blocks {
         match block {
-            Block::Text(text) => parts.push(json!({ "type": "text", "text": text })),
+            Block::Text(text) => parts.push(Part::Text { text: text.into() }),
             Block::Media(media) => parts.push(media_of(media)),
-            Block::ToolUse(call) => calls.push(call_of(call, names)),
+            Block::ToolUse(call) => tool_calls.push(call_of(call, names)?),
             // The format has no place for thinking.
             Block::ToolResult(_) | Block::Thinking(_) => {}
         }
     }
-    if parts.is_empty() && calls.is_empty() {
-        return None;
+    if parts.is_empty() && tool_calls.is_empty() {
+        return Ok(None);
     }
-    let content = content_of(parts);
     let role = match turn.role {
         Role::User => "user",
         Role::Assistant => "assistant",
     };
-    let mut message = json!({ "role": role, "content": content });
-    if !calls.is_empty() {
-        message["tool_calls"] = Value::Array(calls);
-    }
-    Some(message)
+    Ok(Some(Message { role, content: content_of(parts), tool_calls, tool_call_id: None }))
 }
 
-/// Text alone travels as text, which every server takes.
-fn content_of(parts: Vec<Value>) -> Value {
-    let texts: Option<Vec<&str>> =
-        parts.iter().map(|part| part.get("text").and_then(Value::as_str)).collect();
-    match texts {
-        Some(texts) if texts.is_empty() => Value::Null,
-        Some(texts) => json!(texts.join("\n\n")),
-        None => Value::Array(parts),
+fn content_of(mut parts: Vec<Part<'_>>) -> Content<'_> {
+    if let [Part::Text { text }] = parts.as_mut_slice() {
+        return Content::Text(std::mem::take(text));
+    }
+    match parts.iter().map(Part::as_text).collect::<Option<Vec<_>>>() {
+        Some(texts) if texts.is_empty() => Content::Nothing,
+        Some(texts) => Content::Text(texts.join("\n\n").into()),
+        None => Content::Parts(parts),
     }
 }
 
-fn media_of(media: &Media) -> Value {
+fn media_of(media: &Media) -> Part<'_> {
     match media {
         Media::Image { media_type, content } => {
-            json!({ "type": "image_url", "image_url": { "url": data_url(media_type, content) } })
+            Part::ImageUrl { image_url: ImageUrl { url: data_url(media_type, content) } }
         }
         Media::Pdf { title, content } => {
-            let name = if title.is_empty() { "document.pdf" } else { title };
-            let file = json!({ "filename": name, "file_data": data_url("application/pdf", content) });
-            json!({ "type": "file", "file": file })
+            let filename = if title.is_empty() { "document.pdf" } else { title };
+            Part::File { file: File { filename, file_data: data_url("application/pdf", content) } }
         }
-        Media::PlainText { .. } => json!({ "type": "text", "text": plain_text(media) }),
+        Media::PlainText { .. } => Part::Text { text: plain_text(media).unwrap_or_default() },
     }
 }
 
@@ -151,16 +147,17 @@ fn data_url(media_type: &str, content: &[u8]) -> String {
     format!("data:{media_type};base64,{}", base64(content))
 }
 
-/// Arguments travel as text.
-fn call_of(call: &ToolUse, names: &ToolNames) -> Value {
-    let arguments = Value::Object(call.input.clone()).to_string();
-    let function = json!({ "name": names.wire(&call.name), "arguments": arguments });
-    json!({ "id": call.id, "type": "function", "function": function })
+fn call_of<'p>(call: &'p ToolUse, names: &ToolNames) -> serde_json::Result<Call<'p>> {
+    let arguments = serde_json::to_string(&call.input)?;
+    let function = CalledFunction { name: names.wire(&call.name), arguments };
+    Ok(Call { id: &call.id, r#type: "function", function })
 }
 
-fn tool_of(tool: &Tool, names: &ToolNames) -> Value {
-    let function = json!({
-        "name": names.wire(&tool.name), "description": tool.description, "parameters": tool.input_schema,
-    });
-    json!({ "type": "function", "function": function })
+fn tool_of<'p>(tool: &'p chat::Tool, names: &ToolNames) -> Tool<'p> {
+    let function = OfferedFunction {
+        name: names.wire(&tool.name),
+        description: &tool.description,
+        parameters: &tool.input_schema,
+    };
+    Tool { r#type: "function", function }
 }

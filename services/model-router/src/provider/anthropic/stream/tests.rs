@@ -3,7 +3,7 @@ use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
 use crate::provider::anthropic::ADAPTER;
 use crate::provider::samples::{Told, object, told};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An event as the provider sends it.
 fn event(body: &Value) -> String {

@@ -3,7 +3,7 @@ use crate::chat::{Block, CallFault, Thinking, ToolUse};
 use crate::failure::Kind;
 use crate::provider::ollama::ADAPTER;
 use crate::provider::samples::{object, told};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn stream(lines: impl IntoIterator<Item = Value>) -> String {
     lines.into_iter().map(|line| format!("{line}\n")).collect()

@@ -5,7 +5,7 @@ use crate::provider::Abilities;
 use crate::provider::openai::{COMPATIBLE, OPENAI};
 use crate::provider::samples::{PARAMETERS, listen_as, object, told};
 use crate::provider::stream::Ended;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn stream(chunks: impl IntoIterator<Item = Value>) -> String {
     chunks.into_iter().map(|chunk| format!("data: {chunk}\n\n")).collect()
