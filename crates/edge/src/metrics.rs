@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use bulkhead_proto::rules::MethodRule;
-use bulkhead_telemetry::metrics::{self, KeyValue};
+use bulkhead_telemetry::metrics::{self, BoundHistogram, KeyValue};
 use tonic::Code;
 
 pub use client::Measured;
@@ -36,6 +36,10 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 struct Method {
     answered: [KeyValue; 3],
+    /// The series of calls that came in and were answered; there from the first on.
+    served: OnceLock<BoundHistogram<f64>>,
+    /// The same of calls that went out.
+    asked: OnceLock<BoundHistogram<f64>>,
     open: AtomicU64,
     begun: AtomicU64,
 }
@@ -45,6 +49,8 @@ impl Method {
         let name = KeyValue::new("rpc.method", Arc::<str>::from(name));
         Self {
             answered: [KeyValue::new("rpc.system.name", "grpc"), name, status(Code::Ok)],
+            served: OnceLock::new(),
+            asked: OnceLock::new(),
             open: AtomicU64::new(0),
             begun: AtomicU64::new(0),
         }

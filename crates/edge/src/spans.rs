@@ -47,8 +47,7 @@ pub(crate) fn asked(path: &str, server: &Server) -> Span {
 /// A call that came in turns out to be one of the RPC at `path`.
 pub(crate) fn turned_into(span: &Span, path: &str) {
     let method = path.trim_start_matches('/');
-    span.record("otel.name", method);
-    span.record("rpc.method", method);
+    tracing::record_all!(span, otel.name = method, rpc.method = method);
 }
 
 /// How a call that came in has ended. A refusal that is the caller's own is no error of the server.
@@ -66,9 +65,11 @@ pub(crate) fn told(span: &Span, code: Code) {
 
 fn ended(span: &Span, code: Code, failed: bool) {
     let name = status_name(code);
-    span.record("rpc.response.status_code", name);
-    if failed {
-        span.record("error.type", name);
-        span.record("otel.status_code", "ERROR");
-    }
+    let (failure, status) = (failed.then_some(name), failed.then_some("ERROR"));
+    tracing::record_all!(
+        span,
+        rpc.response.status_code = name,
+        error.type = failure,
+        otel.status_code = status,
+    );
 }

@@ -9,6 +9,7 @@ mod context;
 mod drops;
 mod export;
 mod lines;
+mod logs;
 pub mod metrics;
 mod settings;
 
@@ -17,12 +18,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use context::{
@@ -33,6 +36,7 @@ pub use settings::{Exported, TelemetrySettings};
 
 use export::Providers;
 use lines::{JsonLines, LineWriter};
+use logs::Logs;
 
 /// How long a stopping process waits for its last telemetry to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,9 +51,6 @@ const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,sqlx=warn,opent
 
 /// Spans that are traced are of this level or above, whatever is logged.
 const SPAN_LEVEL_MAX: LevelFilter = LevelFilter::INFO;
-
-/// What carries log records to the collector; its own logs would come back to it for ever.
-const CARRIERS: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 
 /// For [`flush_lines`], which a panic calls from anywhere.
 static LINES: OnceLock<LineWriter> = OnceLock::new();
@@ -110,32 +111,14 @@ impl Telemetry {
 /// # Errors
 /// [`TelemetryError`]; nothing is installed then.
 pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telemetry, TelemetryError> {
-    let lines_filter = filter(settings)?;
-    let records_filter = filter(settings)?.and(filter_fn(|metadata| !is_carrier(metadata.target())));
+    let filter = filter(settings)?;
     let providers = Providers::build(service, settings)?;
     let writer = LineWriter::start(std::io::stderr()).map_err(TelemetryError::Thread)?;
 
-    // What the layer would add to every span (source, thread, time busy at every poll) costs more than it tells.
-    let spans = tracing_opentelemetry::layer()
-        .with_tracer(providers.tracer.tracer("bulkhead"))
-        .with_location(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_filter(
-            filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bulkhead"))
-                .with_max_level_hint(SPAN_LEVEL_MAX),
-        );
-    let lines = JsonLines::new(LINES.get_or_init(|| writer).clone()).with_filter(lines_filter);
-    let mut layers = vec![spans.boxed(), lines.boxed()];
-    // Not an optional layer: one that is absent is asked about every event of every crate, which doubles the
-    // cost of a call.
-    if let Some(logger) = &providers.logger {
-        let records = OpenTelemetryTracingBridge::builder(logger)
-            .with_tracing_span_attributes(TracingSpanAttributes::allowlist(["request_id"]))
-            .build();
-        layers.push(records.with_filter(records_filter).boxed());
-    }
-    tracing_subscriber::registry().with(layers).try_init().map_err(TelemetryError::AlreadySet)?;
+    let spans = traces(providers.tracer.tracer("bulkhead"));
+    let lines = JsonLines::new(LINES.get_or_init(|| writer).clone());
+    let logs = Logs::new(filter, lines, providers.logger.as_ref());
+    tracing_subscriber::registry().with(spans).with(logs).try_init().map_err(TelemetryError::AlreadySet)?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     metrics::install(providers.meter.clone());
     std::panic::set_hook(Box::new(log_panic));
@@ -148,8 +131,19 @@ fn filter(settings: &TelemetrySettings) -> Result<Targets, TelemetryError> {
     text.parse::<Targets>().map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })
 }
 
-fn is_carrier(target: &str) -> bool {
-    CARRIERS.iter().any(|carrier| target.starts_with(carrier))
+/// What makes spans of the exporter's kind. What it would add to each (source, thread, time busy at every poll) costs
+/// more than it tells.
+fn traces<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
+    layer.with_filter(filter_fn(is_traced).with_max_level_hint(SPAN_LEVEL_MAX))
+}
+
+fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() <= SPAN_LEVEL_MAX && metadata.target().starts_with("bulkhead")
 }
 
 /// Makes a panic a log line of the call in which it happened, on disk before anything unwinds.

@@ -26,7 +26,10 @@ const OWN_KEYS: [&str; 8] =
     ["timestamp", "level", "target", "message", "request_id", "trace_id", "span_id", "spans"];
 
 /// Names the call that a span belongs to; it moves from the span to the top of the line.
-const REQUEST_ID: &str = "request_id";
+pub(crate) const REQUEST_ID: &str = "request_id";
+
+/// Room for the fields of a span, so that most need no more while they are rendered.
+const FIELDS_BYTES: usize = 256;
 
 /// Writes an event as a line.
 #[derive(Debug)]
@@ -48,7 +51,8 @@ struct Rendered {
 
 impl Rendered {
     fn new() -> Self {
-        Self { fields: Fields::default(), request_id: None }
+        let json = Vec::with_capacity(FIELDS_BYTES);
+        Self { fields: Fields { json, message: Vec::new() }, request_id: None }
     }
 }
 
@@ -203,6 +207,7 @@ where
 #[derive(Default)]
 struct Scratch {
     line: Vec<u8>,
+    timestamp: String,
     fields: Fields,
     spans: Vec<u8>,
 }
@@ -210,6 +215,7 @@ struct Scratch {
 impl Scratch {
     fn clear(&mut self) {
         self.line.clear();
+        self.timestamp.clear();
         self.fields.json.clear();
         self.fields.message.clear();
         self.spans.clear();
@@ -219,9 +225,9 @@ impl Scratch {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let Self { line, fields, spans } = self;
+        let Self { line, timestamp, fields, spans } = self;
         event.record(fields);
-        head(line, event.metadata());
+        head(line, timestamp, event.metadata());
         if !fields.message.is_empty() {
             line.extend_from_slice(b",\"message\":");
             line.extend_from_slice(&fields.message);
@@ -255,9 +261,8 @@ impl Scratch {
     }
 }
 
-fn head(line: &mut Vec<u8>, metadata: &Metadata<'_>) {
-    let mut timestamp = String::with_capacity(32);
-    if SystemTime.format_time(&mut Writer::new(&mut timestamp)).is_err() {
+fn head(line: &mut Vec<u8>, timestamp: &mut String, metadata: &Metadata<'_>) {
+    if SystemTime.format_time(&mut Writer::new(timestamp)).is_err() {
         // Writing into memory does not fail; a line without its time is still a line.
         timestamp.clear();
     }
@@ -277,10 +282,22 @@ fn trace(line: &mut Vec<u8>) {
         context.is_valid().then(|| (context.trace_id(), context.span_id()))
     });
     if let Some((trace_id, span_id)) = ids {
-        // Hexadecimal digits need no escaping.
-        line.extend_from_slice(format!(",\"trace_id\":\"{trace_id}\",\"span_id\":\"{span_id}\"").as_bytes());
+        line.extend_from_slice(b",\"trace_id\":\"");
+        hexadecimal(line, &trace_id.to_bytes());
+        line.extend_from_slice(b"\",\"span_id\":\"");
+        hexadecimal(line, &span_id.to_bytes());
+        line.push(b'"');
     }
+}
+
+/// In lower case, which needs no escaping.
+fn hexadecimal(line: &mut Vec<u8>, bytes: &[u8]) {
+    let digits = |byte: &u8| [byte >> 4, byte & 0xf];
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    line.extend(bytes.iter().flat_map(digits).map(digit));
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::Sink;

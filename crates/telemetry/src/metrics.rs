@@ -3,6 +3,9 @@
 //! Every crate names its own instruments, made from [`meter`]; `docs/metrics.md` lists them all, and a test
 //! compares. Attributes are names from the code, the contract or the configuration: never a tenant, a
 //! principal, a path or a text that somebody sent.
+//!
+//! What every call records, with attributes that are known beforehand, is bound to them, so that they are looked up
+//! once: in a `OnceLock` at the first value, since a series shows from the moment it is bound.
 
 mod process;
 
@@ -14,7 +17,7 @@ use opentelemetry_sdk::metrics::{Instrument, MeterProviderBuilder, SdkMeterProvi
 use prometheus::{Registry, TextEncoder};
 
 pub use opentelemetry::KeyValue;
-pub use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+pub use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Gauge, Histogram, UpDownCounter};
 pub use prometheus::TEXT_FORMAT;
 
 use crate::TelemetryError;

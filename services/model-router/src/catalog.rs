@@ -9,6 +9,7 @@ use crate::health::{Health, ModelState};
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::meter::Meters;
+use crate::metrics::Requests;
 use crate::plan::{self, Candidate, Excluded, Needs, Overlong, Plan};
 use crate::schedule::Policy;
 use crate::succession::{Identity, carry};
@@ -42,6 +43,8 @@ pub struct Entry {
     pub terms: Terms,
     /// Where it is.
     pub upstream: Upstream,
+    /// What is counted of it.
+    pub(crate) requests: Requests,
 }
 
 impl Catalog {
@@ -193,6 +196,7 @@ impl Entry {
 
 fn entry(model: &ModelConfig, config: &Config) -> Result<Entry, UpstreamError> {
     let target = model.target.clone();
+    let requests = Requests::new(&model.name, &target);
     let upstream = if model.local {
         Upstream::Local(LocalModel::new(&model.name, target, &config.local_networks)?)
     } else {
@@ -206,5 +210,6 @@ fn entry(model: &ModelConfig, config: &Config) -> Result<Entry, UpstreamError> {
         weight: model.weight,
         terms: model.terms,
         upstream,
+        requests,
     })
 }

@@ -24,7 +24,7 @@ use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
 use crate::limit::models::{Full, Place, Told};
 use crate::limit::rate::{Reservation, Short};
-use crate::metrics;
+use crate::metrics::PlaceWaits;
 use crate::price::{Charge, Price};
 use crate::spend::{Cap, Caps, Spend};
 use crate::tokens::Size;
@@ -44,6 +44,7 @@ struct Model {
     price: Option<Price>,
     /// Without a price it is known to cost nothing.
     local: bool,
+    waits: PlaceWaits,
 }
 
 /// Whose call it is.
@@ -146,6 +147,7 @@ impl Meters {
             name: model.name.clone(),
             price: model.terms.price,
             local: model.local,
+            waits: PlaceWaits::default(),
         });
         Arc::new(Self { limits, ledger, models: models.collect() })
     }
@@ -211,6 +213,13 @@ impl Meters {
         self.models.get(model).and_then(|model| model.price)
     }
 
+    /// An attempt waited so long for a place at a model.
+    fn waited(&self, model: usize, waited: Duration) {
+        if let Some(model) = self.models.get(model) {
+            model.waits.waited(&model.name, waited);
+        }
+    }
+
     fn name(&self, model: usize) -> &str {
         self.models.get(model).map_or("", |model| model.name.as_str())
     }
@@ -229,7 +238,7 @@ impl Meter {
         let limits = Arc::clone(&self.meters.limits);
         let began = Instant::now();
         let place = limits.at_a_time().begin(model, self.size.prompt_tokens, patience).await;
-        metrics::waited_for_place(self.meters.name(model), began.elapsed());
+        self.meters.waited(model, began.elapsed());
         let place = match place {
             Ok(place) => place,
             Err(Full::Until(_)) => return Entry::Later,

@@ -1,9 +1,9 @@
 //! What the router counts, as docs/metrics.md lists it. Attributes are names from the configuration.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use bulkhead_telemetry::metrics::{self, Counter, Histogram, KeyValue};
+use bulkhead_telemetry::metrics::{self, BoundCounter, BoundHistogram, Counter, Histogram, KeyValue};
 
 use crate::attempt::Attempt;
 use crate::catalog::Catalog;
@@ -35,9 +35,16 @@ static PLACE_WAITS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     metrics::seconds("bulkhead.router.limiter.wait.duration", description)
 });
 
-/// An attempt waited so long for a place among a model's requests.
-pub(crate) fn waited_for_place(model: &str, waited: Duration) {
-    PLACE_WAITS.record(waited.as_secs_f64(), &[KeyValue::new("bulkhead.model", model.to_owned())]);
+/// Waits for a place among the requests of one model; there from the first on.
+#[derive(Debug, Default)]
+pub(crate) struct PlaceWaits(OnceLock<BoundHistogram<f64>>);
+
+impl PlaceWaits {
+    /// An attempt with the model of that name waited so long.
+    pub(crate) fn waited(&self, model: &str, waited: Duration) {
+        let bound = self.0.get_or_init(|| PLACE_WAITS.bind(&[named(model)]));
+        bound.record(waited.as_secs_f64());
+    }
 }
 
 /// Shows the circuits of the models, what they are sent at a time, and how the configuration stands, as they are when
@@ -80,7 +87,7 @@ fn observe_models(
             let Some(Current { catalog, .. }) = current() else { return };
             for (index, model) in catalog.models().iter().enumerate() {
                 for (state, value) in look(&catalog, index) {
-                    let model = KeyValue::new("bulkhead.model", model.name.clone());
+                    let model = named(&model.name);
                     let state = state.map(|state| KeyValue::new("state", state));
                     let attributes: Vec<KeyValue> = [model].into_iter().chain(state).collect();
                     observer.observe(value, &attributes);
@@ -115,30 +122,71 @@ fn observe_configuration(catalogs: &Catalogs) {
         .build();
 }
 
-/// One request to a model is over.
-pub(crate) fn attempted(attempt: &Attempt) {
-    let model = KeyValue::new("bulkhead.model", attempt.model.clone());
-    ATTEMPTS.add(1, &[model, KeyValue::new("outcome", attempt.outcome())]);
+/// What is counted of the requests to one model. What most of them record is bound at the first of them.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    model: KeyValue,
+    /// As the GenAI conventions want it told.
+    called: [KeyValue; 3],
+    answered: OnceLock<BoundCounter<u64>>,
+    duration: OnceLock<BoundHistogram<f64>>,
+    first_token: OnceLock<BoundHistogram<f64>>,
+    input_tokens: OnceLock<BoundHistogram<u64>>,
+    output_tokens: OnceLock<BoundHistogram<u64>>,
 }
 
-/// The same as the GenAI conventions want it told.
-pub(crate) fn called(target: &Target, attempt: &Attempt) {
-    let mut attributes = vec![
-        KeyValue::new("gen_ai.operation.name", "chat"),
-        KeyValue::new("gen_ai.provider.name", target.adapter.name),
-        KeyValue::new("gen_ai.request.model", target.provider_model.clone()),
-    ];
-    if let Some(first_token) = attempt.first_token {
-        FIRST_TOKEN.record(first_token.as_secs_f64(), &attributes);
+impl Requests {
+    /// None yet, of the model that the configuration calls `name`.
+    pub(crate) fn new(name: &str, target: &Target) -> Self {
+        Self {
+            model: named(name),
+            called: [
+                KeyValue::new("gen_ai.operation.name", "chat"),
+                KeyValue::new("gen_ai.provider.name", target.adapter.name),
+                KeyValue::new("gen_ai.request.model", Arc::<str>::from(target.provider_model.as_str())),
+            ],
+            answered: OnceLock::new(),
+            duration: OnceLock::new(),
+            first_token: OnceLock::new(),
+            input_tokens: OnceLock::new(),
+            output_tokens: OnceLock::new(),
+        }
     }
-    if let Some(failure) = &attempt.failure {
-        attributes.push(KeyValue::new("error.type", failure.kind.as_str()));
+
+    /// One is over.
+    pub(crate) fn ended(&self, attempt: &Attempt) {
+        let seconds = attempt.latency.as_secs_f64();
+        if let Some(first_token) = attempt.first_token {
+            let bound = self.first_token.get_or_init(|| FIRST_TOKEN.bind(&self.called));
+            bound.record(first_token.as_secs_f64());
+        }
+        match &attempt.failure {
+            None => {
+                self.answered.get_or_init(|| ATTEMPTS.bind(&self.outcome(attempt))).add(1);
+                self.duration.get_or_init(|| DURATION.bind(&self.called)).record(seconds);
+            }
+            Some(failure) => {
+                ATTEMPTS.add(1, &self.outcome(attempt));
+                DURATION.record(seconds, &self.and("error.type", failure.kind.as_str()));
+            }
+        }
+        let Some(usage) = attempt.usage else { return };
+        let bind = |kind| TOKENS.bind(&self.and("gen_ai.token.type", kind));
+        self.input_tokens.get_or_init(|| bind("input")).record(usage.input_tokens);
+        self.output_tokens.get_or_init(|| bind("output")).record(usage.output_tokens);
     }
-    DURATION.record(attempt.latency.as_secs_f64(), &attributes);
-    let Some(usage) = attempt.usage else { return };
-    for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-        attributes.truncate(3);
-        attributes.push(KeyValue::new("gen_ai.token.type", kind));
-        TOKENS.record(tokens, &attributes);
+
+    fn outcome(&self, attempt: &Attempt) -> [KeyValue; 2] {
+        [self.model.clone(), KeyValue::new("outcome", attempt.outcome())]
     }
+
+    fn and(&self, key: &'static str, value: &'static str) -> [KeyValue; 4] {
+        let [operation, provider, model] = self.called.clone();
+        [operation, provider, model, KeyValue::new(key, value)]
+    }
+}
+
+/// The name in the configuration.
+fn named(model: &str) -> KeyValue {
+    KeyValue::new("bulkhead.model", Arc::<str>::from(model))
 }

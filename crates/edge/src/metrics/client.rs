@@ -96,9 +96,15 @@ impl PeerCall {
 
 impl Ending for PeerCall {
     fn end(&mut self, code: Code, _trailers: Option<&HeaderMap>) {
-        if !std::mem::replace(&mut self.ended, true) {
-            spans::told(&self.span, code);
-            DURATION.record(self.started.elapsed().as_secs_f64(), &self.method.ended(code));
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        spans::told(&self.span, code);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let Method { asked, answered, .. } = self.method;
+        match code {
+            Code::Ok => asked.get_or_init(|| DURATION.bind(answered)).record(seconds),
+            _ => DURATION.record(seconds, &self.method.ended(code)),
         }
     }
 }

@@ -71,7 +71,8 @@ impl ServerCall {
         self.method.open.fetch_sub(1, Ordering::Relaxed);
         let seconds = self.started.elapsed().as_secs_f64();
         if code == Code::Ok {
-            DURATION.record(seconds, &self.method.answered);
+            let Method { served, answered, .. } = self.method;
+            served.get_or_init(|| DURATION.bind(answered)).record(seconds);
             return;
         }
         DURATION.record(seconds, &self.method.ended(code));

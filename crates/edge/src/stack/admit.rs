@@ -67,7 +67,7 @@ pub(super) async fn identify(
 ) -> Result<Admitted, Fault> {
     let credential = Credential::of(headers, extensions);
     let admitted = gate.registry.admit(credential, source(extensions)).await?;
-    Span::current().record("principal", tracing::field::display(&admitted.identity.principal));
+    Span::current().record("principal", admitted.identity.principal.to_string());
     Ok(admitted)
 }
 

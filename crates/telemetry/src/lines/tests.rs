@@ -14,8 +14,18 @@ use crate::drops::DROPS;
 /// Guards against hanging, no more.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// Keeps what is written.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    /// The lines so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -37,9 +47,7 @@ fn lines(logging: impl FnOnce()) -> Vec<Value> {
         .with(JsonLines::new(writer.clone()));
     tracing::subscriber::with_default(subscriber, logging);
     writer.flush(BOUND);
-    let bytes = sink.0.lock().unwrap().clone();
-    let text = String::from_utf8(bytes).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    sink.lines()
 }
 
 #[test]
@@ -55,8 +63,11 @@ fn a_line_has_what_finds_it_again_at_its_top() {
     assert_eq!(line["message"], "answered");
     assert_eq!(line["latency_ms"], 1.5);
     assert_eq!(line["request_id"], "r-1");
-    assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
-    assert_eq!(line["span_id"].as_str().unwrap().len(), 16);
+    let is_hexadecimal = |key: &str, length| {
+        let id = line[key].as_str().unwrap();
+        id.len() == length && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    assert!(is_hexadecimal("trace_id", 32) && is_hexadecimal("span_id", 16), "{line}");
     assert_eq!(line["spans"], json!([{ "name": "rpc", "rpc.method": "Get", "principal": "acme/agent/ada" }]));
     assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
 }

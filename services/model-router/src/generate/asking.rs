@@ -13,7 +13,6 @@ use crate::chat::{Answer, Block, StopReason, Usage};
 use crate::clearance::Clearance;
 use crate::failure::{Failure, Kind};
 use crate::health::Turn;
-use crate::metrics;
 use crate::output::Flaw;
 use crate::schedule::{self, Slot};
 use crate::tokens;
@@ -98,8 +97,7 @@ impl<'a> Run<'a> {
             cost_usd_micros: entry.terms.price.zip(usage).map(|(price, usage)| price.cost_usd_micros(usage)),
             charge: None,
         };
-        metrics::called(target, &attempt);
-        metrics::attempted(&attempt);
+        entry.requests.ended(&attempt);
         self.record.end(attempt);
         result
     }

@@ -26,15 +26,16 @@ pub(super) fn chat_span(target: &Target) -> Span {
 pub(super) fn describe(span: &Span, result: &Result<Checked, Failed>) {
     match result {
         Ok(Checked { answer, .. }) => {
-            if is_model_name(&answer.provider_model) {
-                span.record("gen_ai.response.model", answer.provider_model.as_str());
-            }
-            span.record("gen_ai.usage.input_tokens", count(answer.usage.input_tokens));
-            span.record("gen_ai.usage.output_tokens", count(answer.usage.output_tokens));
+            let model = Some(answer.provider_model.as_str()).filter(|model| is_model_name(model));
+            tracing::record_all!(
+                span,
+                gen_ai.response.model = model,
+                gen_ai.usage.input_tokens = count(answer.usage.input_tokens),
+                gen_ai.usage.output_tokens = count(answer.usage.output_tokens),
+            );
         }
         Err(Failed { failure, .. }) => {
-            span.record("error.type", failure.kind.as_str());
-            span.record("otel.status_code", "ERROR");
+            tracing::record_all!(span, error.type = failure.kind.as_str(), otel.status_code = "ERROR");
         }
     }
 }
