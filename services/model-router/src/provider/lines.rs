@@ -92,7 +92,7 @@ impl Lines {
 
     fn complete(&mut self) -> Result<Option<Range<usize>>, DecodeError> {
         self.skip_lf();
-        let found = self.buffer[self.searched..].iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let found = memchr::memchr2(b'\r', b'\n', &self.buffer[self.searched..]);
         self.searched = found.map_or(self.buffer.len(), |at| self.searched + at);
         let line = self.start..self.searched;
         self.check(line.len())?;

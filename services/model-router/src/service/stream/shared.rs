@@ -4,7 +4,8 @@
 //! waits for itself and holds nobody up; that the work goes on as long as anybody reads, no further ahead than the fastest
 //! has read; and that it ends at once when the last one has left.
 //!
-//! There is no task: whoever has read all there is, asks the work for more, in the name of all. What wakes the work's
+//! There is no task: whoever has read all there is, asks the work for more, in the name of all, if it was woken since it
+//! was asked last: any other time it has nothing. What wakes the work's
 //! asker wakes every reader who waits, since the one who asked last may be gone by then.
 
 use std::pin::Pin;
@@ -107,6 +108,9 @@ impl State {
     }
 
     fn ask(&mut self, bell: &Arc<Bell>) -> Poll<End> {
+        if self.work.is_some() && !bell.has_rung() {
+            return Poll::Pending;
+        }
         let Some(mut work) = self.work.take() else {
             // It panicked under another reader.
             return Poll::Ready(vec![Err(status::stream_broken().into())]);
@@ -178,6 +182,8 @@ struct Bell(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     readers: u64,
+    /// The work was asked since it was woken last.
+    is_asked: bool,
     wakers: Vec<(u64, Waker)>,
 }
 
@@ -203,6 +209,13 @@ impl Bell {
         self.lock().wakers.retain(|(other, _)| *other != id);
     }
 
+    /// Whether the work is worth asking, which it will be next when it is woken. Look only after [`Bell::wait`]: what wakes
+    /// the work after the look wakes whoever waits.
+    fn has_rung(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_asked, true)
+    }
+
+    /// Wakes everybody who waits.
     fn ring(&self) {
         let wakers = std::mem::take(&mut self.lock().wakers);
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
@@ -211,10 +224,11 @@ impl Bell {
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.lock().is_asked = false;
         self.ring();
     }
 }
@@ -348,6 +362,28 @@ mod tests {
         let (mut only, _joinable) = alphabet(Arc::clone(&said), waits);
         assert_eq!(only.next().await.expect("a piece").expect("no status").text, "a");
         assert!(said.load(Ordering::Relaxed) <= 3, "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn work_is_asked_when_it_was_woken_and_not_because_somebody_looks() {
+        let (_tell, events) = mpsc::channel(2);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, woken) = (Arc::clone(&asked), Arc::new(Mutex::new(None::<Waker>)));
+        let place = Arc::clone(&woken);
+        let mut reader = begin(events, |_| {
+            Box::pin(futures::future::poll_fn(move |context| {
+                count.fetch_add(1, Ordering::Relaxed);
+                *place.lock().expect("no panic") = Some(context.waker().clone());
+                Poll::Pending
+            }))
+        });
+        for expected in [1, 2] {
+            for _ in 0..3 {
+                assert_eq!(now(&mut reader).await, "");
+                assert_eq!(asked.load(Ordering::Relaxed), expected);
+            }
+            woken.lock().expect("no panic").take().expect("it waits").wake();
+        }
     }
 
     #[tokio::test]
