@@ -105,7 +105,8 @@ impl EventDraft {
         pb::Event { attributes_json, ..self.event }
     }
 
-    /// Writes another event of the same, under an id of its own: how it ended, and the rest, if this one is never stored.
+    /// Encodes the event that stands in for this one if it is never stored: the same, but for an id of its own, how it ended,
+    /// and its attributes.
     ///
     /// # Errors
     /// There is no room for it.

@@ -57,7 +57,7 @@ pub(crate) fn may_hold_one_in_json(nested: &str) -> bool {
     nested.as_bytes().windows(3).any(|three| match three {
         [_, _, ..=b' ' | b'=' | b'\\' | 0x7f..] => true,
         [_, before, b':'] => *before != b'"',
-        b"sk-" | b"AKI" | b"ASI" | [b'g', b'h', _] | b"xox" | b"AIz" | b"eyJ" | b"---" => true,
+        b"sk-" | b"AKI" | b"ASI" | [b'g', b'h', _] | b"xox" | b"AIz" | b"eyJ" => true,
         _ => false,
     })
 }
@@ -137,6 +137,7 @@ mod tests {
         for text in [
             format!("sk-{}", &plain[..16]),
             "AKIA0000000000000000".to_owned(),
+            "ASIA0000000000000000".to_owned(),
             format!("ghp_{}", &plain[..20]),
             format!("xoxb-{}", &plain[..10]),
             format!("AIza{}", &plain[..30]),

@@ -4,6 +4,7 @@
 //! bytes, and a line in any other form is refused.
 
 mod attributes;
+mod line;
 
 use bulkhead_canonical_json::{self as canonical, CanonicalError};
 use bulkhead_edge::Principal;
@@ -16,6 +17,7 @@ use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
 
 pub use attributes::Attributes;
+use line::Line;
 
 /// Longest line in bytes, without its newline: entry bundles of C2SP tlog-tiles carry 16-bit lengths.
 pub const LINE_BYTES_MAX: usize = 65_535;
@@ -76,39 +78,6 @@ pub struct Entry {
     pub source: Principal,
 }
 
-/// An entry as it is written, its keys in their order, so that nothing has to be gathered and sorted first.
-#[derive(Serialize)]
-struct Line<'a> {
-    /// None where they are text already, which is put before the rest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a Attributes>,
-    event_id: Uuid,
-    kind: &'a str,
-    logged_time: Timestamp,
-    #[serde(skip_serializing_if = "is_empty")]
-    outcome: &'a str,
-    principal: &'a Principal,
-    #[serde(skip_serializing_if = "is_empty")]
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "is_empty")]
-    run_id: &'a str,
-    sequence: u64,
-    #[serde(skip_serializing_if = "is_empty")]
-    session_id: &'a str,
-    source: &'a Principal,
-    #[serde(skip_serializing_if = "is_zero")]
-    step: u32,
-    #[serde(skip_serializing_if = "is_empty")]
-    subject_id: &'a str,
-    time: Timestamp,
-    #[serde(skip_serializing_if = "is_empty")]
-    tool: &'a str,
-    #[serde(skip_serializing_if = "is_empty")]
-    trace_id: &'a str,
-    #[serde(skip_serializing_if = "is_empty")]
-    traceparent: &'a str,
-}
-
 /// Why a line is none.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
@@ -138,35 +107,6 @@ pub enum LineError {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(step: &u32) -> bool {
     *step == 0
-}
-
-fn is_empty(text: &&str) -> bool {
-    text.is_empty()
-}
-
-impl<'a> Line<'a> {
-    fn of(entry: &'a Entry) -> Self {
-        let Entry { event, logged_time, sequence, source } = entry;
-        Self {
-            attributes: event.attributes.plain().is_none().then_some(&event.attributes),
-            event_id: event.event_id,
-            kind: &event.kind,
-            logged_time: *logged_time,
-            outcome: &event.outcome,
-            principal: &event.principal,
-            request_id: &event.request_id,
-            run_id: &event.run_id,
-            sequence: *sequence,
-            session_id: &event.session_id,
-            source,
-            step: event.step,
-            subject_id: &event.subject_id,
-            time: event.time,
-            tool: &event.tool,
-            trace_id: &event.trace_id,
-            traceparent: &event.traceparent,
-        }
-    }
 }
 
 impl Event {

@@ -153,10 +153,9 @@ fn each(name: &str) -> impl Iterator<Item = &'static Adapter> {
 }
 
 fn answer(provider: &str, bytes: &[u8]) {
-    let (Ok(body), Ok(json)) = (serde_json::from_slice(bytes), serde_json::from_slice::<Json<'_>>(bytes))
-    else {
-        return;
-    };
+    let (body, json) = (serde_json::from_slice(bytes), serde_json::from_slice::<Json<'_>>(bytes));
+    assert_eq!(body.is_ok(), json.is_ok(), "only one of two readers takes it");
+    let (Ok(body), Ok(json)) = (body, json) else { return };
     assert_eq!(json.to_value(), body, "read otherwise");
     for adapter in each(provider) {
         if let Ok(answer) = (adapter.answer)(&json, &conversation(), &PARAMETERS) {

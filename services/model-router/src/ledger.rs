@@ -166,7 +166,7 @@ const SWEEP_MIN: usize = 1_024;
 
 impl Books {
     /// Forgets idle accounts once there are many. The next look comes when there are twice as many as are left, so that a
-    /// new account costs no look at all of those that are in use.
+    /// new account costs no look at all of those that are in use; as many as those may rest here meanwhile.
     fn forget_idle(&mut self) {
         let before = self.accounts.len();
         if before < self.sweep_at.max(SWEEP_MIN) {

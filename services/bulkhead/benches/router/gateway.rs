@@ -32,11 +32,13 @@ impl ModelRouterService for Gateway {
     ) -> Result<Response<pb::GenerateResponse>, Status> {
         let body = asked(&request.into_inner());
         let sent = self.client.post(self.endpoint.clone()).bearer_auth("key").json(&body).send();
-        let answer: Value = sent.await.map_err(failed)?.json().await.map_err(failed)?;
+        let response = sent.await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        let answer: Value = response.json().await.map_err(failed)?;
         Ok(Response::new(answered(&answer)))
     }
 }
 
+/// A request of a user who says something for the first time, which is what the bench asks.
 fn asked(request: &pb::GenerateRequest) -> Value {
     let messages = request.messages.iter().map(|message| {
         let texts = message.content.iter().filter_map(|content| match &content.block {

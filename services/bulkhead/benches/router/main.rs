@@ -117,9 +117,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     println!("Medians of {} rounds of {:?}.", plan.rounds, plan.round);
     let mut busiest = idle;
     for shape in Shape::ALL.into_iter().filter(|shape| arguments.shape.is_none_or(|only| only == *shape)) {
+        let ways: Vec<_> = ways.iter().copied().filter(|way| way.has(shape)).collect();
+        if ways.is_empty() {
+            continue;
+        }
         println!("\n{shape}:\n");
         report::head(shape);
-        let ways: Vec<_> = ways.iter().copied().filter(|way| way.has(shape)).collect();
         for callers in CALLERS.into_iter().filter(|count| arguments.callers.is_none_or(|only| only == *count))
         {
             let rows = compare(&house, plan, shape, callers, &ways).await?;

@@ -1,16 +1,15 @@
-//! How a mark stands in its place: the length of an event, four zeros and the CRC-32 of the event, all in the order of the
-//! network, and the event. Former versions wrote the start of its SHA-256 in place of zeros and sum; what they left is read
-//! as well. Pure.
+//! How a mark stands in its place: the length of an event in the order of the network, the start of its SHA-256, and the
+//! event. Pure.
 
 use bulkhead_proto::audit::v1 as audit;
 use prost::{EncodeError, Message as _};
 use sha2::{Digest as _, Sha256};
 
-/// Of a place. Events of calls have some 500 bytes; what does not fit is not marked.
+/// Of a place. Events of calls have some 700 bytes here; what does not fit is not marked.
 pub(super) const BYTES: usize = 2_048;
 /// Of the length before the event; zero: the place is free.
 const LENGTH_BYTES: usize = 4;
-/// Of what tells a whole event from half of one.
+/// Of the digest: enough to tell a whole event from half of one.
 const CHECK_BYTES: usize = 8;
 /// At the beginning of a place in which nothing stands.
 pub(super) const FREE: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
@@ -34,11 +33,6 @@ pub(super) fn write(
 }
 
 fn check(event: &[u8]) -> [u8; CHECK_BYTES] {
-    u64::from(crc32fast::hash(event)).to_be_bytes()
-}
-
-/// That of former versions.
-fn digest(event: &[u8]) -> [u8; CHECK_BYTES] {
     Sha256::digest(event).first_chunk().copied().unwrap_or_default()
 }
 
@@ -70,7 +64,7 @@ fn event(place: &[u8]) -> Option<audit::Event> {
     let (length, rest) = place.split_first_chunk::<LENGTH_BYTES>()?;
     let (told, rest) = rest.split_first_chunk::<CHECK_BYTES>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let bytes = rest.get(..length).filter(|bytes| check(bytes) == *told || digest(bytes) == *told)?;
+    let bytes = rest.get(..length).filter(|bytes| check(bytes) == *told)?;
     audit::Event::decode(bytes).ok()
 }
 
@@ -100,14 +94,6 @@ mod tests {
         assert_eq!(read(&content), Marks { open: vec![marked(1), marked(4)], unreadable: 2 });
         assert_eq!(read(&content[..BYTES + 2]), Marks { open: vec![marked(1)], unreadable: 1 });
         assert_eq!(read(&[0; BYTES + 2]), Marks::default());
-    }
-
-    #[test]
-    fn what_a_former_version_left_is_read() {
-        let event = marked(1).encode_to_vec();
-        let length = u32::try_from(event.len()).expect("is small").to_be_bytes();
-        let place = [&length[..], &Sha256::digest(&event)[..8], &event].concat();
-        assert_eq!(read(&place), Marks { open: vec![marked(1)], unreadable: 0 });
     }
 
     #[test]

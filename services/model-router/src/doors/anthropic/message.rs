@@ -60,17 +60,11 @@ fn read(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
     Some(pb::ContentBlock { cache_breakpoint: read.cache_breakpoint || is_marked, ..read })
 }
 
-/// Whether the provider is asked to keep the prompt up to here: a hint, of which the contract has only that. How long is left
-/// to the provider.
+/// Whether the provider is asked to keep the prompt up to here: a hint, of which the contract has only that. Whatever else it
+/// says is left to the provider.
 pub(super) fn is_marked(fields: &mut Fields<'_>) -> bool {
-    let Some(mut control) = fields.inner("cache_control") else { return false };
-    let is_known = control.kind("type") == "ephemeral";
-    if !is_known {
-        control.wrong("type", "must be ephemeral");
-    }
-    control.ignore(&["ttl"]);
-    control.finish();
-    is_known
+    let control = fields.take("cache_control");
+    control.is_some_and(|control| control.get("type").and_then(Value::as_str) == Some("ephemeral"))
 }
 
 fn block_of(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
