@@ -125,7 +125,7 @@ pub fn init(service: &'static str, settings: &TelemetrySettings) -> Result<Telem
     Ok(Telemetry { providers })
 }
 
-/// By target and level alone: a filter that also looked at spans would be asked whenever one is entered.
+/// By what is known of a callsite alone: a filter that also looked at spans would be asked whenever one is entered.
 fn filter(settings: &TelemetrySettings) -> Result<Targets, TelemetryError> {
     let text = settings.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
     text.parse::<Targets>().map_err(|source| TelemetryError::Filter { filter: text.to_owned(), source })

@@ -22,7 +22,7 @@ const CARRIERS: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 /// What a log record has of the spans around it. It is known when a span begins.
 const OF_SPANS: [&str; 1] = [REQUEST_ID];
 
-/// Writes lines and sends records of what the filter lets through. It is by target and level alone.
+/// Writes lines and sends records of what the filter lets through. It goes by what is known of a callsite.
 pub(crate) struct Logs {
     filter: Targets,
     lines: JsonLines,
@@ -39,13 +39,8 @@ impl Logs {
         Self { filter, lines, records }
     }
 
-    fn are_wanted(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.would_enable(metadata.target(), metadata.level())
-    }
-
-    /// This layer decides for all of them. Spans that are only traced are no less alive for not being logged.
-    fn is_heard(&self, metadata: &Metadata<'_>) -> bool {
-        is_traced(metadata) || self.are_wanted(metadata)
+    fn are_wanted<S: Subscriber>(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        Layer::<S>::enabled(&self.filter, metadata, context)
     }
 }
 
@@ -54,11 +49,15 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.is_heard(metadata) { Interest::always() } else { Interest::never() }
+        if is_traced(metadata) {
+            return Interest::always();
+        }
+        Layer::<S>::register_callsite(&self.filter, metadata)
     }
 
-    fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
-        self.is_heard(metadata)
+    /// This layer decides for all of them. Spans that are only traced are no less alive for not being logged.
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        is_traced(metadata) || self.are_wanted(metadata, context)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -67,7 +66,7 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if !self.are_wanted(attributes.metadata()) {
+        if !self.are_wanted(attributes.metadata(), context.clone()) {
             return;
         }
         let fields = attributes.metadata().fields();
@@ -83,14 +82,14 @@ where
         self.lines.on_record(id, values, context);
     }
 
-    /// Of events, only what is wanted is heard.
+    /// Of events, only what is wanted is heard. The line comes first: it is what is left of a process that panics.
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.lines.on_event(event, context.clone());
         if let Some(records) = &self.records
             && !is_carrier(event.metadata().target())
         {
-            records.on_event(event, context.clone());
+            records.on_event(event, context);
         }
-        self.lines.on_event(event, context);
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many tokens a prompt has, about. Pure and cheap: one look at each byte.
+//! How many tokens a prompt has, about. Pure and cheap: a few looks at each byte.
 //!
 //! No tokenizer of any provider is asked: each has its own, and most are not public. The weights are rules of
 //! thumb, tuned with OpenAI's public vocabularies `o200k_base` and `cl100k_base`: over the documents and sources of
@@ -304,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_that_are_looked_at_on_their_own_count_as_in_one_go(
-            pieces in proptest::collection::vec(("[a-c0-2]{0,26}|a{0,9}|[ \n\t.=é日🦀]{0,7}", 1_usize..4), 0..24),
+            pieces in proptest::collection::vec(("[a-cX-Z0-29]{0,26}|a{0,9}|[ \n\t.=é日🦀]{0,7}", 1_usize..4), 0..24),
         ) {
             let text: String = pieces.iter().map(|(piece, times)| piece.repeat(*times)).collect();
             let floor = u64::try_from(text.len().div_ceil(TOKEN_BYTES_MAX)).expect("small");

@@ -102,3 +102,21 @@ fn what_carries_records_is_in_lines_alone() {
     assert_eq!(told.messages(), ["sending", "sent"]);
     assert_eq!(told.records, [("sent".to_owned(), None)]);
 }
+
+#[test]
+fn a_filter_may_ask_for_events_that_have_a_field() {
+    let told = told("warn,bulkhead_edge[{latency_ms}]=info", || {
+        tracing::info!(target: "bulkhead_edge", latency_ms = 1.5, "answered");
+        tracing::info!(target: "bulkhead_edge", "without it");
+    });
+    assert_eq!(told.messages(), ["answered"]);
+}
+
+#[test]
+fn with_nothing_logged_everything_is_traced() {
+    let told = told("off", || {
+        tracing::info_span!("rpc", request_id = "r-1").in_scope(|| tracing::error!("unheard"));
+    });
+    assert_eq!((told.lines.len(), told.records.len()), (0, 0));
+    assert_eq!(told.spans, ["rpc"]);
+}

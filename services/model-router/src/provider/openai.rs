@@ -86,7 +86,7 @@ fn answer(body: &Json<'_>, prompt: &Prompt, parameters: &Parameters<'_>) -> Resu
     draft.thinking(thought(message).unwrap_or_default(), "")?;
     draft.text(said(message, "content")?.unwrap_or_default())?;
     draft.text(refusal.unwrap_or_default())?;
-    read_calls(message, word, &mut draft)?;
+    read_calls(message, breaks_off(word, refusal.is_some()), &mut draft)?;
     let stop_reason = match refusal {
         Some(_) => StopReason::Refusal,
         None => read_stop_reason(word, draft.has_calls())?,
@@ -123,12 +123,12 @@ fn said<'m>(message: &'m Json<'_>, field: &str) -> Result<Option<&'m str>, Malfo
     }
 }
 
-fn read_calls(message: &Json<'_>, word: &str, draft: &mut Draft) -> Result<(), Malformed> {
+fn read_calls(message: &Json<'_>, breaks_off: bool, draft: &mut Draft) -> Result<(), Malformed> {
     let calls = list(message, "tool_calls")?;
     for (at, call) in calls.iter().enumerate() {
         let function = call.get("function").ok_or_else(|| Malformed::new("a tool call has no `function`"))?;
         let said_arguments = function.get("arguments");
-        if is_cut_off(word, at + 1 == calls.len(), said_arguments) {
+        if breaks_off && at + 1 == calls.len() && !is_whole(said_arguments) {
             break;
         }
         // Some servers leave the id out.
@@ -137,13 +137,17 @@ fn read_calls(message: &Json<'_>, word: &str, draft: &mut Draft) -> Result<(), M
     Ok(())
 }
 
-/// Whether the limit of tokens, or a filter, cut a call off: then it is no call, and what cut it off is told.
-fn is_cut_off(word: &str, is_last: bool, said_arguments: Option<&Json<'_>>) -> bool {
-    let whole = match said_arguments {
+/// Whether the limit of tokens, a filter or the model's own refusal may have cut the last call off, even before its arguments
+/// began: then it is no call, and what cut it off is told.
+fn breaks_off(word: &str, has_refused: bool) -> bool {
+    has_refused || matches!(word, "length" | "content_filter")
+}
+
+fn is_whole(said_arguments: Option<&Json<'_>>) -> bool {
+    match said_arguments {
         Some(Json::Text(text)) => serde_json::from_str::<Object>(text).is_ok(),
         other => other.is_some_and(Json::is_object),
-    };
-    matches!(word, "length" | "content_filter") && is_last && !whole
+    }
 }
 
 /// Text that holds a JSON object. Nothing at all is how some models call a tool without arguments, and some servers

@@ -52,9 +52,7 @@ fn prompt(fields: &mut Fields<'_>) -> Option<pb::GenerateRequest> {
     let route = fields.text("model");
     let mut messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
     if message::is_marked(fields) {
-        // Of the whole request: up to its end.
-        let blocks = messages.last_mut().into_iter().flat_map(|message| &mut message.content);
-        blocks.last().into_iter().for_each(|block| block.cache_breakpoint = true);
+        message::mark_whole(&mut messages);
     }
     let (response_format, tool_choice) = (response_format(fields), tool_choice(fields));
     let prompt = pb::GenerateRequest {

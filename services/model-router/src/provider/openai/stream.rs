@@ -1,7 +1,7 @@
 //! Streamed chunks (<https://platform.openai.com/docs/api-reference/chat-streaming>), with what compatible servers do
 //! differently: no ids of calls, no usage, no index, reasoning beside the content.
 
-use super::{arguments, counted, is_cut_off, read_stop_reason, said, thought};
+use super::{arguments, breaks_off, counted, is_whole, read_stop_reason, said, thought};
 use crate::chat::{Answer, Delta, Prompt, StopReason, Usage};
 use crate::provider::draft::Draft;
 use crate::provider::json::Json;
@@ -177,10 +177,10 @@ impl Completion {
 
     fn finished(&mut self, word: &str) -> Result<(), Malformed> {
         let calls = std::mem::take(&mut self.calls);
-        let count = calls.len();
+        let (count, breaks_off) = (calls.len(), breaks_off(word, self.has_refused));
         for (at, call) in calls.into_iter().enumerate() {
             let said_arguments = Json::Text(call.arguments.into());
-            if is_cut_off(word, at + 1 == count, Some(&said_arguments)) {
+            if breaks_off && at + 1 == count && !is_whole(Some(&said_arguments)) {
                 break;
             }
             self.draft.call(call.id.as_deref(), &call.name, arguments(Some(&said_arguments)))?;

@@ -227,10 +227,14 @@ fn a_refusal_is_an_answer() {
     let refused = json!({ "role": "assistant", "content": null, "refusal": "I cannot help." });
     let mut refused = with("/choices/0/message", refused);
     refused["choices"][0]["finish_reason"] = json!("stop");
-    for (body, words) in [(filtered, "Half"), (refused, "I cannot help.")] {
+    // It had begun a call when it thought better of it.
+    let mut begun = refused.clone();
+    begun["choices"][0]["message"]["tool_calls"] =
+        json!([{ "id": "c", "type": "function", "function": { "name": "fs_read", "arguments": "{\"path" } }]);
+    for (body, words) in [(filtered, "Half"), (refused, "I cannot help."), (begun, "I cannot help.")] {
         let answer = read(&body).expect("reads");
         assert_eq!(answer.stop_reason, StopReason::Refusal);
-        assert_eq!(answer.blocks, [Block::Text(words.into())]);
+        assert_eq!((answer.blocks, answer.miscalls), (vec![Block::Text(words.into())], vec![]));
     }
 }
 

@@ -4,9 +4,9 @@
 //! waits for itself and holds nobody up; that the work goes on as long as anybody reads, no further ahead than the fastest
 //! has read; and that it ends at once when the last one has left.
 //!
-//! There is no task: whoever has read all there is, asks the work for more, in the name of all, if it was woken since it
-//! was asked last: any other time it has nothing. What wakes the work's
-//! asker wakes every reader who waits, since the one who asked last may be gone by then.
+//! There is no task. Whoever has read all there is asks the work for more, in the name of all, if it was woken since it was
+//! asked last: otherwise it has nothing. What wakes the work wakes every reader who waits, since the one who asked last may be
+//! gone by then.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

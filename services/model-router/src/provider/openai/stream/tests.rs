@@ -169,14 +169,15 @@ fn reasoning_is_thinking_under_both_of_its_names() {
 #[test]
 fn a_refusal_is_an_answer() {
     let refused = [chunk(json!({ "refusal": "I can" })), chunk(json!({ "refusal": "not." }))];
-    for (chunks, reason, words) in
-        [(refused.to_vec(), "stop", "I cannot."), (vec![say("Half")], "content_filter", "Half")]
-    {
+    let begun = [calls(0, &["{\"path"]), refused.to_vec()].concat();
+    for (chunks, reason, words) in [
+        (refused.to_vec(), "stop", "I cannot."),
+        (begun, "stop", "I cannot."),
+        (vec![say("Half")], "content_filter", "Half"),
+    ] {
         let answer = told(&OPENAI, &whole(chunks, reason)).end.expect("an answer");
-        assert_eq!(
-            (answer.stop_reason, answer.blocks),
-            (StopReason::Refusal, vec![Block::Text(words.into())])
-        );
+        let told = (answer.stop_reason, answer.blocks, answer.miscalls);
+        assert_eq!(told, (StopReason::Refusal, vec![Block::Text(words.into())], vec![]), "{reason}");
     }
 }
 
