@@ -185,7 +185,7 @@ async fn a_model_that_talks_where_it_has_to_call_a_tool_ends_a_stream_with_an_er
         assert_eq!((status, text_of(&events).as_str()), (200, "I would rather talk."), "{text}");
         let last = events.last().expect("an error");
         let reason = last.pointer("/error/code").or_else(|| last.pointer("/error/details/error_code"));
-        assert_eq!(reason, Some(&json!("STREAM_BROKEN")), "{text}");
+        assert_eq!(reason, Some(&json!("OUTPUT_INVALID")), "{text}");
         assert!(!is_done(&text), "{text}");
     }
     assert_eq!(bench.counts().await, [2, 0, 0], "nobody else was asked");
