@@ -7,6 +7,8 @@
 
 mod fixed;
 mod plain;
+#[cfg(test)]
+mod samples;
 mod strict;
 
 use serde::Serialize;
