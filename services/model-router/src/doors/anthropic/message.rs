@@ -67,13 +67,6 @@ pub(super) fn is_marked(fields: &mut Fields<'_>) -> bool {
     control.is_some_and(|control| control.get("type").and_then(Value::as_str) == Some("ephemeral"))
 }
 
-/// The same of a whole request: up to its last block that can be marked.
-pub(super) fn mark_whole(messages: &mut [pb::Message]) {
-    let blocks = messages.iter_mut().flat_map(|message| &mut message.content);
-    let last = blocks.filter(|block| !matches!(block.block, Some(Block::Thinking(_)))).last();
-    last.into_iter().for_each(|block| block.cache_breakpoint = true);
-}
-
 fn block_of(part: &mut Fields<'_>, kind: &str) -> Option<pb::ContentBlock> {
     match kind {
         "text" => Some(block(Block::Text(text(part)))),

@@ -52,7 +52,9 @@ fn prompt(fields: &mut Fields<'_>) -> Option<pb::GenerateRequest> {
     let route = fields.text("model");
     let mut messages = message::turns(fields.list("messages").unwrap_or_default(), fields.violations());
     if message::is_marked(fields) {
-        message::mark_whole(&mut messages);
+        // Of the whole request: up to its end.
+        let last = messages.last_mut().and_then(|message| message.content.last_mut());
+        last.into_iter().for_each(|block| block.cache_breakpoint = true);
     }
     let (response_format, tool_choice) = (response_format(fields), tool_choice(fields));
     let prompt = pb::GenerateRequest {

@@ -321,3 +321,30 @@ fn tool(at: usize, definition: pb::ToolDefinition, violations: &mut Violations) 
     let input_schema = choices::schema(&definition.input_schema_json, &field, violations)?;
     Some(Tool { name: definition.name, description: definition.description, input_schema })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pb::content_block::Block as Wire;
+
+    #[test]
+    fn a_mark_on_what_was_thought_is_none() {
+        let said = |wire, cache_breakpoint| pb::ContentBlock {
+            block: Some(wire),
+            cache_breakpoint,
+            ..pb::ContentBlock::default()
+        };
+        let (text, thought) =
+            (|| Wire::Text("Hi.".into()), pb::Thinking { text: "Hm.".into(), ..pb::Thinking::default() });
+        let turn = |role: pb::Role, content| pb::Message { role: role.into(), content };
+        let messages = vec![
+            turn(pb::Role::User, vec![said(text(), true)]),
+            turn(pb::Role::Assistant, vec![said(Wire::Thinking(thought), true), said(text(), true)]),
+            turn(pb::Role::User, vec![said(text(), false)]),
+        ];
+        let prompt =
+            prompt(pb::GenerateRequest { messages, ..pb::GenerateRequest::default() }).expect("right");
+        let marks: Vec<_> = prompt.turns.into_iter().map(|turn| turn.breakpoints).collect();
+        assert_eq!(marks, [vec![0], vec![1], vec![]]);
+    }
+}
