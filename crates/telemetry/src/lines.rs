@@ -1,7 +1,7 @@
 //! Log lines: one JSON object each, on standard error. `docs/telemetry.md` describes them.
 //!
 //! Promises that a line is one line whatever is logged, that request, trace and span id stand at its top where
-//! it belongs to a call, and that no key stands twice.
+//! it belongs to a call, and that no key stands twice, unless an event or a span names a field twice itself.
 
 mod writer;
 
@@ -11,6 +11,7 @@ use std::fmt;
 use opentelemetry::Context as TraceContext;
 use opentelemetry::trace::TraceContextExt as _;
 use serde::Serializer as _;
+use serde::de::IgnoredAny;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -47,12 +48,25 @@ impl JsonLines {
 struct Rendered {
     fields: Fields,
     request_id: Option<String>,
+    /// A bit for each field that is in `fields`, by its place among those of the span.
+    told: u64,
 }
 
 impl Rendered {
     fn new() -> Self {
         let json = Vec::with_capacity(FIELDS_BYTES);
-        Self { fields: Fields { json, message: Vec::new() }, request_id: None }
+        Self { fields: Fields { json, message: Vec::new() }, request_id: None, told: 0 }
+    }
+
+    /// The fields, without what an earlier record said of `field`.
+    fn instead_of(&mut self, field: &Field) -> &mut Fields {
+        let bit = u32::try_from(field.index()).ok().and_then(|index| 1_u64.checked_shl(index));
+        // The bits are there so that what is told for the first time is not searched for. What has none might have been told.
+        if bit.is_none_or(|bit| self.told & bit != 0) {
+            self.fields.forget(field.name());
+        }
+        self.told |= bit.unwrap_or_default();
+        &mut self.fields
     }
 }
 
@@ -62,7 +76,7 @@ impl Visit for Rendered {
             REQUEST_ID => self.request_id = Some(format!("{value:?}")),
             // Addressed to the exporter of spans.
             name if name.starts_with("otel.") => {}
-            _ => self.fields.record_debug(field, value),
+            _ => self.instead_of(field).record_debug(field, value),
         }
     }
 
@@ -70,24 +84,24 @@ impl Visit for Rendered {
         match field.name() {
             REQUEST_ID => self.request_id = Some(value.to_owned()),
             name if name.starts_with("otel.") => {}
-            _ => self.fields.record_str(field, value),
+            _ => self.instead_of(field).record_str(field, value),
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.fields.record_i64(field, value);
+        self.instead_of(field).record_i64(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.fields.record_u64(field, value);
+        self.instead_of(field).record_u64(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.fields.record_f64(field, value);
+        self.instead_of(field).record_f64(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.fields.record_bool(field, value);
+        self.instead_of(field).record_bool(field, value);
     }
 }
 
@@ -100,14 +114,38 @@ struct Fields {
 
 impl Fields {
     fn key(&mut self, field: &Field) {
-        let name = field.name();
         self.json.extend_from_slice(b",\"");
-        if OWN_KEYS.contains(&name) {
-            self.json.extend_from_slice(b"field.");
-        }
-        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(beside_own(field.name()).as_bytes());
+        self.json.extend_from_slice(field.name().as_bytes());
         self.json.extend_from_slice(b"\":");
     }
+
+    /// Takes out what is told of the field `name`. Within a value every quotation mark has a backslash before it, and the one at
+    /// its end is followed by a comma or by nothing: so nothing but a key reads like one.
+    fn forget(&mut self, name: &str) {
+        let key = format!(",\"{}{name}\":", beside_own(name));
+        let Some(start) = find(&self.json, key.as_bytes()) else { return };
+        let value = start + key.len();
+        let end = value + value_bytes(&self.json[value..]);
+        self.json.drain(start..end);
+    }
+}
+
+/// How many bytes the JSON value takes that `json` begins with.
+fn value_bytes(json: &[u8]) -> usize {
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<IgnoredAny>();
+    values.next();
+    values.byte_offset()
+}
+
+/// What goes before a field's name, so that it is not taken for a key of the line's own.
+fn beside_own(name: &str) -> &'static str {
+    if OWN_KEYS.contains(&name) { "field." } else { "" }
+}
+
+/// Where `part` first stands.
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
 }
 
 impl Visit for Fields {

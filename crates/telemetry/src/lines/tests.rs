@@ -21,9 +21,13 @@ pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 impl Sink {
     /// The lines so far.
     pub(crate) fn lines(&self) -> Vec<Value> {
+        self.texts().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines so far, as they stand: a reader of JSON hides that a key stands twice.
+    fn texts(&self) -> Vec<String> {
         let bytes = self.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
@@ -39,6 +43,11 @@ impl Write for Sink {
 
 /// The lines that `logging` leaves, under our trace layer.
 fn lines(logging: impl FnOnce()) -> Vec<Value> {
+    logged(logging).lines()
+}
+
+/// Where the lines are that `logging` leaves.
+fn logged(logging: impl FnOnce()) -> Sink {
     let sink = Sink::default();
     let writer = LineWriter::start(sink.clone()).unwrap();
     let tracer = SdkTracerProvider::builder().build().tracer("test");
@@ -47,7 +56,7 @@ fn lines(logging: impl FnOnce()) -> Vec<Value> {
         .with(JsonLines::new(writer.clone()));
     tracing::subscriber::with_default(subscriber, logging);
     writer.flush(BOUND);
-    sink.lines()
+    sink
 }
 
 #[test]
@@ -70,6 +79,25 @@ fn a_line_has_what_finds_it_again_at_its_top() {
     assert!(is_hexadecimal("trace_id", 32) && is_hexadecimal("span_id", 16), "{line}");
     assert_eq!(line["spans"], json!([{ "name": "rpc", "rpc.method": "Get", "principal": "acme/agent/ada" }]));
     assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+}
+
+#[test]
+fn what_is_recorded_anew_takes_the_place_of_what_was() {
+    let hostile = r#"a,"rpc.method":"b","#;
+    let sink = logged(|| {
+        let span =
+            tracing::info_span!("rpc", rpc.method = "Get", target = hostile, last = 1, principal = hostile);
+        tracing::record_all!(span, target = "b", last = 2);
+        tracing::record_all!(span, rpc.method = "Stream", last = 3);
+        span.in_scope(|| tracing::info!("answered"));
+    });
+    let texts = sink.texts();
+    let [line] = &texts[..] else { panic!("{texts:?}") };
+    let principal = serde_json::to_string(hostile).unwrap();
+    let span = format!(
+        r#"{{"name":"rpc","principal":{principal},"field.target":"b","rpc.method":"Stream","last":3}}"#
+    );
+    assert!(line.ends_with(&format!(r#""spans":[{span}]}}"#)), "{line}");
 }
 
 #[test]
