@@ -58,6 +58,10 @@ async fn handle(request: Request) -> Response {
             fault.into_status().add_header(&mut trailers).expect("fits");
             streaming(vec![Frame::data("one ".into()), Frame::trailers(trailers)], false)
         }
+        b"stream the time left" => {
+            let left = call.remaining().as_millis().to_string();
+            streaming(vec![Frame::data(left.into())], false)
+        }
         b"stream without end" => streaming(vec![Frame::data("one ".into())], true),
         _ => format!("{} {}", call.principal(), body.len()).into_response(),
     }
@@ -176,6 +180,22 @@ async fn a_stream_ends_as_its_handler_ends_it() {
     let fixture = start(LONG).await;
     assert_eq!(fixture.told("auditor", "stream").await, (200, "one two ".into()));
     assert_eq!(fixture.told("auditor", "stream that fails").await, (200, "one !OVERLOADED".into()));
+}
+
+#[tokio::test]
+async fn the_time_that_a_caller_gives_a_stream_runs_while_its_body_comes() {
+    let fixture = start(LONG).await;
+    let (given, late) = (Duration::from_secs(10), Duration::from_millis(300));
+    let pieces = futures::stream::iter(["stream the ", "time left"]).then(move |piece| async move {
+        tokio::time::sleep(late / 2).await;
+        Ok::<_, Infallible>(piece)
+    });
+    let request = fixture.client.post(&fixture.url).header("x-api-key", "token-of-auditor");
+    let request = request.header("grpc-timeout", "10S").body(reqwest::Body::wrap_stream(pieces));
+    let left = request.send().await.expect("answers").text().await.expect("a body");
+    let left: u64 = left.parse().expect("milliseconds");
+    // A tenth of it is kept back from what the handler may use.
+    assert!(Duration::from_millis(left) <= given - given / 10 - late, "{left}");
 }
 
 #[tokio::test]

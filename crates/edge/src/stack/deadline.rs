@@ -46,6 +46,13 @@ impl Deadline {
         headers.contains_key("grpc-timeout")
     }
 
+    /// The deadline of a request that its body has turned into another RPC, and that had `earlier` until then. A time that the
+    /// caller asks for runs from the beginning of the request, the service's own from now.
+    pub(super) fn of_what_began_with(self, earlier: &Self) -> Self {
+        let began = earlier.at - earlier.timeout;
+        if self.by_caller { Self { at: began + self.timeout, ..self } } else { self }
+    }
+
     /// For the answer to a call of health or reflection.
     pub(super) fn of_open_call(gate: &Gate) -> Self {
         Self::own(gate.unary_timeout)
@@ -111,6 +118,20 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_runs_from_the_beginning_of_the_request() {
+        let began = Instant::now();
+        let of = |began: Instant, seconds, by_caller| {
+            let timeout = Duration::from_secs(seconds);
+            Deadline { at: began + timeout, timeout, by_caller, mutating: false }
+        };
+        let read = began + Duration::from_secs(7);
+        let body = of(began, 10, true);
+        assert_eq!(of(read, 10, true).of_what_began_with(&body).at, body.at);
+        assert_eq!(of(read, 30, true).of_what_began_with(&body).at, began + Duration::from_secs(30));
+        assert_eq!(of(read, 30, false).of_what_began_with(&body).at, read + Duration::from_secs(30));
+    }
 
     #[test]
     fn timeouts_are_read_as_the_protocol_writes_them() {

@@ -110,7 +110,7 @@ async fn admitted<'a>(
     let (mut request, wants_stream) = deadline.bound(whole(request, api.streaming, gate)).await??;
     if let Some(rpc) = wants_stream {
         rule = admit::authorise(asked.turned_into(rpc, gate), rpc, &identity)?;
-        deadline = Deadline::of_call(gate, rule, request.headers())?;
+        deadline = Deadline::of_call(gate, rule, request.headers())?.of_what_began_with(&deadline);
         place = gate.streams.take(&identity, &deadline).await?;
     } else if api.patience.is_some() && !Deadline::is_asked_for(request.headers()) {
         deadline = Deadline::of_patient_call(gate, rule, request.headers(), api.patience)?;
