@@ -5,6 +5,8 @@
 //! estimate where it may have worked and did not say, by nothing where nothing was sent or the provider refused it.
 
 mod look;
+mod news;
+mod settled;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,14 +14,13 @@ use std::time::{Duration, Instant};
 use bulkhead_edge::Principal;
 use bulkhead_outbox::EventDraft;
 use jiff::Timestamp;
-use serde_json::json;
 
+use self::news::events;
+use self::settled::{prompt_usage, settled, sign};
 use crate::attempt::Attempt;
 use crate::chat::Usage;
 use crate::config::ModelConfig;
-use crate::failure::{Failure, Kind, Persistence};
-use crate::ledger::account::Passed;
-use crate::ledger::{Exhausted, Hold, Ledger, News, Notice, Purse, Savings};
+use crate::ledger::{Exhausted, Hold, Ledger, Notice, Purse, Savings};
 use crate::limit::Limits;
 use crate::limit::concurrency::Sign;
 use crate::limit::models::{Full, Place, Told};
@@ -362,89 +363,3 @@ impl Lease {
         self.price.map_or(0, |price| price.cost_usd_micros(self.usage))
     }
 }
-
-/// What a prompt is taken for until its provider has counted it: of what is to be kept in a cache nobody knows here what is
-/// there already, so all of it is taken for new where that is dearer.
-fn prompt_usage(size: Size, price: Option<Price>) -> Usage {
-    let is_dearer = price.is_some_and(|price| price.cache_creation_usd_micros > Some(price.input_usd_micros));
-    let cache_creation_input_tokens = if is_dearer { size.cached_tokens } else { 0 };
-    Usage { input_tokens: size.prompt_tokens, cache_creation_input_tokens, ..Usage::default() }
-}
-
-/// What an attempt used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Settled {
-    usage: Usage,
-    /// The provider did not count all of it.
-    is_estimate: bool,
-}
-
-/// By what the provider counted, or else by what is known of it.
-fn settled(known: Usage, attempt: &Attempt) -> Settled {
-    let counted = attempt.usage.filter(|usage| usage.input_tokens > 0 || usage.output_tokens > 0);
-    let (usage, is_estimate) = match (counted, &attempt.failure) {
-        (Some(usage), None) => (usage, false),
-        // The whole answer came, and will not do.
-        (Some(usage), Some(Failure { kind: Kind::Unfit | Kind::Refusal, .. })) => (usage, false),
-        // A stream that breaks off has not come to its count of the answer.
-        (Some(usage), Some(_)) => {
-            (Usage { output_tokens: usage.output_tokens.max(known.output_tokens), ..usage }, true)
-        }
-        (None, Some(failure)) if !may_have_worked(failure) => (Usage::default(), false),
-        (None, _) => (known, true),
-    };
-    Settled { usage, is_estimate }
-}
-
-/// Whether the provider may have worked for an attempt that failed.
-fn may_have_worked(failure: &Failure) -> bool {
-    (200..300).contains(&failure.http_status) || failure.kind.persistence() == Persistence::Unknown
-}
-
-/// What the end of an attempt says of how much the model can take at a time.
-fn sign(failure: Option<&Failure>) -> Sign {
-    match failure.map(|failure| failure.kind) {
-        None => Sign::Answered,
-        Some(Kind::RateLimited | Kind::Overloaded) => Sign::TooMuch,
-        Some(_) => Sign::None,
-    }
-}
-
-fn events(notices: Vec<Notice>, caller: &Caller, now: Timestamp) -> Vec<News> {
-    let news = |notice: Notice| {
-        let event = event(&notice, caller, now);
-        News { key: notice.key, passed: notice.passed, start: notice.period.start, event }
-    };
-    notices.into_iter().map(news).collect()
-}
-
-fn event(notice: &Notice, caller: &Caller, now: Timestamp) -> EventDraft {
-    let (kind, outcome) = match notice.passed {
-        Passed::Alert => ("budget.alerted", "alerted"),
-        Passed::Stop => ("budget.exhausted", "exhausted"),
-    };
-    tracing::warn!(
-        budget = notice.key.budget,
-        tenant = notice.key.tenant,
-        session_id = notice.key.session_id,
-        spent_usd_micros = notice.spent,
-        outcome,
-        "a mark of a budget is passed"
-    );
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    EventDraft::new(kind, now, &caller.principal)
-        .session(&notice.key.session_id)
-        .subject(&notice.key.budget)
-        .outcome(outcome)
-        .attributes(json!({
-            "budget": notice.key.budget,
-            "spent_usd_micros": notice.spent,
-            "alert_usd_micros": notice.marks.alert,
-            "stop_usd_micros": notice.marks.stop,
-            "period_start_time": time(notice.period.start),
-            "period_end_time": time(notice.period.end),
-        }))
-}
-
-#[cfg(test)]
-mod tests;
