@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bulkhead_canonical_json::sha256_hex;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 use crate::{Sandbox, eventually};
 
@@ -89,7 +89,8 @@ async fn tables(service: &str, file: &Path, all: &mut BTreeMap<String, (u64, Str
             all.insert(format!("{service}/{name}"), (rows, digest));
         }
     }
-    Ok(())
+    // One that is only dropped ends some time later, and the service that stops meanwhile is not the last to hold its store.
+    store.close().await.with_context(|| format!("cannot close {}", file.display()))
 }
 
 /// The rows of a table as text, in their order.
